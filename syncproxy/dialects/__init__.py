@@ -1,0 +1,1 @@
+"""From the wire to neutral requests and back, one module a dialect."""

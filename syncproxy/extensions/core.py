@@ -1,0 +1,64 @@
+"""What an extension is to a connection, and what a connection tells it when an answer is made.
+
+An extension keeps its own part of the connection's state. Answering reads that state and changes nothing: what the
+answer adds comes back as a delta, which the connection folds in once the client acknowledged the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import attrs
+
+from syncproxy.caches.global_cache import GlobalCache
+from syncproxy.caches.updates import Mark, UserMark
+from syncproxy.caches.user_cache import UserCache
+from syncproxy.matrix.devices import Device
+from syncproxy.protocol.request import ExtensionParams
+from syncproxy.protocol.response import RoomAnswer
+
+
+@attrs.frozen(kw_only=True)
+class Context:
+    """The moment an answer is made.
+
+    `rooms` are the rooms of this answer; `windows` the rooms now in each list's ranges; `room_marks` and
+    `user_marks` what changed since the acknowledged answer (a hint: an extension asks its state and the caches what
+    to send, but may skip all work where there is no mark and nothing new in the request).
+    """
+
+    device: Device
+    user: UserCache
+    global_cache: GlobalCache
+    rooms: Mapping[str, RoomAnswer]
+    windows: Mapping[str, frozenset[str]]
+    subscribed: frozenset[str]
+    room_marks: Mapping[str, Mark]
+    user_marks: UserMark
+
+
+@attrs.frozen
+class Extended:
+    """An extension's part of an answer.
+
+    `data` is its JSON object, `None` to be omitted; `news` whether it alone is reason enough to answer a held
+    request; `delta` what `fold` takes once the answer is acknowledged, `None` for no change of state.
+    """
+
+    data: bytes | None = None
+    news: bool = False
+    delta: Any = None
+
+
+class Extension(Protocol):
+    """One extension on one connection: made when the connection is, lives as long."""
+
+    async def answer(self, params: ExtensionParams, context: Context) -> Extended:
+        """This extension's part of an answer, from the acknowledged state and the caches.
+
+        `params` are complete: sticky members were merged by the connection. Called only while enabled.
+        """
+
+    def fold(self, delta: Any) -> None:
+        """The answer that carried this delta was acknowledged (never called with `None`)."""

@@ -1,0 +1,1 @@
+"""Stage 1: the homeserver, as a client of it sees it."""

@@ -1,0 +1,1 @@
+"""Matrix vocabulary; imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""Pure sliding sync: neutral requests and answers, ranges, list ops, required state."""

@@ -1,0 +1,1 @@
+"""Stage 4: what is new, carried from the handler to the dispatcher."""

@@ -1,0 +1,1 @@
+"""Pure rules on rooms: timelines, freshness, state, membership, counts, visibility."""

@@ -1,0 +1,52 @@
+"""What is derived from a room's events and state, once, for all users.
+
+The accumulator folds it forward with each answer and stores it on the room's row; the GlobalCache holds the newest.
+Nothing else derives these facts, so the row and the cache cannot disagree.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from syncproxy.matrix.names import Hero
+
+
+class Bump(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """When something last happened in a room. Times in ms; `sort_ts` is what MSC3575 sorts by."""
+
+    nid: int
+    sort_ts: int
+    origin_server_ts: int
+    recency: int
+
+
+class RoomSummary(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The derived facts of one room as of `position`, the newest nid stored for it."""
+
+    room_id: str
+    position: int = 0
+    room_version: str = "1"
+    #: `m.room.create`'s `type`; `None` for ordinary rooms
+    room_type: str | None = None
+    predecessor: str | None = None
+    name: str | None = None
+    canonical_alias: str | None = None
+    avatar_url: str | None = None
+    topic: str | None = None
+    encrypted: bool = False
+    #: the room that replaces this one, from `m.room.tombstone`
+    replacement: str | None = None
+    tombstoned: bool = False
+    joined_count: int = 0
+    invited_count: int = 0
+    #: joined before invited before left, in the order of their joining; up to six, so that five are left without the reader
+    heroes: tuple[Hero, ...] = ()
+    #: the rooms that this space lists: `m.space.child` events whose `via` is a non-empty list
+    children: tuple[str, ...] = ()
+    #: the newest timeline event, or state where there is none
+    newest: Bump | None = None
+    newest_by_type: dict[str, Bump] = msgspec.field(default_factory=dict)
+    #: whether every member is known, not only those that came lazily
+    members_complete: bool = False
+    #: the nid of the newest event with `gap_before`; 0: none
+    gap_nid: int = 0

@@ -1,0 +1,37 @@
+"""One user's standing in one room, as the user's own poller and fresh answers of others established it."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The row of `(user_id, room_id)`. Kept for users that have a device here; other members are state rows only.
+
+    Times are in ms.
+    """
+
+    user_id: str
+    room_id: str
+    #: `join`, `invite`, `knock`, `leave` or `ban`
+    membership: str
+    #: the nid that names this stay: what was sent for another one counts as never sent
+    membership_nid: int = 0
+    #: nothing earlier is shown (spec/rooms.md, visibility rule 5)
+    visible_from: int = 0
+    #: `origin_server_ts` of the join
+    join_ts: int = 0
+    #: after leaving: the nid of the own leave, kick or ban event; nothing later is shown
+    left_nid: int = 0
+    #: the membership before this one, for transitions (a kick is told to those who were in)
+    previous: str | None = None
+    #: removed by somebody else
+    removed: bool = False
+    notification_count: int = 0
+    highlight_count: int = 0
+    #: a JSON array of the stripped state, for invites and knocks
+    stripped_state: bytes = b""
+    #: `origin_server_ts` of the invite, else when it was first seen
+    invite_ts: int = 0
+    #: `is_direct` of the invite
+    is_direct: bool = False

@@ -1,0 +1,1 @@
+"""Stage 3: what is durable. Nothing outside of this package knows SQL."""

@@ -1,0 +1,1 @@
+"""One module per table: its rows, and its SQL beside them."""

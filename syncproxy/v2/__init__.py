@@ -1,0 +1,1 @@
+"""Stage 2: polling `/sync` v2 for each device."""
