@@ -1,0 +1,170 @@
+// What every scenario uses: accounts, a sliding sync client, bounded waits.
+// A scenario is run as `node scenario.mjs CONFIG`, CONFIG being JSON: {homeserver, proxy, accounts: {name: {...}}}.
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const PATIENCE_MS = 20_000;
+const SCENARIO_MS = 90_000;
+
+export const config = JSON.parse(process.argv[2]);
+
+function sdkUrl(path) {
+    return pathToFileURL(join(process.env.SYNCPROXY_TEST_NODE_MODULES, "matrix-js-sdk", "lib", path));
+}
+
+if (!process.env.SYNCPROXY_TEST_JS_LOG) console.debug = console.info = () => {}; // rust-crypto traces there
+
+const { logger } = await import(sdkUrl("logger.js"));
+logger.setLevel(process.env.SYNCPROXY_TEST_JS_LOG ?? "silent");
+export const sdk = await import(sdkUrl("index.js"));
+const { SlidingSync, SlidingSyncEvent, SlidingSyncState } = await import(sdkUrl("sliding-sync.js"));
+
+/** The parameters of a list of all rooms, newest first, that fits Element Web's needs. */
+export const ALL_ROOMS = {
+    ranges: [[0, 19]],
+    sort: ["by_recency"],
+    timeline_limit: 10,
+    required_state: [
+        ["m.room.create", ""],
+        ["m.room.encryption", ""],
+        ["m.room.name", ""],
+        ["m.room.member", "$ME"],
+        ["m.room.member", "$LAZY"],
+    ],
+};
+
+/** Element Web's subscription to the room that is looked at. */
+export const OPEN_ROOM = {
+    timeline_limit: 50,
+    required_state: [
+        ["*", "*"],
+        ["m.room.member", "$ME"],
+        ["m.room.member", "$LAZY"],
+    ],
+};
+
+export function fail(message) {
+    throw new Error(message);
+}
+
+export function assertEqual(found, expected, what) {
+    const [left, right] = [JSON.stringify(found), JSON.stringify(expected)];
+    if (left !== right) fail(`${what}: ${left}, expected ${right}`);
+}
+
+/** Wait until a condition holds; looks again every few milliseconds, for 20 s at most. */
+export async function until(what, condition) {
+    const deadline = Date.now() + PATIENCE_MS;
+    for (;;) {
+        const found = await condition();
+        if (found) {
+            console.log(JSON.stringify({ seen: what }));
+            return found;
+        }
+        if (Date.now() > deadline) fail(`never seen: ${what}`);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+}
+
+/** A client for requests to the homeserver; `startSync` makes it sync. */
+export function clientFor(account) {
+    return sdk.createClient({
+        baseUrl: config.homeserver,
+        userId: account.user_id,
+        accessToken: account.access_token,
+        deviceId: account.device_id,
+    });
+}
+
+/** A client that syncs through the proxy. */
+export class SyncingClient {
+    constructor(client, lists) {
+        this.client = client;
+        this.states = [];
+        this.errors = [];
+        this.sliding = new SlidingSync(config.proxy, new Map(Object.entries(lists)), OPEN_ROOM, client, 10_000);
+        client.on(sdk.ClientEvent.Sync, (state) => this.states.push(state));
+        this.sliding.on(SlidingSyncEvent.Lifecycle, (state, answer, error) => {
+            if (state === SlidingSyncState.RequestFinished && error) this.errors.push(String(error));
+        });
+    }
+
+    async start() {
+        await this.client.startClient({ slidingSync: this.sliding, lazyLoadMembers: true });
+        await until(`${this.client.getUserId()} syncs`, () => this.states.includes("SYNCING"));
+        return this;
+    }
+
+    /** The room ids of a list, in order. */
+    order(key = "all") {
+        const { roomIndexToRoomId } = this.sliding.getListData(key);
+        return Object.keys(roomIndexToRoomId)
+            .sort((a, b) => a - b)
+            .map((index) => roomIndexToRoomId[index]);
+    }
+
+    room(roomId) {
+        return this.client.getRoom(roomId);
+    }
+
+    /** The live timeline of a room. */
+    events(roomId) {
+        return this.room(roomId)?.getLiveTimeline().getEvents() ?? [];
+    }
+
+    /** The texts of a room's messages. */
+    bodies(roomId) {
+        return this.events(roomId)
+            .filter((event) => event.getType() === "m.room.message")
+            .map((event) => event.getContent().body);
+    }
+
+    async hears(roomId, body) {
+        await until(`${this.client.getUserId()} hears ${body}`, () => this.bodies(roomId).includes(body));
+    }
+}
+
+const started = [];
+
+/** Start a client of an account on a list of all rooms. */
+export async function syncing(account, lists = { all: ALL_ROOMS }) {
+    const client = new SyncingClient(clientFor(account), lists);
+    started.push(client);
+    return client.start();
+}
+
+/** Start a client with rust-crypto and an in-memory store. */
+export async function encrypting(account, lists = { all: ALL_ROOMS }) {
+    const client = new SyncingClient(clientFor(account), lists);
+    started.push(client);
+    await client.client.initRustCrypto({ useIndexedDB: false });
+    return client.start();
+}
+
+/** Create a room that everybody may join. */
+export async function createRoom(client, name, more = {}) {
+    const { room_id: roomId } = await client.createRoom({ name, preset: "public_chat", ...more });
+    return roomId;
+}
+
+/** Run a scenario: exit 0 when it is through, else 1 with a message. */
+export async function scenario(story) {
+    const timer = setTimeout(() => {
+        console.error(`took longer than ${SCENARIO_MS} ms`);
+        process.exit(1);
+    }, SCENARIO_MS);
+    try {
+        await story(config.accounts);
+        for (const { client, errors } of started) {
+            client.stopClient();
+            if (errors.length > 0) fail(`sync errors: ${errors.join("; ")}`);
+        }
+        clearTimeout(timer);
+        console.log(JSON.stringify({ ok: true }));
+        process.exit(0);
+    } catch (error) {
+        console.error(error?.stack ?? String(error));
+        for (const { errors } of started) errors.forEach((text) => console.error(`sync error: ${text}`));
+        process.exit(1);
+    }
+}

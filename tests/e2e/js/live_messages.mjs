@@ -1,0 +1,24 @@
+// Two clients talk: each message arrives once with both, also with the one that sent it.
+import { assertEqual, createRoom, scenario, syncing, until } from "./lib.mjs";
+
+await scenario(async ({ alice, bob }) => {
+    const [one, other] = [await syncing(alice), await syncing(bob)];
+    const roomId = await createRoom(one.client, "Kitchen");
+    await other.client.joinRoom(roomId);
+    for (const client of [one, other]) await until("the room", () => client.room(roomId));
+
+    const spoken = [];
+    for (let i = 0; i < 5; i++) {
+        for (const speaker of [one, other]) {
+            const text = `${speaker.client.getUserId()} says ${i}`;
+            await speaker.client.sendTextMessage(roomId, text);
+            spoken.push(text);
+        }
+    }
+    for (const client of [one, other]) {
+        await client.hears(roomId, spoken.at(-1));
+        assertEqual(client.bodies(roomId), spoken, `messages of ${client.client.getUserId()}`);
+        const pending = client.events(roomId).filter((event) => event.status !== null);
+        assertEqual(pending.length, 0, "local echoes left over");
+    }
+});

@@ -1,0 +1,121 @@
+"""matrix-js-sdk 37.2.0 (MSC3575 `SlidingSync`) against the proxy in front of a real Synapse.
+
+Needs `SYNCPROXY_TEST_SYNAPSE` (a Python with matrix-synapse), Node, and `SYNCPROXY_TEST_NODE_MODULES` (the
+`node_modules` that `npm ci` in this directory makes); without them these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+import syncproxy
+from tests.e2e.processes import ServerProcess, free_port
+from tests.e2e.synapse import Synapse
+
+HERE = Path(__file__).parent
+SCRIPT_S = 120
+
+
+class Servers:
+    """Synapse and the proxy in front of it: started for the first test that needs them, stopped at exit."""
+
+    def __init__(self, directory: Path) -> None:
+        self.synapse = Synapse(directory / "synapse")
+        self.port = free_port()
+        root = str(Path(syncproxy.__file__).parent.parent)
+        command = [
+            *(str(Path(sys.executable).parent / "twistd"), "-n", "--pidfile=", "syncproxy"),
+            *("--homeserver", self.synapse.url),
+            *("--listen", f"tcp:{self.port}:interface=127.0.0.1"),
+            *("--data-dir", str(directory / "data")),
+        ]
+        self.proxy = ServerProcess(
+            command, directory / "proxy.log", cwd=directory, env={**os.environ, "PYTHONPATH": root}
+        )
+        self.proxy.wait_ready(f"{self.url}/health")
+
+    @property
+    def url(self) -> str:
+        """Base URL of the proxy."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+_servers: list[Servers] = []
+
+
+def what_is_missing() -> str | None:
+    """Why these tests cannot run here."""
+    if not os.environ.get("SYNCPROXY_TEST_SYNAPSE"):
+        return "SYNCPROXY_TEST_SYNAPSE names no Python with matrix-synapse"
+    if not os.environ.get("SYNCPROXY_TEST_NODE_MODULES"):
+        return "SYNCPROXY_TEST_NODE_MODULES names no node_modules with matrix-js-sdk"
+    return None if shutil.which("node") else "node is not installed"
+
+
+class SlidingSyncTests(SynchronousTestCase):
+    """One script a scenario; each has users of its own."""
+
+    def setUp(self) -> None:
+        """Start the servers, once."""
+        missing = what_is_missing()
+        if missing is not None:
+            raise SkipTest(missing)
+        if not _servers:
+            _servers.append(Servers(Path(self.mktemp()).absolute()))
+        self.servers = _servers[0]
+
+    def play(self, script: str) -> None:
+        """Run a script with fresh users Alice and Bob; its last words are the failure."""
+        suffix = script.replace("_", "")
+        accounts = {name: self.servers.synapse.register(f"{name}-{suffix}") for name in ("alice", "bob")}
+        config = {
+            "homeserver": self.servers.synapse.url,
+            "proxy": self.servers.url,
+            "accounts": {name: account.as_json() for name, account in accounts.items()},
+        }
+        command = ["node", str(HERE / "js" / f"{script}.mjs"), json.dumps(config)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SCRIPT_S, check=False)
+        self.assertEqual(done.returncode, 0, f"{done.stdout}{done.stderr}\n{self.servers.proxy.log_tail()}")
+
+    def test_login(self) -> None:
+        """A login syncs, and ends when its token is revoked."""
+        self.play("login")
+
+    def test_ordered_list(self) -> None:
+        """The list is in order, stays in order, and its window moves."""
+        self.play("ordered_list")
+
+    def test_invite_and_join(self) -> None:
+        """Invites arrive, can be accepted and refused."""
+        self.play("invite_join")
+
+    def test_live_messages(self) -> None:
+        """Two clients talk, each message arrives once."""
+        self.play("live_messages")
+
+    def test_unread_counts(self) -> None:
+        """Counts grow and fall."""
+        self.play("unread")
+
+    def test_typing_receipts_tags(self) -> None:
+        """Typing, receipts and tags arrive live."""
+        self.play("typing_receipts_tags")
+
+    def test_kick(self) -> None:
+        """A kicked user loses the room."""
+        self.play("kick")
+
+    def test_subscription(self) -> None:
+        """Opening a room brings it whole."""
+        self.play("subscription")
+
+    def test_encryption(self) -> None:
+        """Encrypted messages go both ways, also to a device that is new."""
+        self.play("encryption")
