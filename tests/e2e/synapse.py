@@ -60,7 +60,7 @@ class Synapse:
         password = f"password of {name}"
         path = f"{self.url}/_synapse/admin/v1/register"
         nonce = request(path)["nonce"]
-        text = "\0".join((nonce, name, password, "notadmin"))
+        text = f"{nonce}\0{name}\0{password}\0notadmin"
         mac = hmac.new(SHARED_SECRET.encode(), text.encode(), hashlib.sha1).hexdigest()
         fields = {"nonce": nonce, "username": name, "password": password, "admin": False, "mac": mac}
         made = request(path, {**fields, "displayname": name.title()})

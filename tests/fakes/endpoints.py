@@ -129,7 +129,7 @@ class Endpoints(Resource):
             send_json(request, 200, {"user_id": access.user_id, "is_guest": False, **device})
         elif call.endpoint == "keys_changes":
             after, upto = (self._since(call.args[name]).position for name in ("from", "to"))
-            empty = {"changed": [], "left": []}
+            empty: Json = {"changed": [], "left": []}
             send_json(request, 200, device_list_changes(self._hs, access.user_id, after, upto) or empty)
         else:
             send_json(request, 200, self._room(call, access, parts))

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.interfaces import IDelayedCall
 from twisted.web.server import Site
 
 from tests.fakes.endpoints import Call, Endpoints, HeldSync
@@ -33,7 +33,7 @@ class FakeHomeserver:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._port: IListeningPort | None = None
+        self._port: Any = None
         self._port_number = 0
         self._site: _QuietSite | None = None
         self._held: list[HeldSync] = []
@@ -302,7 +302,8 @@ class _QuietSite(Site):
     async def disconnect(self) -> None:
         """Cut all connections; fires when they are gone."""
         if self._open:
-            self._empty = empty = Deferred()
+            empty: Deferred[None] = Deferred()
+            self._empty = empty
             for channel in list(self._open):
                 channel.forceAbortClient()
             await empty

@@ -12,6 +12,7 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseNeverReceived
+from twisted.web.http_headers import Headers
 
 from tests.fakes.homeserver import FakeHomeserver
 from tests.fakes.rooms import FakeRoom
@@ -45,7 +46,7 @@ class HomeserverCase(TestCase):
 
     async def get(self, path: str, token: str | None = None, **params: str) -> tuple[int, Json]:
         """GET a path under `/_matrix/client`; status and body."""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = Headers({"Authorization": [f"Bearer {token}"]} if token else {})
         url = f"{self.hs.url}/_matrix/client{path}"
         answer = await treq.get(url, params=params, headers=headers, agent=self.agent)
         return answer.code, json.loads(await treq.content(answer))
@@ -366,7 +367,7 @@ class FaultTests(HomeserverCase):
         """A scripted status strikes as often as was said, for the user it was said for."""
         self.hs.fail("sync", 502, b"<html>", times=1, user_id=ALICE)
         url = f"{self.hs.url}/_matrix/client/v3/sync"
-        headers = {"Authorization": f"Bearer {self.alice}"}
+        headers = Headers({"Authorization": [f"Bearer {self.alice}"]})
         answer = await treq.get(url, headers=headers, agent=self.agent)
         self.assertEqual((answer.code, await treq.content(answer)), (502, b"<html>"))
         await self.sync(self.alice)

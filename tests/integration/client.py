@@ -9,6 +9,7 @@ from typing import Any
 
 import treq
 from twisted.internet.defer import Deferred
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent
 
 from tests.integration.client_array import ClientArray
@@ -118,9 +119,9 @@ class SlidingClient:
 
     async def http(self, method: str, path: str, **options: Any) -> tuple[int, bytes]:
         """Any request with this client's token; status and body."""
-        headers: dict[str, str] = {**options.pop("headers", {})}
+        headers = Headers({name: [value] for name, value in options.pop("headers", {}).items()})
         if self.token is not None:
-            headers.setdefault("Authorization", f"Bearer {self.token}")
+            headers.setRawHeaders("Authorization", [f"Bearer {self.token}"])
         answer = await treq.request(method, self.url + path, agent=self._agent, headers=headers, **options)
         return answer.code, await treq.content(answer)
 
