@@ -1,0 +1,36 @@
+"""The extensions by the names that requests call them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from syncproxy.extensions.account_data import AccountDataExtension
+from syncproxy.extensions.core import Extension
+from syncproxy.extensions.e2ee import E2eeExtension
+from syncproxy.extensions.receipts import ReceiptsExtension
+from syncproxy.extensions.since_tokens import SinceTokens
+from syncproxy.extensions.to_device import HandedOut, ToDeviceExtension
+from syncproxy.extensions.typing import TypingExtension
+from syncproxy.matrix.devices import Device
+from syncproxy.storage.reader import Reader
+from syncproxy.storage.writer import Writer
+
+
+def factories(reader: Reader, writer: Writer, token_key: bytes, epoch: str) -> dict[str, Callable[[Device], Extension]]:
+    """What makes each extension for a device's connection.
+
+    Call it once a process, when the writer knows its position: what is older may have been handed to clients by an
+    earlier process. `token_key` is secret and outlives restarts, `epoch` is the database's identity.
+    """
+    handed_out = HandedOut(writer.position)
+
+    def to_device(device: Device) -> Extension:
+        return ToDeviceExtension(device, reader, writer, SinceTokens(token_key, epoch, device), handed_out)
+
+    return {
+        "to_device": to_device,
+        "e2ee": lambda device: E2eeExtension(device, reader, writer),
+        "account_data": lambda device: AccountDataExtension(),
+        "receipts": lambda device: ReceiptsExtension(),
+        "typing": lambda device: TypingExtension(),
+    }

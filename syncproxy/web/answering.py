@@ -1,0 +1,86 @@
+"""Errors to HTTP: whatever becomes of a sync request, its client gets an answer."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from secrets import token_hex
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.web.iweb import IRequest
+
+from syncproxy.errors import MatrixError, NotReady, UnknownPos
+from syncproxy.metrics import Metrics
+from syncproxy.protocol.dialect import Dialect
+from syncproxy.web import responses
+from syncproxy.web.authentication import access_token, client_address
+from syncproxy.web.penalties import Failures
+from syncproxy.web.settings import WebSettings
+from syncproxy.web.sync import HungUp, SyncRequests
+
+#: what a 503 asks for where nothing else is said, in seconds
+_RETRY_AFTER_S = 5
+
+
+class Answering:
+    """Answers sync requests over HTTP: errors as the table in spec/msc3575.md has them, repeated ones ever later."""
+
+    _log = Logger()
+
+    def __init__(self, requests: SyncRequests, settings: WebSettings, metrics: Metrics, clock: IReactorTime) -> None:
+        self._requests = requests
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+        self._failures = Failures(clock)
+
+    def answer(self, request: IRequest, dialect: Dialect) -> Deferred[bytes]:
+        """Fires with the response's body, its head being set by then; never fails.
+
+        Klein cancels it when the client hangs up. That must not reach what the answer is made from, which others
+        may share: it only fires `hung_up`.
+        """
+        hung_up: Deferred[None] = Deferred()
+        answered: Deferred[bytes] = Deferred(lambda _: hung_up.callback(None))
+        # after a cancellation Twisted ignores this callback
+        ensureDeferred(self._serve(request, dialect, hung_up)).addCallback(answered.callback)
+        return answered
+
+    async def _serve(self, request: IRequest, dialect: Dialect, hung_up: Deferred[None]) -> bytes:
+        address = client_address(request, trust_forwarded_for=self._settings.trust_forwarded_for)
+        client = address.encode("utf-8") if address is not None else None
+        try:
+            token = access_token(request)
+            client = token_hash = sha256(token.encode("ascii")).digest()
+            body = await self._requests.answer(request, dialect, token, token_hash, address, hung_up)
+            self._failures.succeeded(client)
+            return await responses.compressed(request, body, self._clock)
+        except HungUp:
+            return b""
+        except MatrixError as problem:
+            await self._keep_back(problem, client)
+            return responses.error(request, _with_patience(problem))
+        except Exception:
+            return responses.error(request, self._unforeseen())
+
+    async def _keep_back(self, problem: MatrixError, client: bytes | None) -> None:
+        if client is None or isinstance(problem, UnknownPos):
+            return
+        delay_s = self._failures.failed(client)
+        if delay_s:
+            await deferLater(self._clock, delay_s)
+
+    def _unforeseen(self) -> MatrixError:
+        """Called while the error is being handled: logs it, and returns what the client is told."""
+        request_id = token_hex(8)
+        self._log.failure("Request {request_id} failed", request_id=request_id)
+        self._metrics.errors.labels("request").inc()
+        return MatrixError(f"Internal error; it is in the log as request {request_id}")
+
+
+def _with_patience(problem: MatrixError) -> MatrixError:
+    if isinstance(problem, NotReady) and problem.retry_after_s is None:
+        problem.retry_after_s = _RETRY_AFTER_S
+    return problem

@@ -1,0 +1,90 @@
+"""The web edge: which path is whose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+from klein import Klein
+from klein.resource import KleinResource
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from syncproxy.connection.conn_map import ConnMap
+from syncproxy.errors import NotReady, Unrecognized
+from syncproxy.metrics import Metrics
+from syncproxy.protocol.dialect import Dialect
+from syncproxy.v2.poller_map import PollerMap
+from syncproxy.v2.tokens import TokenMap
+from syncproxy.web import responses
+from syncproxy.web.answering import Answering
+from syncproxy.web.settings import WebSettings
+from syncproxy.web.sync import SyncRequests
+
+#: which dialect is spoken where
+SYNC_PATHS = {
+    "/_matrix/client/unstable/org.matrix.msc3575/sync": "msc3575",
+    "/_matrix/client/v3/sync": "msc3575",
+}
+
+
+def make_resource(
+    tokens: TokenMap,
+    pollers: PollerMap,
+    conns: ConnMap,
+    dialects: Mapping[str, Dialect],
+    settings: WebSettings,
+    metrics: Metrics,
+    clock: IReactorTime,
+    health: Callable[[], bool],
+) -> KleinResource:
+    """The root resource; `dialects` by the names in `SYNC_PATHS`, `health` says whether requests can be served."""
+    app = Klein()
+    requests = SyncRequests(tokens, pollers, conns, metrics, clock)
+    answering = Answering(requests, settings, metrics, clock)
+    for path, name in SYNC_PATHS.items():
+        if name in dialects:
+            _route_sync(app, path, dialects[name], answering)
+    _route_health(app, health)
+    _route_client_configuration(app, settings.public_homeserver)
+    app.handle_errors(HTTPException)(_no_such_route)
+    return app.resource()
+
+
+def _route_sync(app: Klein, path: str, dialect: Dialect, answering: Answering) -> None:
+    @app.route(path, methods=["POST"], endpoint=path)
+    def sync(request: IRequest) -> Deferred[bytes]:
+        return answering.answer(request, dialect)
+
+
+def _route_health(app: Klein, health: Callable[[], bool]) -> None:
+    @app.route("/health", methods=["GET"], endpoint="health")
+    def answer_health(request: IRequest) -> bytes:
+        if health():
+            return responses.plain(request, b"{}")
+        return responses.error(request, NotReady("Not ready to serve", retry_after_s=5))
+
+
+def _route_client_configuration(app: Klein, public_homeserver: str | None) -> None:
+    """matrix-react-sdk asks a proxy for this to learn which homeserver it serves."""
+    if public_homeserver is None:
+        return
+    body = msgspec.json.encode({"server": public_homeserver})
+
+    @app.route("/client/server.json", methods=["GET"], endpoint="client configuration")
+    def answer_client_configuration(request: IRequest) -> bytes:
+        return responses.plain(request, body)
+
+
+def _no_such_route(request: IRequest, failure: Failure) -> bytes:
+    """OPTIONS is answered on every path, for browsers ask before they send; anything else is not known here."""
+    if request.method == b"OPTIONS":
+        return responses.plain(request, b"{}")
+    if isinstance(failure.value, MethodNotAllowed):
+        allowed = ", ".join(sorted(failure.value.valid_methods or ()))
+        request.setHeader(b"Allow", allowed.encode("ascii"))
+        return responses.error(request, Unrecognized("The path does not take this method", status=405))
+    return responses.error(request, Unrecognized("No such path"))

@@ -1,0 +1,86 @@
+"""One sliding sync request from its token to its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+
+from syncproxy.connection.conn_map import ConnMap
+from syncproxy.errors import InvalidParam, MatrixError, UnknownToken
+from syncproxy.metrics import Metrics
+from syncproxy.protocol.dialect import Dialect
+from syncproxy.v2.poller_map import PollerMap
+from syncproxy.v2.tokens import Identity, TokenMap
+from syncproxy.web.penalties import RejectedTokens
+
+
+class HungUp(Exception):
+    """The client went away before its request reached a connection: there is nobody to answer."""
+
+
+class SyncRequests:
+    """Serves sync requests: identifies the token, sees that the device is polled, and asks its connection."""
+
+    _log = Logger()
+
+    def __init__(
+        self, tokens: TokenMap, pollers: PollerMap, conns: ConnMap, metrics: Metrics, clock: IReactorTime
+    ) -> None:
+        self._tokens = tokens
+        self._pollers = pollers
+        self._conns = conns
+        self._metrics = metrics
+        self._rejected = RejectedTokens(clock)
+
+    async def answer(
+        self,
+        request: IRequest,
+        dialect: Dialect,
+        token: str,
+        token_hash: bytes,
+        address: str | None,
+        hung_up: Deferred[None],
+    ) -> bytes:
+        """The answer's JSON. Raises `MatrixError` for everything a client is told of, `HungUp` if it is gone."""
+        arrived = perf_counter()
+        identity = await self._identify(token, token_hash, address)
+        asked = dialect.parse(request.content.read(), query_parameters(request))
+        polled = self._pollers.ensure_polling(identity)
+        if asked.pos is None:
+            await polled
+            if hung_up.called:
+                # a later request may have opened the connection meanwhile: this one must not start it anew
+                raise HungUp()
+        else:
+            polled.addErrback(self._could_not_poll)
+        self._metrics.request_setup.observe(perf_counter() - arrived)
+        return await self._conns.answer(identity.device, identity.token.hash, asked, dialect, hung_up)
+
+    async def _identify(self, token: str, token_hash: bytes, address: str | None) -> Identity:
+        self._rejected.check(address, token_hash)
+        try:
+            identity = await self._tokens.identify(token)
+        except UnknownToken:
+            self._rejected.rejected(address, token_hash)
+            raise
+        self._rejected.accepted(token_hash)
+        return identity
+
+    def _could_not_poll(self, failure: Failure) -> None:
+        """Nobody waits for this poller: connections learn of dead tokens by themselves."""
+        if not failure.check(MatrixError):
+            self._log.failure("A poller could not be started", failure)
+
+
+def query_parameters(request: IRequest) -> Mapping[str, str]:
+    """The query's parameters, the first of each name. Raises `InvalidParam` for what is no UTF-8."""
+    try:
+        return {name.decode("utf-8"): values[0].decode("utf-8") for name, values in request.args.items()}
+    except UnicodeDecodeError as problem:
+        raise InvalidParam("The query is not UTF-8") from problem

@@ -1,0 +1,179 @@
+"""Caches, reader and writer as extensions know them, held in plain lists."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred, fail, succeed
+
+from syncproxy.caches.updates import Mark, UserMark
+from syncproxy.extensions.core import Context
+from syncproxy.matrix.devices import Device
+from syncproxy.protocol.response import RoomAnswer
+from syncproxy.rooms.changes import AccountDataChange, DeviceFacts
+from syncproxy.rooms.receipts import Receipt
+from syncproxy.rooms.summary import RoomSummary
+from syncproxy.rooms.user_room import UserRoom
+
+ALICE = "@alice:example.org"
+BOB = "@bob:example.org"
+CAROL = "@carol:example.org"
+PHONE = Device(ALICE, "PHONE")
+
+NO_USER_MARK = UserMark(0)
+
+
+@attrs.define
+class FakeView:
+    """What `rooms.visibility` says of a room."""
+
+    from_nid: int = 0
+    to_nid: int = 2**63 - 1
+
+
+@attrs.define
+class FakeTyping:
+    """Who types, as the GlobalCache has it."""
+
+    user_ids: tuple[str, ...]
+    serial: int = 0
+
+
+@attrs.define
+class FakeHotRoom:
+    """A room's public receipts."""
+
+    room_id: str
+    receipts: list[Receipt] = attrs.field(factory=list)
+
+    def receipts_on(self, event_ids: Collection[str]) -> list[Receipt]:
+        return [receipt for receipt in self.receipts if receipt.event_id in event_ids]
+
+    def receipts_since(self, nid: int) -> list[Receipt]:
+        return [receipt for receipt in self.receipts if receipt.nid > nid]
+
+
+@attrs.define
+class FakeGlobalCache:
+    """Rooms in memory (`rooms`), and rooms that must be loaded (`cold`)."""
+
+    position: int = 100
+    rooms: dict[str, FakeHotRoom] = attrs.field(factory=dict)
+    cold: dict[str, FakeHotRoom] = attrs.field(factory=dict)
+    typists: dict[str, FakeTyping] = attrs.field(factory=dict)
+    room_position: int = 90
+    loads: int = 0
+
+    def summary(self, room_id: str) -> RoomSummary:
+        return RoomSummary(room_id, self.room_position)
+
+    def typing(self, room_id: str) -> FakeTyping | None:
+        return self.typists.get(room_id)
+
+    def hot(self, want: Any) -> FakeHotRoom | None:
+        return self.rooms.get(want.room_id)
+
+    async def load(self, wants: Iterable[Any]) -> dict[str, FakeHotRoom]:
+        self.loads += 1
+        return {want.room_id: self.cold[want.room_id] for want in wants}
+
+
+@attrs.define
+class FakeUserCache:
+    """Alice's rooms and account data."""
+
+    joined: set[str] = attrs.field(factory=set)
+    invited: set[str] = attrs.field(factory=set)
+    data: list[AccountDataChange] = attrs.field(factory=list)
+    own: list[Receipt] = attrs.field(factory=list)
+    ignored: frozenset[str] = frozenset()
+    device: DeviceFacts = DeviceFacts(PHONE)
+    views: dict[str, FakeView | None] = attrs.field(factory=dict)
+    reads: int = 0
+    user_id: str = ALICE
+
+    def room(self, room_id: str) -> UserRoom | None:
+        for membership, rooms in (("join", self.joined), ("invite", self.invited)):
+            if room_id in rooms:
+                return UserRoom(ALICE, room_id, membership)
+        return None
+
+    def view(self, room_id: str) -> FakeView | None:
+        return self.views.get(room_id, FakeView())
+
+    def account_data(self, room_id: str | None) -> Mapping[str, AccountDataChange]:
+        self.reads += 1
+        return {change.type: change for change in self.data if change.room_id == room_id}
+
+    def account_data_since(self, nid: int) -> list[AccountDataChange]:
+        self.reads += 1
+        return [change for change in self.data if change.nid > nid]
+
+    def own_receipts(self, room_id: str) -> list[Receipt]:
+        return [receipt for receipt in self.own if receipt.room_id == room_id]
+
+    def facts(self, device_id: str) -> DeviceFacts:
+        assert device_id == self.device.device.device_id
+        return self.device
+
+
+@attrs.define
+class FakeReader:
+    """Stored to-device messages and device lists of one device; counts what is read."""
+
+    messages: list[tuple[int, bytes]] = attrs.field(factory=list)
+    lists: list[tuple[int, str, str]] = attrs.field(factory=list)
+    statements: int = 0
+
+    async def to_device(self, device: Device, after: int, up_to: int, limit: int) -> list[tuple[int, bytes]]:
+        self.statements += 1
+        return [row for row in self.messages if after < row[0] <= up_to][:limit]
+
+    async def device_list_changes(self, device: Device, after: int, up_to: int) -> list[tuple[int, str, str]]:
+        self.statements += 1
+        return [row for row in self.lists if after < row[0] <= up_to]
+
+
+@attrs.define
+class FakeWriter:
+    """Remembers what it was told to do, or fails it."""
+
+    position: int = 0
+    done: list[Any] = attrs.field(factory=list)
+    problem: Exception | None = None
+
+    def do(self, work: Any) -> Deferred[None]:
+        self.done.append(work)
+        return succeed(None) if self.problem is None else fail(self.problem)
+
+
+def context(
+    user: FakeUserCache,
+    cache: FakeGlobalCache | None = None,
+    *,
+    rooms: Mapping[str, RoomAnswer] | None = None,
+    windows: Mapping[str, Iterable[str]] | None = None,
+    subscribed: Iterable[str] = (),
+    marks: Mapping[str, Mark] | None = None,
+    user_marks: UserMark = NO_USER_MARK,
+) -> Context:
+    """The moment of an answer; by default all of the user's rooms are in one list's window."""
+    shown = {"all": user.joined | user.invited} if windows is None else windows
+    everything: Any = {
+        "device": PHONE,
+        "user": user,
+        "global_cache": cache or FakeGlobalCache(),
+        "rooms": rooms or {},
+        "windows": {key: frozenset(room_ids) for key, room_ids in shown.items()},
+        "subscribed": frozenset(subscribed),
+        "room_marks": marks or {},
+        "user_marks": user_marks,
+    }
+    return Context(**everything)
+
+
+def initial(*event_ids: str) -> RoomAnswer:
+    """An initial room with these events in its timeline."""
+    return RoomAnswer(initial=True, timeline_ids=event_ids)
