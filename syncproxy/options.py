@@ -1,0 +1,152 @@
+"""The command line: its options, their names in the environment, and one line for whatever is wrong with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from twisted.python import usage
+
+from syncproxy import go_names, settings
+from syncproxy.settings import Settings
+
+#: the option that may be given more than once, and the flag
+_REPEATED, _FLAG = "listen", "trust-forwarded-for"
+
+
+@frozen
+class Option:
+    """An option that takes a value: `default` is a text like any other, `None`: there is none."""
+
+    name: str
+    read: Callable[[str], Any]
+    default: str | None
+    help: str
+
+
+OPTIONS = (
+    Option("homeserver", settings.homeserver, None, "The homeserver: http://, https:// or unix:/path. Required."),
+    Option("listen", str, "tcp:8009:interface=127.0.0.1", "Where clients come in: a Twisted endpoint; repeatable."),
+    Option("database", settings.database, None, "PostgreSQL 13 or newer, as libpq names it; without: an embedded one."),
+    Option("data-dir", Path, "./syncproxy-data", "Where the embedded database and the secret are."),
+    Option("secret-file", Path, None, "A file whose contents encrypt access tokens; without: made in the data dir."),
+    Option("metrics", str, None, "Where Prometheus comes in: a Twisted endpoint; without: nowhere."),
+    Option("log-level", settings.log_level, "info", "debug, info, warn, error or critical."),
+    Option("log-format", settings.log_format, "text", "text, or json for machines."),
+    Option("cache-size", settings.size, "256MiB", "Memory for events and state of busy rooms."),
+    Option("public-homeserver", settings.public_homeserver, None, "What clients are told; without: --homeserver."),
+    Option("database-user", str, None, "As root: the user that runs the embedded PostgreSQL."),
+    Option("database-connections", settings.count, "10", "Connections that read."),
+    Option("max-request-size", settings.size, "1MiB", "The longest request body."),
+    Option("connection-ttl", settings.seconds, "1800", "Seconds without a request until a connection expires."),
+    Option("poller-idle", settings.seconds, "2592000", "Seconds until a silent device is no longer polled for."),
+    Option("first-sync-timeline-limit", settings.count, "1", "Events of each room in a device's first /sync."),
+)
+
+
+class Options(usage.Options):
+    """What `twistd syncproxy` takes. `settings` has it all once `parseOptions` is done.
+
+    The command line goes over `SYNCPROXY_<NAME>` in the environment, that over the Go proxy's `SYNCV3_*`. Whatever is
+    wrong ends the program: one line on stderr, exit status 1.
+    """
+
+    synopsis = "twistd [twistd's options] syncproxy --homeserver URL [options]"
+    optFlags = ((_FLAG, None, "Believe the last X-Forwarded-For entry, which a reverse proxy in front wrote."),)
+    optParameters = tuple(
+        (option.name, None, None, option.help + (f" [default: {option.default}]" if option.default else ""))
+        for option in OPTIONS
+        if option.name != _REPEATED
+    )
+    settings: Settings
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self["listen"] = []
+        self._environment = os.environ if environment is None else environment
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Where clients come in: a Twisted endpoint; repeatable. [default: tcp:8009:interface=127.0.0.1]"""
+        self["listen"].append(endpoint)
+
+    def opt_version(self) -> None:
+        """Say which version this is."""
+        from importlib.metadata import version
+
+        print(f"syncproxy {version('syncproxy')}")
+        raise SystemExit(0)
+
+    def parseArgs(self, *words: str) -> None:
+        """Take options only."""
+        if words:
+            raise usage.UsageError(f"{words[0]!r} is not an option: see --help")
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse, or end the program with one line."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            raise SystemExit(f"syncproxy: {error}") from None
+
+    def postOptions(self) -> None:
+        """Put command line, environment and defaults together."""
+        try:
+            inherited = go_names.options_of(self._environment)
+        except ValueError as error:
+            raise usage.UsageError(f"{error}.") from None
+        values = {option.name.replace("-", "_"): self._value(option, inherited) for option in OPTIONS}
+        values["trust_forwarded_for"] = bool(self[_FLAG]) or self._read(
+            settings.truth, _variable(_FLAG), self._environment.get(_variable(_FLAG), "")
+        )
+        values["secret"] = self._secret(values["secret_file"])
+        _refuse_contradictions(values)
+        if values["public_homeserver"] is None and values["homeserver"].startswith("http"):
+            values["public_homeserver"] = values["homeserver"]
+        self.settings = Settings(**values)
+
+    def _value(self, option: Option, inherited: Mapping[str, str]) -> Any:
+        """An option's value and, for messages, where it is from: command line, environment, Go's names, default."""
+        repeated = option.name == _REPEATED
+        variable = _variable(option.name)
+        if self[option.name]:
+            texts, source = (self[option.name] if repeated else [self[option.name]]), f"--{option.name}"
+        elif self[option.name] is not None and not repeated:
+            raise usage.UsageError(f"--{option.name} is empty: give it a value or leave it out.")
+        elif text := self._environment.get(variable):
+            texts, source = (text.split() if repeated else [text]), variable
+        elif option.name in inherited:
+            texts, source = [inherited[option.name]], f"--{option.name} (from SYNCV3_*)"
+        elif option.default is not None:
+            texts, source = [option.default], f"--{option.name}"
+        else:
+            return None
+        values = tuple(self._read(option.read, source, text) for text in texts)
+        return values if repeated else values[0]
+
+    def _secret(self, secret_file: Path | None) -> bytes | None:
+        """The Go proxy's variable holds the secret itself; a file that is named goes over it."""
+        text = self._environment.get("SYNCV3_SECRET", "")
+        return text.encode() if text and secret_file is None else None
+
+    @staticmethod
+    def _read(read: Callable[[str], Any], source: str, text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise usage.UsageError(f"{source} {error}, not {text!r}.") from None
+
+
+def _refuse_contradictions(values: Mapping[str, Any]) -> None:
+    if values["homeserver"] is None:
+        raise usage.UsageError("--homeserver is missing: name yours, such as --homeserver https://matrix.example.org.")
+    if values["database"] is not None and values["database_user"] is not None:
+        raise usage.UsageError("--database-user is for the embedded PostgreSQL: leave it or --database out.")
+    if values["metrics"] is not None and values["metrics"] in values["listen"]:
+        raise usage.UsageError("--metrics and --listen name the same place: give --metrics one of its own.")
+
+
+def _variable(name: str) -> str:
+    return f"SYNCPROXY_{name.upper().replace('-', '_')}"
