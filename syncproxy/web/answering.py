@@ -44,8 +44,12 @@ class Answering:
         """
         hung_up: Deferred[None] = Deferred()
         answered: Deferred[bytes] = Deferred(lambda _: hung_up.callback(None))
-        # after a cancellation Twisted ignores this callback
-        ensureDeferred(self._serve(request, dialect, hung_up)).addCallback(answered.callback)
+
+        def serve(body: bytes) -> None:
+            if not hung_up.called:
+                answered.callback(body)
+
+        ensureDeferred(self._serve(request, dialect, hung_up)).addCallback(serve)
         return answered
 
     async def _serve(self, request: IRequest, dialect: Dialect, hung_up: Deferred[None]) -> bytes:
@@ -62,7 +66,7 @@ class Answering:
         except MatrixError as problem:
             await self._keep_back(problem, client)
             return responses.error(request, _with_patience(problem))
-        except Exception:
+        except Exception:  # the client gets an answer whatever it is, and the log the traceback
             return responses.error(request, self._unforeseen())
 
     async def _keep_back(self, problem: MatrixError, client: bytes | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 from klein import Klein
@@ -31,6 +32,17 @@ SYNC_PATHS = {
 }
 
 
+class EdgeResource(KleinResource):
+    """Klein's resource, for requests that are plain enough to be routed."""
+
+    def render(self, request: Any) -> Any:
+        """Klein answers what is no UTF-8 with plain text and a traceback; here it is a path like any unknown one."""
+        parts = (request.method, request.getRequestHostname(), *request.postpath)
+        if all(part.isascii() for part in parts):
+            return super().render(request)
+        return responses.error(request, Unrecognized("No such path"))
+
+
 def make_resource(
     tokens: TokenMap,
     pollers: PollerMap,
@@ -51,7 +63,7 @@ def make_resource(
     _route_health(app, health)
     _route_client_configuration(app, settings.public_homeserver)
     app.handle_errors(HTTPException)(_no_such_route)
-    return app.resource()
+    return EdgeResource(app)
 
 
 def _route_sync(app: Klein, path: str, dialect: Dialect, answering: Answering) -> None:

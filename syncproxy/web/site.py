@@ -13,10 +13,6 @@ from twisted.web.server import Request, Site
 
 from syncproxy.web.responses import CORS
 
-#: for how long the rest of a refused body is read and thrown away, in seconds. Closing at once would reset the
-#: connection, and the client might never see the answer.
-LINGER_S = 2.0
-
 _BODY = b'{"errcode":"M_TOO_LARGE","error":"The request body is too large"}'
 _REFUSAL = b"\r\n".join(
     [
@@ -77,13 +73,16 @@ class BoundedRequest(Request):
         # whoever asks before sending must not be told to go on
         self.requestHeaders.removeHeader(b"expect")
         self.channel.transport.write(_REFUSAL)
-        self._closing = self.channel.callLater(LINGER_S, self.channel.loseConnection)
+        self._closing = self.channel.callLater(self.channel.site.linger_s, self.channel.loseConnection)
 
 
 class BoundedSite(Site):
     """A site that bounds bodies (in bytes) and keeps no access log, which would cost a third of the throughput."""
 
     requestFactory = BoundedRequest
+    #: for how long the rest of a refused body is read and thrown away, in seconds. Closing at once would reset the
+    #: connection, and the client might never see the answer.
+    linger_s = 2.0
 
     def __init__(self, resource: IResource, max_request_size: int, reactor: IReactorTime) -> None:
         super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False)

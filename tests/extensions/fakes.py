@@ -89,7 +89,7 @@ class FakeUserCache:
     data: list[AccountDataChange] = attrs.field(factory=list)
     own: list[Receipt] = attrs.field(factory=list)
     ignored: frozenset[str] = frozenset()
-    device: DeviceFacts = DeviceFacts(PHONE)
+    device: DeviceFacts = attrs.field(factory=lambda: DeviceFacts(PHONE))
     views: dict[str, FakeView | None] = attrs.field(factory=dict)
     reads: int = 0
     user_id: str = ALICE
