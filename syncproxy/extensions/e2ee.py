@@ -45,9 +45,9 @@ class E2eeExtension:
             if rows:
                 members.append(b'"device_lists":' + merged_device_lists((user, kind) for _, user, kind in rows))
         counts, fallback = facts.one_time_key_counts, facts.unused_fallback_key_types
-        if _differs(counts, known.counts):
+        if counts is not None and _differs(counts, known.counts):
             members.append(b'"device_one_time_keys_count":%b' % counts)
-        if _differs(fallback, known.fallback):
+        if fallback is not None and _differs(fallback, known.fallback):
             members.append(b'"device_unused_fallback_key_types":%b' % fallback)
         then = _Delta(max(known.up_to, facts.device_list_position), counts or known.counts, fallback or known.fallback)
         delta = None if then == known else then
@@ -72,8 +72,8 @@ def merged_device_lists(changes: Iterable[tuple[str, str]]) -> bytes:
     return msgspec.json.encode({"changed": changed, "left": left})
 
 
-def _differs(now: bytes | None, sent: bytes | None) -> bool:
+def _differs(now: bytes, sent: bytes | None) -> bool:
     """Whether there is something to tell; the order of members makes no difference."""
-    if now is None or now == sent:
+    if now == sent:
         return False
     return sent is None or bool(msgspec.json.decode(now) != msgspec.json.decode(sent))

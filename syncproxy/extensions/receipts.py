@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from syncproxy.caches.global_cache import HotRoom, RoomWant
+from syncproxy.caches.hot_room import HotRoom, RoomWant
 from syncproxy.caches.updates import Mark
 from syncproxy.extensions.core import Context, Extended
 from syncproxy.extensions.receipt_content import receipt_content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from twisted.internet.address import IPv4Address as TCP4Address
@@ -42,6 +43,7 @@ def client_address(request: IRequest, *, trust_forwarded_for: bool) -> str | Non
     return None
 
 
+@lru_cache(maxsize=4096)
 def _normalized(host: str) -> str | None:
     try:
         address: IPv4Address | IPv6Address = ip_address(host.partition("%")[0].strip("[]"))

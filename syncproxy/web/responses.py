@@ -36,7 +36,6 @@ def head(request: IRequest, status: int = 200) -> None:
     for name, value in CORS.items():
         headers.setRawHeaders(name, [value])
     headers.setRawHeaders(b"Content-Type", [b"application/json"])
-    headers.setRawHeaders(b"Cache-Control", [b"no-store"])
 
 
 def plain(request: IRequest, body: bytes, status: int = 200) -> bytes:

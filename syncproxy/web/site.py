@@ -6,8 +6,7 @@ from io import BytesIO
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.http import HTTPChannel
-from twisted.web.iweb import IRequest
+from twisted.web import http
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
@@ -34,7 +33,9 @@ class BoundedRequest(Request):
     it has grown too long. Then the connection is closed.
     """
 
-    channel: HTTPChannel
+    # twisted.web has no type for a channel that a Site gave its `site`
+    channel: Any
+    content: BytesIO
     refused = False
 
     def gotLength(self, length: int | None) -> None:
@@ -88,5 +89,5 @@ class BoundedSite(Site):
         super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False)
         self.max_request_size = max_request_size
 
-    def log(self, request: IRequest) -> None:
+    def log(self, request: http.Request) -> None:
         """Nothing: query strings may hold tokens."""

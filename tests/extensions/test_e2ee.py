@@ -24,12 +24,13 @@ class E2eeTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reader, self.writer = FakeReader(), FakeWriter()
         self.user = FakeUserCache()
-        self.extension: Any = E2eeExtension(PHONE, self.reader, self.writer)  # type: ignore[arg-type]  # fakes
+        parts: tuple[Any, ...] = (PHONE, self.reader, self.writer)
+        self.extension = E2eeExtension(*parts)
 
     def _answer(self) -> Extended:
-        return self.successResultOf(
-            Deferred.fromCoroutine(self.extension.answer(ExtensionParams(), context(self.user)))
-        )
+        answer = self.extension.answer(ExtensionParams(), context(self.user))
+        extended: Extended = self.successResultOf(Deferred.fromCoroutine(answer))
+        return extended
 
     def _told(self) -> Any:
         """What an answer tells, which is then acknowledged."""

@@ -46,7 +46,8 @@ class ToDeviceTests(SynchronousTestCase):
 
     def _answer(self, since: str | None = None, limit: int | None = None) -> Extended:
         answer = self.extension.answer(ExtensionParams(since=since, limit=limit), context(self.user))
-        return self.successResultOf(Deferred.fromCoroutine(answer))
+        extended: Extended = self.successResultOf(Deferred.fromCoroutine(answer))
+        return extended
 
     def _told(self, since: str | None = None, limit: int | None = None) -> tuple[list[Any], str]:
         """The messages of an answer, which is then acknowledged, and its token."""

@@ -117,10 +117,9 @@ class Edge:
         self.dialect, self.clock, self.healthy = FakeDialect(), Clock(), True
         self.metrics = Metrics(CollectorRegistry())
         self.settings = WebSettings(**settings)
-        parts: Any = (self.tokens, self.pollers, self.conns, {"msc3575": self.dialect})
-        self.resource: KleinResource = make_resource(
-            *parts, self.settings, self.metrics, self.clock, lambda: self.healthy
-        )
+        parts: tuple[Any, ...] = (self.tokens, self.pollers, self.conns, {"msc3575": self.dialect})
+        parts += (self.settings, self.metrics, self.clock, lambda: self.healthy)
+        self.resource: KleinResource = make_resource(*parts)
 
 
 class Server:
@@ -162,6 +161,8 @@ def header(response: IResponse, name: str) -> str | None:
 class Talk(Protocol):
     """Bytes sent to a server as they are, and all that comes back until it closes."""
 
+    transport: Any
+
     def __init__(self, *pieces: bytes) -> None:
         self._pieces = pieces
         self.received = b""
@@ -187,4 +188,5 @@ async def talk(server: Server, *pieces: bytes) -> bytes:
 def connect(server: Server, protocol: Talk) -> Deferred[Talk]:
     """The protocol, once it is connected."""
     endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", server.port.getHost().port)
-    return connectProtocol(endpoint, protocol)
+    connected: Deferred[Talk] = connectProtocol(endpoint, protocol)
+    return connected

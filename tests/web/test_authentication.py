@@ -12,7 +12,7 @@ from syncproxy.web.authentication import client_address
 
 
 def _address(peer: Any, forwarded: str | None = None, *, trust: bool = True) -> str | None:
-    request = DummyRequest([b""])
+    request: Any = DummyRequest([b""])
     request.client = peer
     if forwarded is not None:
         request.requestHeaders.setRawHeaders("X-Forwarded-For", [forwarded])

@@ -327,7 +327,8 @@ class WaitingTests(EdgeTestCase):
 
     async def test_hung_up_before_its_connection(self) -> None:
         """A client that hung up while its first poll ran opens no connection."""
-        self.edge.pollers.first_poll = first_poll = Deferred()
+        first_poll: Deferred[None] = Deferred()
+        self.edge.pollers.first_poll = first_poll
         await self._ask_and_hang_up()
         for _ in range(10):
             await _turn()
@@ -339,7 +340,7 @@ class WaitingTests(EdgeTestCase):
         talking = await connect(self.server, Talk(start % SYNC.encode()))
         while not self.edge.dialect.bodies:
             await _turn()
-        talking.transport.abortConnection()  # type: ignore[attr-defined]  # a TCP transport
+        talking.transport.abortConnection()
         await talking.closed
 
 
