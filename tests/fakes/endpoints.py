@@ -193,7 +193,8 @@ def context(room: FakeRoom, event_id: str) -> Json:
 
 def send_json(request: Request, status: int, body: Any) -> None:
     """Finish a request with a JSON body, unless its client is gone."""
-    if request.channel is None or request.finished:
+    channel: Any = request.channel
+    if channel is None or request.finished:
         return
     request.setResponseCode(status)
     request.setHeader("Content-Type", "application/json")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import ensureDeferred, maybeDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.error import ConnectError
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
@@ -22,7 +22,7 @@ from twisted.web.client import Agent, HTTPConnectionPool, ResponseNeverReceived
 
 from syncproxy.tap import Options, makeService
 from tests.fakes.homeserver import FakeHomeserver
-from tests.integration.client import SlidingClient
+from tests.integration.client import SlidingClient, SyncError
 from tests.postgres import fresh_database
 
 ALICE, BOB, CAROL = "@alice:hs", "@bob:hs", "@carol:hs"
@@ -113,6 +113,13 @@ class ProxyCase(TestCase):
         known = [t for t, a in self.hs.tokens.items() if a.user_id == user_id and a.device_id == name]
         token = known[0] if known else self.hs.login(user_id, name)
         return self.client_with(token, conn_id=conn_id)
+
+    async def refusal(self, answer: Deferred[Any]) -> SyncError:
+        """The error that a request is answered with."""
+        with self.assertRaises(SyncError) as caught:
+            await answer
+        error: SyncError = caught.exception
+        return error
 
     def client_with(self, token: str | None, *, conn_id: str | None = None) -> SlidingClient:
         """A client with any token, or none."""

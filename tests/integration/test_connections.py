@@ -6,7 +6,6 @@ import json
 
 import psycopg2
 
-from tests.integration.client import SyncError
 from tests.integration.harness import ALICE, ALL, BOB, ProxyCase
 
 
@@ -52,10 +51,10 @@ class PositionTests(ProxyCase):
         await client.sync()
         for pos in ("nonsense", "999999", first):
             client.pos = pos
-            error = await self.assertFailure(client.held(timeout=0), SyncError)
+            error = await self.refusal(client.held(timeout=0))
             self.assertEqual((error.status, error.errcode), (400, "M_UNKNOWN_POS"))
         other.pos = first
-        error = await self.assertFailure(other.held(timeout=0), SyncError)
+        error = await self.refusal(other.held(timeout=0))
         self.assertEqual(error.errcode, "M_UNKNOWN_POS")
 
     async def test_new_connection(self) -> None:
@@ -65,7 +64,7 @@ class PositionTests(ProxyCase):
         await old.sync(lists={"all": ALL})
         await new.sync(lists={"all": ALL})
         self.assertEqual(new.room(room.room_id).initials, 1)
-        error = await self.assertFailure(old.held(timeout=0), SyncError)
+        error = await self.refusal(old.held(timeout=0))
         self.assertEqual(error.errcode, "M_UNKNOWN_POS")
 
     async def test_connections_by_id(self) -> None:
@@ -168,7 +167,7 @@ class RestartTests(ProxyCase):
         await self.proxy.stop()
         rooms[0].message(BOB, "while you were out")
         await self.proxy.start(self.agent)
-        error = await self.assertFailure(client.held(timeout=0), SyncError)
+        error = await self.refusal(client.held(timeout=0))
         self.assertEqual(error.errcode, "M_UNKNOWN_POS")
         again = self.client(ALICE)
         expected = [rooms[0].room_id, rooms[2].room_id, rooms[1].room_id]

@@ -69,7 +69,7 @@ class TokenTests(HttpCase):
         await client.sync(lists={"all": ALL})
         held = client.held()
         self.hs.logout(str(client.token))
-        error = await self.assertFailure(held, SyncError)
+        error = await self.refusal(held)
         self.assertEqual((error.status, error.errcode), (401, "M_UNKNOWN_TOKEN"))
 
 
@@ -87,7 +87,8 @@ class BodyTests(HttpCase):
 
     async def test_wrong_shape(self) -> None:
         """JSON of the wrong shape."""
-        for body in ([], {"lists": []}, {"lists": {"all": {"ranges": [["a", 1]]}}}):
+        bodies: list[Any] = [[], {"lists": []}, {"lists": {"all": {"ranges": [["a", 1]]}}}]
+        for body in bodies:
             await self.refused_body("M_BAD_JSON", body)
 
     async def test_out_of_bounds(self) -> None:

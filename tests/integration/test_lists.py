@@ -182,9 +182,12 @@ class ManyChangesTests(ListCase):
         for _ in range(25):
             for _ in range(random.randint(1, 4)):
                 self.something_happens(random, rooms)
-            expected = self.expected(rooms)
-            await client.until(lambda expected=expected: client.order("all") == expected, f"{expected}")
+            await self.caught_up(client, self.expected(rooms))
             self.assertEqual(client.lists["all"].count, len(self.present(rooms)))
+
+    async def caught_up(self, client: SlidingClient, expected: list[str]) -> None:
+        """Sync until the windows show what they should."""
+        await client.until(lambda: client.order("all") == expected, f"{expected}")
 
     def something_happens(self, random: Random, rooms: list[FakeRoom]) -> None:
         """One change to Alice's list."""
