@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from syncproxy.extensions.account_data import AccountDataExtension
 from syncproxy.extensions.core import Extension
+from syncproxy.extensions.deliveries import Deliveries
 from syncproxy.extensions.e2ee import E2eeExtension
 from syncproxy.extensions.receipts import ReceiptsExtension
 from syncproxy.extensions.since_tokens import SinceTokens
-from syncproxy.extensions.to_device import HandedOut, ToDeviceExtension
+from syncproxy.extensions.to_device import ToDeviceExtension
 from syncproxy.extensions.typing import TypingExtension
 from syncproxy.matrix.devices import Device
 from syncproxy.storage.reader import Reader
@@ -22,10 +23,10 @@ def factories(reader: Reader, writer: Writer, token_key: bytes, epoch: str) -> d
     Call it once a process, when the writer knows its position: what is older may have been handed to clients by an
     earlier process. `token_key` is secret and outlives restarts, `epoch` is the database's identity.
     """
-    handed_out = HandedOut(writer.position)
+    deliveries = Deliveries(writer.position)
 
     def to_device(device: Device) -> Extension:
-        return ToDeviceExtension(device, reader, writer, SinceTokens(token_key, epoch, device), handed_out)
+        return ToDeviceExtension(device, reader, writer, SinceTokens(token_key, epoch, device), deliveries)
 
     return {
         "to_device": to_device,

@@ -6,6 +6,7 @@ from typing import Any
 
 from syncproxy.extensions.acknowledging import acknowledge
 from syncproxy.extensions.core import Context, Extended
+from syncproxy.extensions.deliveries import Deliveries
 from syncproxy.extensions.key_requests import without_cancelled
 from syncproxy.extensions.since_tokens import SinceTokens
 from syncproxy.matrix.devices import Device
@@ -20,25 +21,6 @@ _MOST = 1000
 _Row = tuple[int, bytes]
 
 
-class HandedOut:
-    """Up to which nid each device was handed its messages, on any connection.
-
-    What was stored before `start`, the newest nid at the start of this process, may have been handed out by another.
-    """
-
-    def __init__(self, start: int) -> None:
-        self._start = start
-        self._up_to: dict[Device, int] = {}
-
-    def up_to(self, device: Device) -> int:
-        """Nothing later than this nid has left."""
-        return self._up_to.get(device, self._start)
-
-    def went_out(self, device: Device, nid: int) -> None:
-        """Messages up to the nid go to a client."""
-        self._up_to[device] = max(nid, self.up_to(device))
-
-
 class ToDeviceExtension:
     """The messages after the client's `since`, and the token that will acknowledge them.
 
@@ -47,14 +29,13 @@ class ToDeviceExtension:
     """
 
     def __init__(
-        self, device: Device, reader: Reader, writer: Writer, tokens: SinceTokens, handed_out: HandedOut
+        self, device: Device, reader: Reader, writer: Writer, tokens: SinceTokens, deliveries: Deliveries
     ) -> None:
         self._device = device
         self._reader = reader
         self._writer = writer
         self._tokens = tokens
-        self._handed_out = handed_out
-        self._acknowledged = 0
+        self._deliveries = deliveries
         self._known = 0
 
     async def answer(self, params: ExtensionParams, context: Context) -> Extended:
@@ -65,7 +46,7 @@ class ToDeviceExtension:
         if newest > after:
             limit = min(max(params.limit or _DEFAULT_LIMIT, 1), _MOST)
             rows, after = await self._page(after, newest, limit)
-            self._handed_out.went_out(self._device, after)
+            self._deliveries.hand_out(self._device, after)
         events = b",".join(message for _, message in rows)
         data = b'{"next_batch":"%b","events":[%b]}' % (self._tokens.make(after).encode("ascii"), events)
         news = any(nid > self._known for nid, _ in rows)
@@ -76,18 +57,15 @@ class ToDeviceExtension:
         self._known = max(self._known, delta)
 
     def _acknowledge(self, since: str | None) -> int:
-        """Delete what `since` says the client has; returns the nid it stands for, 0 if it is none of ours."""
+        """Delete what `since` says the client has; returns up to which nid the device has everything."""
         nid = self._tokens.read(since) if since else None
-        if nid is None:
-            return 0
-        if nid > self._acknowledged:
-            self._acknowledged = nid
+        if nid is not None and self._deliveries.acknowledge(self._device, nid):
             acknowledge(self._writer, AcknowledgeToDevice(self._device, nid))
-        return nid
+        return self._deliveries.acknowledged(self._device)
 
     async def _page(self, after: int, newest: int, limit: int) -> tuple[list[_Row], int]:
         """The oldest messages in between, `limit` at most, and the nid up to which they are complete."""
-        handed_out = self._handed_out.up_to(self._device)
+        handed_out = self._deliveries.handed_out(self._device)
         while True:
             rows = await self._reader.to_device(self._device, after, newest, limit)
             if len(rows) < limit:

@@ -45,8 +45,13 @@ def client_address(request: IRequest, *, trust_forwarded_for: bool) -> str | Non
 
 @lru_cache(maxsize=4096)
 def _normalized(host: str) -> str | None:
+    # some proxies add the port: [address]:port or a.b.c.d:port
+    if host.startswith("["):
+        host = host[1:].partition("]")[0]
+    elif host.count(":") == 1:
+        host = host.partition(":")[0]
     try:
-        address: IPv4Address | IPv6Address = ip_address(host.partition("%")[0].strip("[]"))
+        address: IPv4Address | IPv6Address = ip_address(host.partition("%")[0])
     except ValueError:
         return host[:64] or None
     if isinstance(address, IPv6Address):

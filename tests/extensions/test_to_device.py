@@ -10,8 +10,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.extensions.core import Extended
+from syncproxy.extensions.deliveries import Deliveries
 from syncproxy.extensions.since_tokens import SinceTokens
-from syncproxy.extensions.to_device import HandedOut, ToDeviceExtension
+from syncproxy.extensions.to_device import ToDeviceExtension
 from syncproxy.protocol.request import ExtensionParams
 from syncproxy.rooms.changes import DeviceFacts
 from tests.extensions.fakes import BOB, PHONE, FakeReader, FakeUserCache, FakeWriter, context
@@ -28,13 +29,13 @@ class ToDeviceTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reader, self.writer = FakeReader(), FakeWriter()
         self.user = FakeUserCache()
-        self.handed_out = HandedOut(0)
+        self.deliveries = Deliveries(0)
         self.tokens = SinceTokens(b"key", "epoch", PHONE)
         self.extension = self._connection()
 
     def _connection(self) -> Any:
         """A new connection of the same device."""
-        parts: tuple[Any, ...] = (PHONE, self.reader, self.writer, self.tokens, self.handed_out)
+        parts: tuple[Any, ...] = (PHONE, self.reader, self.writer, self.tokens, self.deliveries)
         return ToDeviceExtension(*parts)
 
     def _receive(self, *messages: tuple[int, bytes]) -> None:
@@ -154,6 +155,14 @@ class ToDeviceTests(SynchronousTestCase):
         self.extension = self._connection()
         self.assertEqual(self._told(token)[0], [4])
 
+    def test_acknowledged_elsewhere(self) -> None:
+        """What one connection acknowledged, another gets no more, even before it is deleted."""
+        self._numbers(3)
+        _, token = self._told()
+        self._told(token)
+        self.extension = self._connection()
+        self.assertEqual(self._told()[0], [])
+
     def test_failed_acknowledgement(self) -> None:
         """An acknowledgement that cannot be stored is logged, and the client is answered."""
         self._numbers(3)
@@ -181,7 +190,7 @@ class ToDeviceTests(SynchronousTestCase):
 
     def test_request_of_an_earlier_process(self) -> None:
         """What was stored before this process started may have gone out."""
-        self.handed_out = HandedOut(1)
+        self.deliveries = Deliveries(1)
         self.extension = self._connection()
         self._receive((1, _key_request("request")), (3, _key_request("request_cancellation")))
         self.assertEqual(len(self._told()[0]), 2)

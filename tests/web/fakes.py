@@ -110,11 +110,11 @@ class FakeDialect:
 
 
 class Edge:
-    """The resource on fakes. Time stands still unless `clock` is advanced."""
+    """The resource on fakes. Time stands still unless `clock` is advanced, or is the reactor."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, clock: Any = None, **settings: Any) -> None:
         self.tokens, self.pollers, self.conns = FakeTokens(), FakePollers(), FakeConns()
-        self.dialect, self.clock, self.healthy = FakeDialect(), Clock(), True
+        self.dialect, self.clock, self.healthy = FakeDialect(), clock or Clock(), True
         self.metrics = Metrics(CollectorRegistry())
         self.settings = WebSettings(**settings)
         parts: tuple[Any, ...] = (self.tokens, self.pollers, self.conns, {"msc3575": self.dialect})

@@ -49,6 +49,12 @@ class ClientAddressTests(SynchronousTestCase):
         addresses = {_address(IPv6Address("TCP", f"2001:db8:0:1::{host}", 1)) for host in ("1", "ffff", "a:b:c")}
         self.assertEqual(addresses, {"2001:0db8:0000:0001"})
 
+    def test_port(self) -> None:
+        """A port that a proxy adds is no part of the address."""
+        entries = ["9.9.9.9:80", "[2001:db8:0:1::1]:80", "2001:db8:0:1::1"]
+        addresses = [_address(UNIXAddress(b""), entry) for entry in entries]
+        self.assertEqual(addresses, ["9.9.9.9", "2001:0db8:0000:0001", "2001:0db8:0000:0001"])
+
     def test_nonsense(self) -> None:
         """An entry that is no address still is somebody's, and bounded."""
         self.assertEqual(_address(UNIXAddress(b""), "unknown" + "x" * 100), ("unknown" + "x" * 100)[:64])
