@@ -5,8 +5,8 @@
     def setUp(self):
         self.conninfo = fresh_database()   # an empty database, some 30 ms; blocking, so for setUp only
 
-The server starts on first use (0.6 s). Its durability is off, so nothing here tests crashes. Databases of finished tests
-stay until the process ends; `drop_database(conninfo)` drops one earlier, with whoever is connected to it.
+The server starts on first use (0.6 s). Its durability is off, so nothing here tests crashes. Databases of finished
+tests stay until the process ends; `drop_database(conninfo)` drops one earlier, with whoever is connected to it.
 """
 
 from __future__ import annotations

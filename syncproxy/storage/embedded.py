@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from syncproxy.errors import ConfigurationError
 from syncproxy.storage.embedded_binaries import database_user, find_binaries
-from syncproxy.storage.embedded_cluster import Cluster, lock
+from syncproxy.storage.embedded_cluster import Cluster, InUse, lock
 
 _POLL_S = 0.02
 #: how long a server may take to come up; after a crash it replays its log first
@@ -23,6 +23,7 @@ _START_S = 120
 #: how long it may take to stop by itself, before it is made to
 _STOP_S = 30
 _WATCH_S = 1.0
+_LOCK_S = 2
 
 
 class EmbeddedPostgres:
@@ -55,7 +56,7 @@ class EmbeddedPostgres:
 
         Waits for a server that a killed syncproxy left behind. Raises ConfigurationError, saying what to do.
         """
-        self._lock = lock(self._data_dir)
+        self._lock = await self._locked()
         try:
             self._cluster = await deferToThread(self._prepared)
             await self._old_server_gone(self._cluster)
@@ -79,6 +80,17 @@ class EmbeddedPostgres:
         held, self._lock = self._lock, None
         if held is not None:
             os.close(held)
+
+    async def _locked(self) -> int:
+        """The directory's lock; a proxy that was just killed may hold it for another moment."""
+        deadline = self._clock.seconds() + _LOCK_S
+        while True:
+            try:
+                return lock(self._data_dir)
+            except InUse:
+                if self._clock.seconds() > deadline:
+                    raise
+            await self._pause(0.1)
 
     def _prepared(self) -> Cluster:
         """All that blocks before the server starts; runs in a thread."""

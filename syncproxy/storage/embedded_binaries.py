@@ -151,5 +151,5 @@ def _copy(pginstall: Path, target: Path) -> None:
         shutil.copytree(libraries, partial / libraries.name)
     for path in (partial, *partial.rglob("*")):
         if not path.is_symlink():
-            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) and path.stat().st_mode & 0o100 else 0o644)
+            path.chmod(0o755 if path.is_dir() or (os.access(path, os.X_OK) and path.stat().st_mode & 0o100) else 0o644)
     partial.rename(target)

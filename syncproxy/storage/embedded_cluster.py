@@ -1,6 +1,7 @@
 """The files of the embedded database and the process that serves them: plain blocking steps, no reactor.
 
-The data directory holds `postgresql-MAJOR`, named after the version that made it, `run` with the socket, a log and a lock.
+The data directory holds `postgresql-MAJOR`, named after the version that made it, `run` with the socket, a log and
+a lock.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ _SETTINGS = (
     "log_min_error_statement=panic",
     "log_error_verbosity=terse",
 )
+
+
+class InUse(ConfigurationError):
+    """Another syncproxy has the data directory."""
 
 
 class Cluster:
@@ -87,7 +92,8 @@ class Cluster:
                 stderr=log,
                 # a session of its own, so that Ctrl-C reaches us alone and the pool is closed first
                 start_new_session=True,
-                preexec_fn=_dying_with_parent(),
+                # unsafe beside threads only for what takes a lock: this makes two system calls
+                preexec_fn=_dying_with_parent(),  # noqa: PLW1509
                 **self.user.popen_arguments(),
             )
 
@@ -130,9 +136,9 @@ class Cluster:
             if not major.isdigit() or other == self.directory:
                 continue
             raise ConfigurationError(
-                f"{other} was made by PostgreSQL {major}, this is {self.binaries.major}. Where the old syncproxy still "
-                f"runs: pg_dump --clean --if-exists -h {self._data_dir}/run -U {ROLE} postgres > syncproxy.sql; stop it, "
-                f"move {other} away, start this one, and: psql -h {self._data_dir}/run -U {ROLE} postgres "
+                f"{other} was made by PostgreSQL {major}, this is {self.binaries.major}. Where the old syncproxy "
+                f"still runs: pg_dump --clean --if-exists -h {self._data_dir}/run -U {ROLE} postgres > syncproxy.sql; "
+                f"stop it, move {other} away, start this one, and: psql -h {self._data_dir}/run -U {ROLE} postgres "
                 "< syncproxy.sql; then restart."
             )
 
@@ -202,9 +208,7 @@ def lock(data_dir: Path) -> int:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(held)
-        raise ConfigurationError(
-            f"Another syncproxy runs on {data_dir}: stop it, or give another --data-dir."
-        ) from None
+        raise InUse(f"Another syncproxy runs on {data_dir}: stop it, or give another --data-dir.") from None
     return held
 
 

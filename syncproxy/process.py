@@ -1,0 +1,40 @@
+"""What concerns the operating system's process: how many files it may open, and how it ends."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import resource
+import sys
+from typing import Any
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as the system lets us have: each held request is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ValueError, OSError):
+        # macOS promises more than it gives
+        return
+
+
+class ExitStatus:
+    """Makes the process end with status 1 after `failed`; twistd itself would end with 0 once the reactor ran."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._failed = False
+        # registered early, so that what others registered later runs before it
+        atexit.register(self._exit)
+
+    def failed(self) -> None:
+        """Stop the reactor, and remember."""
+        self._failed = True
+        self._reactor.stop()
+
+    def _exit(self) -> None:
+        if self._failed:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(1)

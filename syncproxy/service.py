@@ -1,0 +1,74 @@
+"""The service's life: it starts in stages, says that it is ready, and stops in the opposite order."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.logger import Logger
+
+from syncproxy.errors import ConfigurationError
+
+
+class SyncproxyService(MultiService):
+    """Runs `start_stages(stack)`, which puts on the stack how each stage is stopped.
+
+    `failed` is called, once, if it cannot start; what had started is stopped again before that.
+    """
+
+    _log = Logger(namespace="syncproxy")
+
+    def __init__(
+        self, start_stages: Callable[[AsyncExitStack], Awaitable[None]], failed: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__()
+        self._start_stages = start_stages
+        self._failed = failed
+        self._stack = AsyncExitStack()
+        self._starting: Deferred[None] | None = None
+        #: whether requests can be served: all stages have started, none has stopped
+        self.is_ready = False
+
+    def startService(self) -> None:
+        """Begin to start; `ready` is logged when it is done."""
+        super().startService()
+        self._starting = ensureDeferred(self._start())
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop everything that has started: no new connections, held polls answered, all stored, all closed."""
+        self.is_ready = False
+        return ensureDeferred(self._stop())
+
+    async def _start(self) -> None:
+        try:
+            await self._start_stages(self._stack)
+        except CancelledError:
+            return
+        except ConfigurationError as error:
+            self._log.critical("{line}", line=" ".join(str(error).split()))
+        except Exception:
+            self._log.failure("syncproxy could not start")
+        else:
+            self.is_ready = True
+            self._log.info("ready")
+            return
+        await self._close()
+        self._failed()
+
+    async def _stop(self) -> None:
+        starting, self._starting = self._starting, None
+        if starting is not None and not starting.called:
+            starting.cancel()
+        await self._close()
+        await super().stopService()
+
+    async def _close(self) -> None:
+        """Stop the stages, last first; one that fails is logged, the others are stopped all the same."""
+        stack, self._stack = self._stack.pop_all(), AsyncExitStack()
+        try:
+            await stack.aclose()
+        except Exception:
+            self._log.failure("A stage did not stop well")

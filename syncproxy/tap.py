@@ -1,0 +1,118 @@
+"""The plugin's `Options` and `makeService`: the only place that builds and wires components, and knows the reactor."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import Any
+
+from syncproxy.caches.dispatcher import Dispatcher
+from syncproxy.caches.global_cache import GlobalCache
+from syncproxy.caches.joined_rooms_tracker import JoinedRoomsTracker
+from syncproxy.caches.user_cache_map import UserCacheMap
+from syncproxy.connection.conn_map import ConnMap
+from syncproxy.dialects.msc3575 import MSC3575
+from syncproxy.errors import ConfigurationError
+from syncproxy.extensions.registry import factories
+from syncproxy.homeserver.client import HomeserverClient
+from syncproxy.listeners import Listeners, metrics_site
+from syncproxy.logs import observer_factory
+from syncproxy.metrics import Metrics
+from syncproxy.options import Options
+from syncproxy.process import ExitStatus, raise_file_limit
+from syncproxy.pubsub.bus import Bus
+from syncproxy.pubsub.payloads import Payload
+from syncproxy.secret import derived_key, read_secret
+from syncproxy.service import SyncproxyService
+from syncproxy.settings import Settings
+from syncproxy.stalls import StallWatch
+from syncproxy.startup import greet_homeserver, started_database
+from syncproxy.storage.cipher import TokenCipher, check_secret
+from syncproxy.storage.reader import Reader
+from syncproxy.storage.writer import Writer
+from syncproxy.v2.handler import Handler
+from syncproxy.v2.poller_map import PollerMap
+from syncproxy.v2.tokens import TokenMap
+from syncproxy.web.resource import make_resource
+from syncproxy.web.settings import WebSettings
+from syncproxy.web.site import BoundedSite
+
+__all__ = ["Options", "makeService"]
+
+
+def makeService(options: Options) -> SyncproxyService:
+    """The service that `options` describe. Under twistd, what is wrong ends the program: one line, exit status 1."""
+    from twisted.internet import reactor
+
+    settings = options.settings
+    try:
+        listeners = Listeners(reactor, clients=settings.listen, metrics=settings.metrics)
+    except ConfigurationError as error:
+        raise SystemExit(f"syncproxy: {error}") from None
+    service = SyncproxyService(lambda stack: _start(settings, listeners, service, stack, reactor))
+    if options.parent is not None:
+        raise_file_limit()
+        options.parent["logger"] = observer_factory(options.parent, settings.log_level, settings.log_format)
+        service.failed = ExitStatus(reactor).failed
+    return service
+
+
+async def _start(
+    settings: Settings, listeners: Listeners, service: SyncproxyService, stack: AsyncExitStack, reactor: Any
+) -> None:
+    """Start the stages, first to last; the stack stops them, last to first."""
+    metrics = Metrics()
+    StallWatch(metrics, reactor).setServiceParent(service)
+    secret = read_secret(settings)
+    cipher = TokenCipher(secret)
+    database = await started_database(settings, stack, reactor, metrics)
+    await check_secret(database, cipher)
+
+    # create all
+    client = HomeserverClient(reactor, settings.homeserver)
+    reader = Reader(database)
+    writer = Writer(database, reactor, metrics)
+    bus = Bus()
+    tracker = JoinedRoomsTracker()
+    global_cache = GlobalCache(reader, reactor, metrics, settings.cache_size)
+    user_caches = UserCacheMap(reader, global_cache, tracker, reactor, metrics)
+    dispatcher = Dispatcher(global_cache, tracker, user_caches, reactor, metrics)
+    handler = Handler(writer, reactor, metrics)
+    tokens = TokenMap(client, reader, writer, cipher, reactor, metrics)
+    pollers = PollerMap(client, handler, reader, writer, reactor, metrics)
+
+    # wire all
+    writer.committed = lambda changes: bus.publish(Payload(changes))
+    bus.subscribe(dispatcher.received)
+
+    # start all
+    stack.callback(client.close)
+    await global_cache.start()
+    await writer.start()
+    stack.push_async_callback(writer.stop)
+    extensions = factories(reader, writer, derived_key(secret, "since tokens"), database.epoch)
+    conns = ConnMap(global_cache, user_caches, extensions, reactor, metrics, ttl_s=settings.connection_ttl)
+    pollers.dead_token = conns.token_died
+    stack.push_async_callback(pollers.stop)
+    stack.push_async_callback(conns.stop)
+    web = make_resource(
+        tokens,
+        pollers,
+        conns,
+        {"msc3575": MSC3575},
+        _web_settings(settings),
+        metrics,
+        reactor,
+        lambda: service.is_ready,
+    )
+    stack.push_async_callback(listeners.stop)
+    await listeners.start(BoundedSite(web, settings.max_request_size, reactor), metrics_site(metrics))
+    await greet_homeserver(client, settings.homeserver, reactor)
+    await pollers.resume()
+
+
+def _web_settings(settings: Settings) -> WebSettings:
+    return WebSettings(
+        max_request_size=settings.max_request_size,
+        trust_forwarded_for=settings.trust_forwarded_for,
+        public_homeserver=settings.public_homeserver,
+    )
