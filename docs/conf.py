@@ -4,7 +4,7 @@ from syncproxy import __version__
 
 project = "syncproxy"
 author = "the syncproxy founders"
-copyright = "2026, the syncproxy founders"  # noqa: A001 - Sphinx's name
+copyright = "2026, the syncproxy founders"
 version = release = __version__
 extensions = ["myst_parser"]
 exclude_patterns = ["_build", "newsfragments"]

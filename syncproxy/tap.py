@@ -9,23 +9,23 @@ from syncproxy.caches.dispatcher import Dispatcher
 from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.joined_rooms_tracker import JoinedRoomsTracker
 from syncproxy.caches.user_cache_map import UserCacheMap
+from syncproxy.command.listeners import Listeners, metrics_site
+from syncproxy.command.logs import observer_factory
+from syncproxy.command.options import Options
+from syncproxy.command.process import ExitStatus, raise_file_limit
+from syncproxy.command.secret import derived_key, read_secret
+from syncproxy.command.service import SyncproxyService
+from syncproxy.command.settings import Settings
+from syncproxy.command.stalls import StallWatch
+from syncproxy.command.startup import greet_homeserver, started_database
 from syncproxy.connection.conn_map import ConnMap
 from syncproxy.dialects.msc3575 import MSC3575
 from syncproxy.errors import ConfigurationError
 from syncproxy.extensions.registry import factories
 from syncproxy.homeserver.client import HomeserverClient
-from syncproxy.listeners import Listeners, metrics_site
-from syncproxy.logs import observer_factory
 from syncproxy.metrics import Metrics
-from syncproxy.options import Options
-from syncproxy.process import ExitStatus, raise_file_limit
 from syncproxy.pubsub.bus import Bus
 from syncproxy.pubsub.payloads import Payload
-from syncproxy.secret import derived_key, read_secret
-from syncproxy.service import SyncproxyService
-from syncproxy.settings import Settings
-from syncproxy.stalls import StallWatch
-from syncproxy.startup import greet_homeserver, started_database
 from syncproxy.storage.cipher import TokenCipher, check_secret
 from syncproxy.storage.reader import Reader
 from syncproxy.storage.writer import Writer

@@ -4,46 +4,107 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import msgspec
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from syncproxy.caches.hot_room import HotRoom, RoomWant
+from syncproxy.caches.hot_rooms import HotRooms
+from syncproxy.caches.reads import RoomReads
+from syncproxy.caches.room_index import RoomIndex
+from syncproxy.caches.typing_rooms import Typing, TypingRooms
+from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
+from syncproxy.rooms.changes import AccountDataChange, Change, DeviceChange, ReceiptsChange, RoomChange, TypingChange
 from syncproxy.rooms.summary import RoomSummary
-from syncproxy.storage.reader import Reader
 
-
-class Typing(msgspec.Struct, frozen=True):
-    """Who types in a room; `serial` grows with each change of it."""
-
-    user_ids: tuple[str, ...]
-    serial: int
+__all__ = ["GlobalCache", "HotRoom", "RoomWant", "Typing"]
 
 
 class GlobalCache:
-    """Facts of rooms, true for everyone, always told first."""
+    """Facts of rooms, true for everyone, always told first. The dispatcher keeps them current."""
 
-    position: int
+    _log = Logger()
 
-    def __init__(self, reader: Reader, clock: IReactorTime, metrics: Metrics, cache_bytes: int) -> None:
-        raise NotImplementedError
+    def __init__(self, reader: RoomReads, clock: IReactorTime, metrics: Metrics, cache_bytes: int) -> None:
+        """`cache_bytes` bounds the events and state that are kept for rooms that nobody holds at the moment."""
+        self._reader = reader
+        self._clock = clock
+        self._metrics = metrics
+        #: the newest nid of all that was dispatched
+        self.position = 0
+        #: summaries, and how rooms point at each other
+        self.index = RoomIndex()
+        self._typing = TypingRooms()
+        self._hot = HotRooms(reader, self._position_of, lambda: self.position, cache_bytes)
 
-    async def start(self) -> None:
-        """Load the summary of every room."""
-        raise NotImplementedError
+    async def start(self, position: int = 0) -> None:
+        """Load the summary of every room; before the first change is dispatched.
+
+        `position` is the newest committed nid: what is newer than any room's position (receipts, account data).
+        """
+        self.position = max(self.position, position)
+        for summary in await self._reader.summaries():
+            self.index.put(summary)
+            self.position = max(self.position, summary.position)
 
     def summary(self, room_id: str) -> RoomSummary | None:
         """The room's derived facts; `None`: unknown room."""
-        raise NotImplementedError
+        return self.index.summaries.get(room_id)
 
     def typing(self, room_id: str) -> Typing | None:
         """Who types in the room; `None`: there was never a typing event."""
-        raise NotImplementedError
+        return self._typing.get(room_id)
 
     def hot(self, want: RoomWant) -> HotRoom | None:
         """The room, if everything wanted is in memory."""
-        raise NotImplementedError
+        return self._hot.get(want)
 
     async def load(self, wants: Iterable[RoomWant]) -> dict[str, HotRoom]:
-        """The rooms with everything wanted in memory; unknown rooms are left out. Keep the result while using it."""
-        raise NotImplementedError
+        """The rooms with everything wanted in memory; unknown rooms are left out. Keep the result while using it.
+
+        Several wants of one room are loaded one after the other: unite them. Raises what the database raises.
+        """
+        return await self._hot.load(wants)
+
+    def changed(self, change: Change) -> RoomSummary | None:
+        """Take in a change, if it is one that is true for everyone; a room's summary as it was before."""
+        previous = None
+        if isinstance(change, RoomChange):
+            previous = self.index.put(change.summary)
+            self._note(change.position)
+            self._room_changed(change)
+        elif isinstance(change, ReceiptsChange):
+            self._note(max((receipt.nid for receipt in change.receipts), default=0))
+            self._hot.receipts_changed(change)
+        elif isinstance(change, AccountDataChange):
+            self._note(change.nid)
+        elif isinstance(change, DeviceChange):
+            self._note(max(change.facts.to_device_position, change.facts.device_list_position))
+        return previous
+
+    def typing_changed(self, change: TypingChange) -> bool:
+        """Take in who is typing; whether that changed anything."""
+        return self._typing.typing_changed(change, self._clock.seconds())
+
+    def stale_typing(self) -> list[str]:
+        """End the typing that dead pollers left behind; the rooms where that changed anything."""
+        return self._typing.clear_stale(self._clock.seconds())
+
+    def poller_stopped(self, device: Device) -> None:
+        """The device's poller is gone: another one's word on typing counts now."""
+        self._typing.source_died(device, self._clock.seconds())
+
+    def _room_changed(self, change: RoomChange) -> None:
+        try:
+            self._hot.room_changed(change)
+        except Exception:
+            self._log.failure("A room's cache failed and is read anew: {room_id}", room_id=change.room_id)
+            self._metrics.errors.labels("cache").inc()
+            self._hot.evict(change.room_id)
+
+    def _position_of(self, room_id: str) -> int | None:
+        summary = self.index.summaries.get(room_id)
+        return None if summary is None else summary.position
+
+    def _note(self, nid: int) -> None:
+        self.position = max(self.position, nid)

@@ -6,16 +6,27 @@ from collections.abc import Collection, Iterable, Sequence
 
 import attrs
 
+from syncproxy.caches.change_log import ChangeLog
+from syncproxy.caches.hot_receipts import HotReceipts
 from syncproxy.matrix.events import StateEntry, StoredEvent
+from syncproxy.rooms.changes import RoomChange
 from syncproxy.rooms.receipts import Receipt
+
+#: events loaded: the most that a client gets, and one more that tells whether there are more
+TIMELINE_EVENTS = 51
+#: a timeline that grew to this is cut back
+_TIMELINE_CEILING = 100
+#: what an entry weighs besides its JSON, in bytes, roughly
+ENTRY_BYTES = 600
+_MEMBER = "m.room.member"
 
 
 @attrs.frozen
 class RoomWant:
     """What must be in memory of a room: always its newest events and its state save members, and what is named here.
 
-    `members`: these users' member events; `all_members`: everybody's; `since`: `state_since(since)` and
-    `receipts_since(since)` must be answerable; `receipts`: those on the timeline's events.
+    `members`: these users' member events; `all_members`: everybody's; `receipts`: those on the timeline's events;
+    `since`: `state_since(since)` must be answerable, and with `receipts` also `receipts_since(since)`.
     """
 
     room_id: str
@@ -26,36 +37,211 @@ class RoomWant:
 
 
 class HotRoom:
-    """A room's newest events and current state; live while anybody holds it."""
+    """A room's newest events and current state as of `position`; live while anybody holds it.
 
-    room_id: str
-    position: int
+    It is registered empty, at a position, hears what is newer from then on, and takes in what was there at that
+    position once it was read. Later reads (members, older changes) are taken in likewise; where the room has heard
+    something newer than a read's bound, that stays.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_all_members",
+        "_log",
+        "_members",
+        "_receipts",
+        "_rewritten",
+        "_state",
+        "_timeline",
+        "cost",
+        "is_ready",
+        "position",
+        "room_id",
+    )
+
+    def __init__(self, room_id: str, position: int, now: int) -> None:
+        """A room at `position`; `now` is the newest position of all, from which on it hears of receipts."""
+        self.room_id = room_id
+        self.position = position
+        #: roughly the bytes it holds
+        self.cost = 0
+        #: whether timeline and state were taken in
+        self.is_ready = False
+        self._timeline: list[StoredEvent] = []
+        self._rewritten: dict[str, StoredEvent] = {}
+        self._state: dict[tuple[str, str], StateEntry] = {}
+        #: `None`: known to be no member
+        self._members: dict[str, StateEntry | None] = {}
+        self._all_members = False
+        self._log = ChangeLog(position)
+        self._receipts = HotReceipts(now)
 
     @property
     def timeline(self) -> Sequence[StoredEvent]:
         """The newest events, at least 50 if there are as many, oldest first. Not to be changed."""
-        raise NotImplementedError
+        return self._timeline
 
     def entry(self, event_type: str, state_key: str) -> StateEntry | None:
         """The current state of this type and key; a member is found only if it was wanted or changed since."""
-        raise NotImplementedError
+        if event_type == _MEMBER:
+            return self._members.get(state_key)
+        return self._state.get((event_type, state_key))
 
     def state(self) -> Iterable[StateEntry]:
         """All current state but members."""
-        raise NotImplementedError
+        return self._state.values()
 
     def members(self) -> Iterable[StateEntry]:
         """The member events that are in memory: all if all were wanted."""
-        raise NotImplementedError
+        return (entry for entry in self._members.values() if entry is not None)
 
     def state_since(self, nid: int) -> list[StateEntry]:
         """Current rows, members included, that became current after `nid`, oldest first."""
-        raise NotImplementedError
+        found = (self.entry(*key) for key in self._log.since(nid))
+        return [entry for entry in found if entry is not None]
 
     def receipts_on(self, event_ids: Collection[str]) -> list[Receipt]:
         """Public receipts on these events of the timeline."""
-        raise NotImplementedError
+        return self._receipts.on(event_ids)
 
     def receipts_since(self, nid: int) -> list[Receipt]:
         """Public receipts stored after `nid`, oldest first."""
-        raise NotImplementedError
+        return self._receipts.since(nid)
+
+    def missing_members(self, user_ids: Iterable[str]) -> frozenset[str]:
+        """Those of these users of whom it is not known whether they are members."""
+        if self._all_members:
+            return frozenset()
+        return frozenset(user_id for user_id in user_ids if user_id not in self._members)
+
+    def lacks_all_members(self, want: RoomWant) -> bool:
+        """Whether all members are wanted and some may not be here."""
+        return want.all_members and not self._all_members
+
+    def lacks_changes(self, want: RoomWant) -> bool:
+        """Whether the changes of state that are wanted reach back too far."""
+        return want.since is not None and want.since < self._log.floor
+
+    def lacks_receipts(self, want: RoomWant) -> bool:
+        """Whether the receipts on the timeline are wanted and not here."""
+        return want.receipts and not self._receipts.has_timeline
+
+    def lacks_receipts_since(self, want: RoomWant) -> bool:
+        """Whether the newest receipts that are wanted reach back too far."""
+        return want.receipts and want.since is not None and want.since < self._receipts.floor
+
+    def satisfies(self, want: RoomWant) -> bool:
+        """Whether everything wanted is here."""
+        return (
+            self.is_ready
+            and not self.lacks_all_members(want)
+            and not self.lacks_changes(want)
+            and not self.lacks_receipts(want)
+            and not self.lacks_receipts_since(want)
+            and not (want.members and self.missing_members(want.members))
+        )
+
+    def room_changed(self, change: RoomChange) -> bool:
+        """Apply what is new; false: something was missed, and the room is of no use any more."""
+        if change.previous != self.position:
+            return False
+        self.position = change.position
+        self._timeline += change.timeline
+        self.cost += sum(len(event.json) + ENTRY_BYTES for event in change.timeline)
+        for event in change.rewritten:
+            self._rewrite(event)
+        for entry in change.state:
+            self._put(entry)
+            self._log.note(_key(entry), entry.valid_from)
+        for key in change.ended:
+            self._end(key)
+            self._log.note(key, change.position)
+        self._trim()
+        return True
+
+    def receipts_changed(self, receipts: Iterable[Receipt]) -> None:
+        """Take in new receipts."""
+        for receipt in receipts:
+            self.cost += ENTRY_BYTES if self._receipts.put(receipt) else 0
+
+    def take_timeline(self, events: Iterable[StoredEvent]) -> None:
+        """The events up to the position at which the room was registered."""
+        older = [self._rewritten.pop(event.event_id, event) for event in events]
+        self._rewritten.clear()
+        self._timeline[:0] = older
+        self.cost += sum(len(event.json) + ENTRY_BYTES for event in older)
+        self._trim()
+
+    def take_state(self, entries: Iterable[StateEntry], bound: int) -> None:
+        """Current rows as of `bound`."""
+        for entry in entries:
+            if self._log.noted(_key(entry)) <= bound:
+                self._put(entry)
+
+    def take_members(self, wanted: Iterable[str], entries: Iterable[StateEntry], bound: int) -> None:
+        """The current member events of the wanted users as of `bound`."""
+        self.take_state(entries, bound)
+        for user_id in wanted:
+            self._members.setdefault(user_id, None)
+
+    def take_all_members(self, entries: Iterable[StateEntry], bound: int) -> None:
+        """Everybody's current member event as of `bound`."""
+        self.take_state(entries, bound)
+        self._all_members = True
+
+    def take_changes(self, entries: Iterable[StateEntry], after: int, bound: int) -> None:
+        """The rows that became current after `after`, as of `bound`."""
+        older = [entry for entry in entries if self._log.noted(_key(entry)) <= bound]
+        for entry in older:
+            self._put(entry)
+        self._log.extend_back(after, [(_key(entry), entry.valid_from) for entry in older])
+
+    def take_receipts(self, receipts: Iterable[Receipt]) -> None:
+        """The receipts on the timeline's events."""
+        self.receipts_changed(receipts)
+        self._receipts.has_timeline = True
+
+    def take_receipts_since(self, receipts: Iterable[Receipt], after: int) -> None:
+        """The receipts stored after `after`."""
+        self.receipts_changed(receipts)
+        self._receipts.floor = min(after, self._receipts.floor)
+
+    def _put(self, entry: StateEntry) -> None:
+        event = entry.event
+        state_key = event.state_key or ""
+        if event.type == _MEMBER:
+            old, self._members[state_key] = self._members.get(state_key), entry
+        else:
+            old = self._state.get((event.type, state_key))
+            self._state[event.type, state_key] = entry
+        self.cost += len(event.json) + ENTRY_BYTES
+        if old is not None:
+            self.cost -= len(old.event.json) + ENTRY_BYTES
+
+    def _end(self, key: tuple[str, str]) -> None:
+        event_type, state_key = key
+        if event_type == _MEMBER:
+            old, self._members[state_key] = self._members.get(state_key), None
+        else:
+            old = self._state.pop(key, None)
+        if old is not None:
+            self.cost -= len(old.event.json) + ENTRY_BYTES
+
+    def _rewrite(self, event: StoredEvent) -> None:
+        for index in range(len(self._timeline) - 1, -1, -1):
+            if self._timeline[index].event_id == event.event_id:
+                self._timeline[index] = event
+                return
+        if not self.is_ready:
+            self._rewritten[event.event_id] = event
+
+    def _trim(self) -> None:
+        if self.is_ready and len(self._timeline) > _TIMELINE_CEILING:
+            gone = self._timeline[:-TIMELINE_EVENTS]
+            # a new list: an answer that is being made may be reading the old one
+            self._timeline = self._timeline[-TIMELINE_EVENTS:]
+            self.cost -= sum(len(event.json) + ENTRY_BYTES for event in gone)
+
+
+def _key(entry: StateEntry) -> tuple[str, str]:
+    return entry.event.type, entry.event.state_key or ""

@@ -2,37 +2,140 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
+
 import attrs
 
-from syncproxy.protocol.request import Filters, Sort
+from syncproxy.caches.list_rules import Key, ListSpec, RoomFacts, keep_rule, key_rule
 
+__all__ = ["ListSpec", "SharedLists", "SortedList"]
 
-@attrs.frozen
-class ListSpec:
-    """What makes two lists of a user the same. No bump event types (`None` or empty): any event bumps."""
-
-    filters: Filters = Filters()
-    sort: tuple[Sort, ...] = ("by_recency",)
-    bump_event_types: frozenset[str] | None = None
+#: how long a list that nobody uses is kept up to date, in seconds
+UNUSED_S = 300
 
 
 class SortedList:
     """Room ids in order. `version` grows with each change of order or contents."""
 
-    version: int = 0
+    def __init__(self) -> None:
+        self.version = 0
+        #: sort key and room id, ascending: the room id breaks the last ties
+        self._entries: list[tuple[Key, str]] = []
+        self._keys: dict[str, Key] = {}
 
     def __len__(self) -> int:
         """How many rooms pass the filters."""
-        raise NotImplementedError
+        return len(self._entries)
 
     def __contains__(self, room_id: object) -> bool:
         """Whether the room is in the list."""
-        raise NotImplementedError
+        return room_id in self._keys
 
     def window(self, first: int, last: int) -> tuple[str, ...]:
         """The room ids from `first` to `last`, both included, clipped to the list's length."""
-        raise NotImplementedError
+        return tuple(room_id for _, room_id in self._entries[first : last + 1])
 
     def index(self, room_id: str) -> int | None:
         """Where the room stands; `None` if it is not in the list."""
-        raise NotImplementedError
+        key = self._keys.get(room_id)
+        return None if key is None else bisect_left(self._entries, (key, room_id))
+
+    def fill(self, keys: Mapping[str, Key]) -> bool:
+        """Make these rooms the contents, in the order of their keys; whether that changed anything."""
+        entries = sorted((key, room_id) for room_id, key in keys.items())
+        changed = [room_id for _, room_id in entries] != [room_id for _, room_id in self._entries]
+        self._entries, self._keys = entries, dict(keys)
+        self.version += changed
+        return changed
+
+    def put(self, room_id: str, key: Key | None) -> bool:
+        """Put the room where its key belongs, `None`: nowhere; whether order or contents changed."""
+        known = self._keys.get(room_id)
+        if known == key:
+            return False
+        before = after = -1
+        if known is not None:
+            before = bisect_left(self._entries, (known, room_id))
+            del self._entries[before]
+        if key is None:
+            del self._keys[room_id]
+        else:
+            self._keys[room_id] = key
+            after = bisect_left(self._entries, (key, room_id))
+            self._entries.insert(after, (key, room_id))
+        self.version += before != after
+        return before != after
+
+
+@attrs.define
+class _Shared:
+    list: SortedList
+    keep: Callable[[RoomFacts], bool] | None
+    key: Callable[[RoomFacts], Key]
+    users: int = 0
+    unused_since: float = 0.0
+
+
+class SharedLists:
+    """The lists of one user that are in use, or were a while ago: a new connection does not sort again."""
+
+    def __init__(self, facts: Callable[[str], RoomFacts | None], room_ids: Callable[[], Iterable[str]]) -> None:
+        """`facts` tells a room's facts, `None` for one that may be in no list; `room_ids` all that may be."""
+        self._facts = facts
+        self._room_ids = room_ids
+        self._lists: dict[ListSpec, _Shared] = {}
+
+    def __len__(self) -> int:
+        """How many lists are kept up to date."""
+        return len(self._lists)
+
+    def acquire(self, spec: ListSpec) -> SortedList:
+        """The list, made if there is none; release it as often as it was acquired."""
+        shared = self._lists.get(spec)
+        if shared is None:
+            shared = _Shared(SortedList(), keep_rule(spec.filters), key_rule(spec.sort, spec.bump_event_types))
+            self._fill(shared)
+            self._lists[spec] = shared
+        shared.users += 1
+        return shared.list
+
+    def release(self, spec: ListSpec, now_s: float) -> None:
+        """One user less; a list without users is kept for five minutes."""
+        shared = self._lists.get(spec)
+        if shared is not None:
+            shared.users -= 1
+            shared.unused_since = now_s
+
+    def reevaluate(self, room_ids: Iterable[str]) -> bool:
+        """Look at these rooms again; whether any list changed its order or contents."""
+        if not self._lists:
+            return False
+        changed = False
+        for room_id in room_ids:
+            room = self._facts(room_id)
+            for shared in self._lists.values():
+                key = None
+                if room is not None and (shared.keep is None or shared.keep(room)):
+                    key = shared.key(room)
+                changed |= shared.list.put(room_id, key)
+        return changed
+
+    def reevaluate_all(self) -> bool:
+        """Look at all rooms again; whether any list changed its order or contents."""
+        return any([self._fill(shared) for shared in self._lists.values()])
+
+    def forget_unused(self, now_s: float) -> None:
+        """Drop the lists that nobody has used for five minutes."""
+        for spec, shared in list(self._lists.items()):
+            if shared.users <= 0 and now_s - shared.unused_since >= UNUSED_S:
+                del self._lists[spec]
+
+    def _fill(self, shared: _Shared) -> bool:
+        keys = {}
+        keep, key = shared.keep, shared.key
+        for room_id in self._room_ids():
+            room = self._facts(room_id)
+            if room is not None and (keep is None or keep(room)):
+                keys[room_id] = key(room)
+        return shared.list.fill(keys)

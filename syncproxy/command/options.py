@@ -10,8 +10,8 @@ from typing import Any
 from attrs import frozen
 from twisted.python import usage
 
-from syncproxy import go_names, settings
-from syncproxy.settings import Settings
+from syncproxy.command import go_names, settings
+from syncproxy.command.settings import Settings
 
 #: the option that may be given more than once, and the flag
 _REPEATED, _FLAG = "listen", "trust-forwarded-for"
@@ -136,7 +136,9 @@ class Options(usage.Options):
         try:
             return read(text)
         except ValueError as error:
-            raise usage.UsageError(f"{source} {error}, not {text!r}.") from None
+            # what may hold a password is not repeated
+            shown = "" if "@" in text or "password" in text else f", not {text!r}"
+            raise usage.UsageError(f"{source} {error}{shown}.") from None
 
 
 def _refuse_contradictions(values: Mapping[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""What the operator meets: options, secret, listeners, logs, start and stop."""

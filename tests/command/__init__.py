@@ -1,0 +1,1 @@
+"""Options, logs, start and stop."""
