@@ -57,7 +57,9 @@ class ReceiptsExtension:
         for room_id, room in hot.items():
             if not is_joined(context, room_id):
                 continue
-            content = receipt_content(_visible(_receipts(room, due, context), context, _bound(context, room_id, now)))
+            # an initial room shows all there is, also what was stored before this process had a position
+            bound = live_bound(context, room_id) if room_id in due.initial else _bound(context, room_id, now)
+            content = receipt_content(_visible(_receipts(room, due, context), context, bound))
             if content:
                 rooms[room_id] = {"type": "m.receipt", "content": content}
         delta = _Delta(now, due.missed, due.initial | due.since.keys())
@@ -117,13 +119,15 @@ def _receipts(room: HotRoom, due: _Due, context: Context) -> list[Receipt]:
     return receipts
 
 
-def _visible(receipts: list[Receipt], context: Context, bound: int) -> list[Receipt]:
-    """Less others' private ones, those of ignored users, and what is past the bound."""
+def _visible(receipts: list[Receipt], context: Context, bound: int | None) -> list[Receipt]:
+    """Less others' private ones, those of ignored users, and what is past the bound, if there is one."""
     me, ignored = context.user.user_id, context.user.ignored
     return [
         receipt
         for receipt in receipts
-        if receipt.nid <= bound and receipt.user_id not in ignored and (not receipt.private or receipt.user_id == me)
+        if (bound is None or receipt.nid <= bound)
+        and receipt.user_id not in ignored
+        and (not receipt.private or receipt.user_id == me)
     ]
 
 

@@ -174,6 +174,12 @@ class ReceiptsTests(SynchronousTestCase):
         self.user.views.clear()
         self.assertEqual(self._told(), {"$a": {"m.read": {BOB: {"ts": 101}}}})
 
+    def test_initial_room_after_a_restart(self) -> None:
+        """An initial room brings receipts that are newer than anything dispatched in this process."""
+        self._arrives(_receipt(200, BOB))
+        self.cache.position = 100
+        self.assertEqual(self._told(rooms={ROOM: initial("$a")}), {"$a": {"m.read": {BOB: {"ts": 200}}}})
+
     def test_cold_room_is_loaded(self) -> None:
         """A room that is not in memory is read, and only then."""
         self._arrives(_receipt(1, BOB))
