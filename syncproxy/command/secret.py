@@ -7,8 +7,8 @@ import os
 import secrets
 from pathlib import Path
 
+from syncproxy.command.settings import Settings
 from syncproxy.errors import ConfigurationError
-from syncproxy.settings import Settings
 
 _SHORTEST = 16
 

@@ -21,12 +21,11 @@ class SyncproxyService(MultiService):
 
     _log = Logger(namespace="syncproxy")
 
-    def __init__(
-        self, start_stages: Callable[[AsyncExitStack], Awaitable[None]], failed: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, start_stages: Callable[[AsyncExitStack], Awaitable[None]]) -> None:
         super().__init__()
         self._start_stages = start_stages
-        self._failed = failed
+        #: to be set by who wants to know
+        self.failed: Callable[[], None] = lambda: None
         self._stack = AsyncExitStack()
         self._starting: Deferred[None] | None = None
         #: whether requests can be served: all stages have started, none has stopped
@@ -56,7 +55,7 @@ class SyncproxyService(MultiService):
             self._log.info("ready")
             return
         await self._close()
-        self._failed()
+        self.failed()
 
     async def _stop(self) -> None:
         starting, self._starting = self._starting, None

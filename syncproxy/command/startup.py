@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from syncproxy.command.settings import Settings
 from syncproxy.homeserver.client import HomeserverClient
 from syncproxy.metrics import Metrics
-from syncproxy.settings import Settings
 from syncproxy.storage.database import Database
 from syncproxy.storage.embedded import EmbeddedPostgres
 
