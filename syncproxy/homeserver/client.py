@@ -1,0 +1,204 @@
+"""The homeserver's Client-Server API, as far as the proxy uses it (spec/upstream.md). Tokens go into headers only."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import attrs
+import msgspec
+import treq
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.iweb import IAgent, IAgentEndpointFactory
+from zope.interface import implementer
+
+from syncproxy import __version__
+
+_CONNECT_S = 10
+_SHORT_S = 10
+_BACKGROUND_S = 60
+#: beyond its own `timeout`
+_SYNC_S = 300
+_FIRST_SYNC_S = 1800
+#: connections kept open to the homeserver: each poller holds one
+_PERSISTENT = 100_000
+_HEADERS = {"User-Agent": f"syncproxy/{__version__}", "Accept": "application/json"}
+
+
+class HomeserverUnreachable(Exception):
+    """No usable answer: refused, reset, TLS failure, truncated, not JSON, or none in time."""
+
+
+class HomeserverError(Exception):
+    """An answer that is an error. `errcode` is `None` where the body is no Matrix error."""
+
+    def __init__(
+        self,
+        status: int,
+        errcode: str | None,
+        message: str,
+        *,
+        soft_logout: bool = False,
+        retry_after_ms: int | None = None,
+    ) -> None:
+        super().__init__(f"{status} {errcode or 'no errcode'}: {message}")
+        self.status = status
+        self.errcode = errcode
+        self.message = message
+        self.soft_logout = soft_logout
+        self.retry_after_ms = retry_after_ms
+
+
+@attrs.frozen
+class WhoAmI:
+    """Whose token it is; `device_id` is `None` for tokens without a device."""
+
+    user_id: str
+    device_id: str | None
+
+
+class _WhoAmI(msgspec.Struct):
+    user_id: str
+    device_id: str | None = None
+
+
+class _ErrorBody(msgspec.Struct):
+    errcode: Any = None
+    error: Any = None
+    soft_logout: Any = False
+    retry_after_ms: Any = None
+
+
+@implementer(IAgentEndpointFactory)
+@attrs.frozen
+class _UnixEndpoints:
+    """Every request goes to one unix socket, whatever its URL's host."""
+
+    reactor: Any
+    path: str
+
+    def endpointForURI(self, uri: Any) -> UNIXClientEndpoint:
+        return UNIXClientEndpoint(self.reactor, self.path, timeout=_CONNECT_S)
+
+
+class HomeserverClient:
+    """Requests to one homeserver over kept connections.
+
+    `base_url` is `http://…`, `https://…` (certificate and host name are verified) or `unix:/path`. Every method raises
+    HomeserverError for an answer that is an error, HomeserverUnreachable where there is none.
+    """
+
+    def __init__(self, reactor: Any, base_url: str, *, agent: IAgent | None = None) -> None:
+        self._reactor = reactor
+        self._pool = HTTPConnectionPool(reactor, persistent=True)
+        self._pool.maxPersistentPerHost = _PERSISTENT
+        self._pool.cachedConnectionTimeout = 60
+        is_unix = base_url.startswith("unix:")
+        self._base = "http://localhost" if is_unix else base_url.rstrip("/")
+        if agent is None:
+            agent = (
+                Agent.usingEndpointFactory(reactor, _UnixEndpoints(reactor, base_url[len("unix:") :]), self._pool)
+                if is_unix
+                else Agent(reactor, connectTimeout=_CONNECT_S, pool=self._pool)
+            )
+        self._http = HTTPClient(agent)
+
+    def close(self) -> Deferred[None]:
+        """Close the kept connections."""
+        closed: Deferred[None] = self._pool.closeCachedConnections()
+        return closed
+
+    async def versions(self) -> bytes:
+        """`GET /_matrix/client/versions`."""
+        return await self._get("/_matrix/client/versions", None, {}, _SHORT_S)
+
+    async def whoami(self, token: str) -> WhoAmI:
+        """Whose token this is."""
+        body = await self._get("/_matrix/client/v3/account/whoami", token, {}, _SHORT_S)
+        try:
+            known = msgspec.json.decode(body, type=_WhoAmI)
+        except msgspec.DecodeError as problem:
+            raise HomeserverUnreachable(f"whoami: {problem}") from None
+        return WhoAmI(known.user_id, known.device_id)
+
+    async def sync(
+        self, token: str, *, since: str | None, timeout_ms: int, filter: str, set_presence: str = "offline"
+    ) -> bytes:
+        """One `/sync`: the body as it came."""
+        parameters = {
+            "timeout": str(timeout_ms),
+            "set_presence": set_presence,
+            "filter": filter,
+            "use_state_after": "true",
+            "org.matrix.msc4222.use_state_after": "true",
+        }
+        if since is not None:
+            parameters["since"] = since
+        limit_s = _FIRST_SYNC_S if since is None else timeout_ms / 1000 + _SYNC_S
+        return await self._get("/_matrix/client/v3/sync", token, parameters, limit_s)
+
+    async def members(self, token: str, room_id: str) -> bytes:
+        """All members of a room."""
+        return await self._get(_room(room_id, "members"), token, {}, _BACKGROUND_S)
+
+    async def state(self, token: str, room_id: str) -> bytes:
+        """The whole current state of a room."""
+        return await self._get(_room(room_id, "state"), token, {}, _BACKGROUND_S)
+
+    async def context(self, token: str, room_id: str, event_id: str) -> bytes:
+        """The tokens around an event, without events."""
+        path = _room(room_id, f"context/{quote(event_id, safe='')}")
+        return await self._get(path, token, {"limit": "0"}, _BACKGROUND_S)
+
+    async def keys_changes(self, token: str, *, since: str, until: str) -> bytes:
+        """Whose devices changed between two tokens of `/sync`."""
+        parameters = {"from": since, "to": until}
+        return await self._get("/_matrix/client/v3/keys/changes", token, parameters, _BACKGROUND_S)
+
+    async def _get(self, path: str, token: str | None, parameters: dict[str, str], limit_s: float) -> bytes:
+        getting = ensureDeferred(self._exchange(path, token, parameters))
+        getting.addTimeout(limit_s, self._reactor)
+        try:
+            status, retry_after, body = await getting
+        except Exception as problem:
+            # the exception's text could have the URL's parameters: its kind says enough
+            raise HomeserverUnreachable(f"{path}: {type(problem).__name__}") from None
+        if status == 200:
+            return body
+        raise _error(status, retry_after, body)
+
+    async def _exchange(
+        self, path: str, token: str | None, parameters: dict[str, str]
+    ) -> tuple[int, str | None, bytes]:
+        headers = _HEADERS if token is None else {**_HEADERS, "Authorization": f"Bearer {token}"}
+        response = await self._http.get(
+            self._base + path, params=parameters, headers=headers, unbuffered=True, allow_redirects=False
+        )
+        chunks: list[bytes] = []
+        await treq.collect(response, chunks.append)
+        retry_after = response.headers.getRawHeaders("Retry-After")
+        return response.code, retry_after[0] if retry_after else None, b"".join(chunks)
+
+
+def _room(room_id: str, what: str) -> str:
+    return f"/_matrix/client/v3/rooms/{quote(room_id, safe='')}/{what}"
+
+
+def _error(status: int, retry_after: str | None, body: bytes) -> HomeserverError:
+    try:
+        said = msgspec.json.decode(body, type=_ErrorBody)
+    except msgspec.DecodeError:
+        said = _ErrorBody()
+    retry_after_ms = said.retry_after_ms if isinstance(said.retry_after_ms, int) else None
+    if retry_after_ms is None and retry_after is not None and retry_after.isdigit():
+        retry_after_ms = int(retry_after) * 1000
+    return HomeserverError(
+        status,
+        said.errcode if isinstance(said.errcode, str) else None,
+        said.error if isinstance(said.error, str) else "no reason given",
+        soft_logout=said.soft_logout is True,
+        retry_after_ms=retry_after_ms,
+    )

@@ -1,0 +1,118 @@
+"""The answer of `/sync` v2, decoded as far as the proxy acts on it: events stay `Raw`."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+_T = TypeVar("_T")
+_NULL = msgspec.Raw(b"null")
+_raw_list = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class EventList(msgspec.Struct):
+    """`{"events": […]}`; null and missing are empty."""
+
+    events: list[msgspec.Raw] | None = None
+
+    def __iter__(self) -> Any:
+        return iter(self.events or ())
+
+
+class TimelineBlock(msgspec.Struct):
+    """A room's `timeline`."""
+
+    events: list[msgspec.Raw] | None = None
+    limited: bool | None = None
+    prev_batch: str | None = None
+
+
+class Summary(msgspec.Struct):
+    """A room's `summary`."""
+
+    heroes: list[str] | None = msgspec.field(name="m.heroes", default=None)
+    joined_count: int | None = msgspec.field(name="m.joined_member_count", default=None)
+    invited_count: int | None = msgspec.field(name="m.invited_member_count", default=None)
+
+
+class Counts(msgspec.Struct):
+    """Unread counts, of a room or a thread."""
+
+    notification_count: int | None = None
+    highlight_count: int | None = None
+
+
+class JoinBlock(msgspec.Struct):
+    """A room of `rooms.join`."""
+
+    state: EventList | None = None
+    state_after: EventList | None = None
+    msc4222_state_after: EventList | None = msgspec.field(name="org.matrix.msc4222.state_after", default=None)
+    timeline: TimelineBlock | None = None
+    ephemeral: EventList | None = None
+    account_data: EventList | None = None
+    summary: Summary | None = None
+    unread_notifications: Counts | None = None
+    unread_thread_notifications: dict[str, Counts] | None = None
+
+
+class LeaveBlock(msgspec.Struct):
+    """A room of `rooms.leave`."""
+
+    state: EventList | None = None
+    state_after: EventList | None = None
+    msc4222_state_after: EventList | None = msgspec.field(name="org.matrix.msc4222.state_after", default=None)
+    timeline: TimelineBlock | None = None
+    account_data: EventList | None = None
+
+
+class InviteBlock(msgspec.Struct):
+    """A room of `rooms.invite`."""
+
+    invite_state: EventList | None = None
+
+
+class KnockBlock(msgspec.Struct):
+    """A room of `rooms.knock`."""
+
+    knock_state: EventList | None = None
+
+
+class RoomsBlock(msgspec.Struct):
+    """`rooms`; each room is decoded by itself, so that a bad one is dropped alone."""
+
+    join: dict[str, msgspec.Raw] | None = None
+    invite: dict[str, msgspec.Raw] | None = None
+    knock: dict[str, msgspec.Raw] | None = None
+    leave: dict[str, msgspec.Raw] | None = None
+
+
+class DeviceListsBlock(msgspec.Struct):
+    """`device_lists`."""
+
+    changed: list[str] | None = None
+    left: list[str] | None = None
+
+
+class SyncResponse(msgspec.Struct):
+    """The whole answer. Key counts and fallback types are `Raw`: absent is `null`."""
+
+    next_batch: str | None = None
+    rooms: RoomsBlock | None = None
+    account_data: EventList | None = None
+    to_device: EventList | None = None
+    device_lists: DeviceListsBlock | None = None
+    device_one_time_keys_count: msgspec.Raw = _NULL
+    device_unused_fallback_key_types: msgspec.Raw = _NULL
+    msc2732_fallback: msgspec.Raw = msgspec.field(
+        name="org.matrix.msc2732.device_unused_fallback_key_types", default=_NULL
+    )
+
+
+_response = msgspec.json.Decoder(SyncResponse | None)
+
+
+def parse_sync(body: bytes) -> SyncResponse:
+    """Decode an answer; `null` is an empty one. Raises msgspec.DecodeError for what is no JSON object of that shape."""
+    return _response.decode(body) or SyncResponse()

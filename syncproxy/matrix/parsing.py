@@ -1,0 +1,140 @@
+"""From the bytes of an event to an `Event`: what the proxy acts on is decoded, the rest stays bytes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import msgspec
+
+from syncproxy.matrix.events import Event
+
+#: the largest integer that Matrix's JSON has
+MAX_INTEGER = 2**53 - 1
+#: what is true for one device or one moment only (spec/upstream.md), by the member of `unsigned`
+_NOT_SHARED = (
+    "age",
+    "transaction_id",
+    "membership",
+    "io.element.msc4115.membership",
+    "invite_room_state",
+    "knock_room_state",
+)
+_PARTICIPATED = b"current_user_participated"
+
+
+class MalformedEvent(ValueError):
+    """The event cannot be stored or served; it is dropped alone."""
+
+
+class _Head(msgspec.Struct, gc=False):
+    event_id: str
+    type: str
+    sender: str
+    state_key: str | None = None
+    origin_server_ts: Any = 0
+    content: msgspec.Raw = msgspec.Raw(b"{}")
+    unsigned: msgspec.Raw = msgspec.Raw(b"")
+    redacts: Any = None
+
+
+class _Member(msgspec.Struct, gc=False):
+    membership: Any = None
+
+
+class _PreviousMember(msgspec.Struct, gc=False):
+    prev_content: Any = None
+    transaction_id: Any = None
+
+
+_head = msgspec.json.Decoder(_Head)
+_member = msgspec.json.Decoder(_Member)
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_encode = msgspec.json.Encoder().encode
+
+
+def parse_event(raw: bytes | msgspec.Raw) -> Event:
+    """The event in `raw`, without the parts of `unsigned` that are not shared. Raises MalformedEvent.
+
+    Where nothing is left out, `json` equals `raw`; it is a copy, so that it does not keep the whole answer alive.
+    """
+    try:
+        head = _head.decode(raw)
+        unsigned = _object(head.unsigned)
+        json = _shared(raw, unsigned)
+        membership = _text(_object(head.content).get("membership")) if head.type == "m.room.member" else None
+    except msgspec.DecodeError as problem:
+        raise MalformedEvent(str(problem)) from None
+    _check(head)
+    return Event(
+        event_id=head.event_id,
+        type=sys.intern(head.type),
+        sender=sys.intern(head.sender),
+        origin_server_ts=clamped(head.origin_server_ts),
+        json=json,
+        state_key=head.state_key,
+        membership=membership,
+        prev_membership=_previous_membership(unsigned) if membership is not None else None,
+        transaction_id=_text(unsigned.get("transaction_id")),
+        redacts=_redacts(head) if head.type == "m.room.redaction" else None,
+    )
+
+
+def clamped(number: object) -> int:
+    """A count or time in ms as Matrix allows it: 0 to 2^53 - 1; 0 for what is no number."""
+    if isinstance(number, bool) or not isinstance(number, int | float) or number != number:
+        return 0
+    return int(min(max(number, 0), MAX_INTEGER))
+
+
+def _check(head: _Head) -> None:
+    if not head.event_id:
+        raise MalformedEvent("The event has no event_id")
+    for name in (head.event_id, head.type, head.sender, head.state_key or ""):
+        if "\x00" in name:
+            raise MalformedEvent("An identifier has a NUL in it")
+
+
+def _object(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
+    """The members of a JSON object; none for anything else."""
+    return _members.decode(raw) if memoryview(raw)[:1] == b"{" else {}
+
+
+def _text(raw: msgspec.Raw | None) -> str | None:
+    """A non-empty JSON string; `None` for anything else."""
+    if raw is None:
+        return None
+    value = msgspec.json.decode(raw)
+    return value if isinstance(value, str) and value else None
+
+
+def _previous_membership(unsigned: dict[str, msgspec.Raw]) -> str | None:
+    previous = unsigned.get("prev_content")
+    return None if previous is None else _text(_object(previous).get("membership"))
+
+
+def _redacts(head: _Head) -> str | None:
+    if isinstance(head.redacts, str):
+        return head.redacts
+    return _text(_object(head.content).get("redacts"))
+
+
+def _shared(raw: bytes | msgspec.Raw, unsigned: dict[str, msgspec.Raw]) -> bytes:
+    """The event's bytes without what is not shared; an emptied `unsigned` stays `{}`."""
+    kept = {name: value for name, value in unsigned.items() if name not in _NOT_SHARED}
+    relations = kept.get("m.relations")
+    if relations is not None and _PARTICIPATED in bytes(relations):
+        kept["m.relations"] = msgspec.Raw(_without_participation(relations))
+    elif len(kept) == len(unsigned):
+        return bytes(raw)
+    members = _members.decode(raw)
+    members["unsigned"] = msgspec.Raw(_encode(kept))
+    return _encode(members)
+
+
+def _without_participation(relations: msgspec.Raw) -> bytes:
+    members = _object(relations)
+    thread = _object(members.get("m.thread", msgspec.Raw(b"null")))
+    if thread.pop("current_user_participated", None) is not None:
+        members["m.thread"] = msgspec.Raw(_encode(thread))
+    return _encode(members)

@@ -1,0 +1,125 @@
+"""From the bytes of an answer to one unit of storage: parsed once, stored whole, told once it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import TypeVar
+
+import msgspec
+from twisted.internet.interfaces import IReactorTime
+
+from syncproxy.homeserver.sync_response import RoomsBlock, SyncResponse, parse_sync
+from syncproxy.matrix.devices import Device
+from syncproxy.metrics import Metrics
+from syncproxy.rooms.answers import PollAnswer
+from syncproxy.storage.writer import Writer
+from syncproxy.turns import Turn
+from syncproxy.v2.sections import Sections
+
+_T = TypeVar("_T")
+_ABSENT = b"null"
+
+
+class Handler:
+    """Takes the answers of all pollers."""
+
+    def __init__(self, writer: Writer, clock: IReactorTime, metrics: Metrics) -> None:
+        self._writer = writer
+        self._clock = clock
+        self._metrics = metrics
+        #: key counts and fallback types as last stored: every answer repeats them
+        self._key_facts: dict[Device, tuple[bytes | None, bytes | None]] = {}
+
+    async def sync_received(
+        self, device: Device, body: bytes, *, since: str | None, position: int, sequence: int, complete: bool
+    ) -> str | None:
+        """Store what the answer brought; return its `next_batch` once that is committed and dispatched.
+
+        An answer that brings nothing is not stored, save a device's first one in this process: it tells that what is
+        known of the user is up to date. Raises msgspec.DecodeError for a body that is none, and whatever
+        the writer raises: then nothing of it is stored.
+        """
+        began = perf_counter()
+        response = parse_sync(body)
+        answer = await self._answer(
+            device, response, since=since, position=position, sequence=sequence, complete=complete
+        )
+        key_facts = (answer.one_time_key_counts, answer.unused_fallback_key_types)
+        if self._key_facts.get(device) != key_facts or not brings_nothing(answer):
+            await self._writer.store(answer)
+            self._key_facts[device] = key_facts
+        self._metrics.poll_processing.observe(perf_counter() - began)
+        return answer.next_batch
+
+    def forget(self, device: Device) -> None:
+        """The device is no longer polled."""
+        self._key_facts.pop(device, None)
+
+    async def _answer(
+        self,
+        device: Device,
+        response: SyncResponse,
+        *,
+        since: str | None,
+        position: int,
+        sequence: int,
+        complete: bool,
+    ) -> PollAnswer:
+        sections = Sections(device.user_id, lambda kind: self._metrics.errors.labels(kind).inc())
+        rooms = response.rooms or RoomsBlock()
+        turn = Turn(self._clock)
+        lists = response.device_lists
+        fallback = bytes(response.device_unused_fallback_key_types)
+        if fallback == _ABSENT:
+            fallback = bytes(response.msc2732_fallback)
+        return PollAnswer(
+            device=device,
+            since=since,
+            next_batch=response.next_batch or None,
+            position=position,
+            sequence=sequence,
+            received_ms=int(self._clock.seconds() * 1000),
+            complete=complete,
+            joined=await _each(rooms.join, sections.joined, turn),
+            left=await _each(rooms.leave, sections.left, turn),
+            stripped=await _each(rooms.invite, sections.invited, turn)
+            + await _each(rooms.knock, sections.knocked, turn),
+            account_data=sections.account_data(response.account_data or ()),
+            to_device=sections.to_device(response.to_device or ()),
+            device_lists_changed=tuple(lists.changed or ()) if lists else (),
+            device_lists_left=tuple(lists.left or ()) if lists else (),
+            one_time_key_counts=_present(bytes(response.device_one_time_keys_count)),
+            unused_fallback_key_types=_present(fallback),
+        )
+
+
+def brings_nothing(answer: PollAnswer) -> bool:
+    """Whether the answer to a `since` has nothing in it that is kept, key counts, which are always there, apart."""
+    return not answer.is_first and not (
+        answer.joined
+        or answer.left
+        or answer.stripped
+        or answer.account_data
+        or answer.to_device
+        or answer.device_lists_changed
+        or answer.device_lists_left
+    )
+
+
+def _present(raw: bytes) -> bytes | None:
+    return None if raw == _ABSENT else raw
+
+
+async def _each(
+    rooms: Mapping[str, msgspec.Raw] | None, make: Callable[[str, msgspec.Raw], _T | None], turn: Turn
+) -> tuple[_T, ...]:
+    """The rooms' values, pausing between them when the turn is over."""
+    made = []
+    for room_id, raw in (rooms or {}).items():
+        value = make(room_id, raw)
+        if value is not None:
+            made.append(value)
+        if turn.is_over:
+            await turn.pause()
+    return tuple(made)

@@ -1,0 +1,48 @@
+"""What a failed `/sync` means for its poller (spec/upstream.md, "Errors"): a pure table."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import attrs
+
+from syncproxy.errors import Forbidden, HomeserverDown, MatrixError, UnknownToken
+from syncproxy.homeserver.client import HomeserverError
+
+_DEAD = ("M_UNKNOWN_TOKEN", "M_USER_DEACTIVATED")
+
+
+class Verdict(Enum):
+    """What to do."""
+
+    #: forget the token; its held requests get the error
+    TOKEN_IS_DEAD = "token is dead"
+    #: poll no more with it, keep everything
+    TOKEN_HAS_EXPIRED = "token has expired"
+    #: the homeserver refuses for a reason of its own: back off, tell those who wait
+    REFUSED = "refused"
+    #: same `since` again, later
+    TRY_AGAIN = "try again"
+
+
+@attrs.frozen
+class Outcome:
+    """A verdict, the error that waiting clients get, and a wait in s where the homeserver named one."""
+
+    verdict: Verdict
+    error: MatrixError
+    wait_s: float | None = None
+
+
+def outcome_of(problem: Exception) -> Outcome:
+    """What follows from an exception of the client, or of storing."""
+    if not isinstance(problem, HomeserverError):
+        return Outcome(Verdict.TRY_AGAIN, HomeserverDown("The homeserver does not answer"))
+    if problem.status == 401 and problem.errcode == "M_UNKNOWN_TOKEN" and problem.soft_logout:
+        return Outcome(Verdict.TOKEN_HAS_EXPIRED, UnknownToken(problem.message, soft_logout=True))
+    if problem.errcode in _DEAD and problem.status in (401, 403):
+        return Outcome(Verdict.TOKEN_IS_DEAD, UnknownToken(problem.message))
+    if problem.status in (401, 403):
+        return Outcome(Verdict.REFUSED, Forbidden(problem.message, errcode=problem.errcode or "M_FORBIDDEN"))
+    wait_s = None if problem.retry_after_ms is None else problem.retry_after_ms / 1000
+    return Outcome(Verdict.TRY_AGAIN, HomeserverDown("The homeserver answers with an error"), wait_s)
