@@ -2,17 +2,51 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from time import perf_counter
+from typing import Concatenate, ParamSpec
+
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.joined_rooms_tracker import JoinedRoomsTracker
+from syncproxy.caches.room_news import RoomNews, room_news
+from syncproxy.caches.updates import Mark
+from syncproxy.caches.user_cache import UserCache
 from syncproxy.caches.user_cache_map import UserCacheMap
 from syncproxy.metrics import Metrics
 from syncproxy.pubsub.payloads import Payload
+from syncproxy.rooms.changes import (
+    AccountDataChange,
+    Change,
+    DeviceChange,
+    Polled,
+    ReceiptsChange,
+    RoomChange,
+    TransactionIds,
+    TypingChange,
+    UserRoomChange,
+)
+from syncproxy.turns import SLICE_S
+
+_P = ParamSpec("_P")
+#: one user to tell one thing, as a step of a job
+_Step = Iterator[None]
+#: what is to be told to all in a room; a room id: who types in it
+_News = RoomNews | ReceiptsChange | str
 
 
 class Dispatcher:
-    """Takes payloads from the Bus to the caches."""
+    """Takes payloads from the Bus to the caches.
+
+    What is true for everyone, and what concerns one user, is applied before `received` returns. Telling all who are
+    in a room, and waking connections, may go on in later turns, at most 10 ms each: until a user was told, the
+    user's lists and marks are those of a moment ago, and no connection is woken before its whole batch was told.
+    """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -22,8 +56,147 @@ class Dispatcher:
         clock: IReactorTime,
         metrics: Metrics,
     ) -> None:
-        raise NotImplementedError
+        self._global = global_cache
+        self._tracker = tracker
+        self._users = user_caches
+        self._clock = clock
+        self._metrics = metrics
+        self._jobs: deque[_Step] = deque()
+        #: whether the jobs are being worked on, or will be in a later turn
+        self._working = False
 
     def received(self, payload: Payload) -> None:
-        """Apply a committed batch: caches before this returns, connections are woken from a queue. Never raises."""
-        raise NotImplementedError
+        """Apply a committed batch: caches before this returns, listeners as the class says. Never raises."""
+        told = self._apply_global(payload.changes)
+        for change in payload.changes:
+            self._tell_owner(change)
+        self._jobs.append(self._tell_rooms(told))
+        self._jobs.append(self._wake())
+        self._users.sweep()
+        if not self._working:
+            self._work()
+
+    # What is true for everyone
+
+    def _apply_global(self, changes: Iterable[Change]) -> list[_News]:
+        """Take in what is true for everyone; what those who are in the rooms are to be told."""
+        told: list[_News] = list(self._global.stale_typing())
+        gaps: list[RoomChange] = []
+        for change in changes:
+            try:
+                told += self._applied(change, gaps)
+            except Exception:
+                self._log.failure("A change could not be taken in: {kind}", kind=type(change).__name__)
+                self._metrics.errors.labels("cache").inc()
+        self._state_members(gaps, None)
+        return told
+
+    def _applied(self, change: Change, gaps: list[RoomChange]) -> list[_News]:
+        previous = self._global.changed(change)
+        if isinstance(change, RoomChange):
+            if change.summary.gap_nid > (0 if previous is None else previous.gap_nid):
+                gaps.append(change)
+            return [room_news(change, previous, self._global.index)]
+        if isinstance(change, ReceiptsChange):
+            return [change]
+        if isinstance(change, TypingChange) and self._global.typing_changed(change):
+            return [change.room_id]
+        if isinstance(change, Polled):
+            self._polled(change, gaps)
+            gaps.clear()
+        return []
+
+    def _polled(self, change: Polled, gaps: list[RoomChange]) -> None:
+        self._state_members(gaps, change.device.user_id)
+        self._tracker.polled.finished(change.device.user_id, change.position)
+
+    def _state_members(self, gaps: list[RoomChange], polled_by: str | None) -> None:
+        """An answer with these gaps states the membership of some users: of whose poll it was, and in its state."""
+        polled = self._tracker.polled
+        for change in gaps:
+            stated = {entry.event.state_key for entry in change.state if entry.event.membership == "join"}
+            users = {user for user in stated if user is not None and polled.position(user) is not None}
+            if polled_by is not None:
+                users.add(polled_by)
+            polled.stated(change.room_id, change.summary.gap_nid, users)
+
+    # What concerns one user
+
+    def _tell_owner(self, change: Change) -> None:
+        if isinstance(change, UserRoomChange):
+            self._tell(change.row.user_id, UserCache.user_room_changed, change)
+        elif isinstance(change, AccountDataChange):
+            self._tell(change.user_id, UserCache.account_data_changed, change)
+        elif isinstance(change, DeviceChange):
+            self._tell(change.facts.device.user_id, UserCache.device_changed, change.facts)
+        elif isinstance(change, TransactionIds):
+            self._tell(change.device.user_id, UserCache.transaction_ids_came, change)
+        elif isinstance(change, Polled):
+            self._tell(change.device.user_id, UserCache.polled)
+        elif isinstance(change, ReceiptsChange):
+            for receipt in change.receipts:
+                self._tell(receipt.user_id, UserCache.own_receipts_changed, (receipt,))
+
+    def _tell(
+        self, user_id: str, tell: Callable[Concatenate[UserCache, _P], None], *args: _P.args, **kwargs: _P.kwargs
+    ) -> None:
+        """Tell a user who is in memory; one whose cache fails is evicted, the others still hear."""
+        user = self._users.hearing(user_id)
+        if user is None:
+            return
+        try:
+            tell(user, *args, **kwargs)
+        except Exception:
+            self._log.failure("The cache of {user_id} failed and is loaded anew", user_id=user_id)
+            self._metrics.errors.labels("cache").inc()
+            self._users.evict(user_id)
+
+    # What all in a room are told
+
+    def _tell_rooms(self, told: Iterable[_News]) -> _Step:
+        for news in told:
+            if isinstance(news, RoomNews):
+                yield from self._tell_room_news(news)
+            elif isinstance(news, str):
+                yield from self._tell_mark(news, Mark.TYPING)
+            elif any(not receipt.private for receipt in news.receipts):
+                yield from self._tell_mark(news.room_id, Mark.RECEIPTS)
+
+    def _tell_room_news(self, news: RoomNews) -> _Step:
+        room_id = news.change.room_id
+        for user_id in tuple(self._tracker.users(room_id)):
+            self._tell(user_id, UserCache.room_changed, news)
+            yield
+        # a tombstone moves the replacement within spaces, for those who are in the replacement only, too
+        for other in news.related - {room_id}:
+            for user_id in tuple(self._tracker.users(other)):
+                self._tell(user_id, UserCache.reevaluate, (other,))
+                yield
+
+    def _tell_mark(self, room_id: str, mark: Mark) -> _Step:
+        for user_id in tuple(self._tracker.users(room_id)):
+            self._tell(user_id, UserCache.room_heard, room_id, mark)
+            yield
+
+    def _wake(self) -> _Step:
+        for listener in self._users.take_woken():
+            try:
+                listener.wake()
+            except Exception:
+                self._log.failure("A connection failed to wake")
+                self._metrics.errors.labels("listener").inc()
+            yield
+
+    # Turns
+
+    def _work(self) -> None:
+        """Work on the jobs in order, for at most 10 ms; the rest in turns of its own."""
+        self._working = True
+        ends = perf_counter() + SLICE_S
+        while self._jobs:
+            for _ in self._jobs[0]:
+                if perf_counter() >= ends:
+                    self._clock.callLater(0, self._work)
+                    return
+            self._jobs.popleft()
+        self._working = False

@@ -35,7 +35,7 @@ class GlobalCache:
         #: summaries, and how rooms point at each other
         self.index = RoomIndex()
         self._typing = TypingRooms()
-        self._hot = HotRooms(reader, self._position_of, lambda: self.position, cache_bytes)
+        self._hot = HotRooms(reader, self.position_of, lambda: self.position, cache_bytes)
 
     async def start(self, position: int = 0) -> None:
         """Load the summary of every room; before the first change is dispatched.
@@ -50,6 +50,15 @@ class GlobalCache:
     def summary(self, room_id: str) -> RoomSummary | None:
         """The room's derived facts; `None`: unknown room."""
         return self.index.summaries.get(room_id)
+
+    def position_of(self, room_id: str) -> int:
+        """The newest nid of the room; 0: unknown room."""
+        summary = self.index.summaries.get(room_id)
+        return 0 if summary is None else summary.position
+
+    def seconds(self) -> float:
+        """The time, in seconds."""
+        return self._clock.seconds()
 
     def typing(self, room_id: str) -> Typing | None:
         """Who types in the room; `None`: there was never a typing event."""
@@ -101,10 +110,6 @@ class GlobalCache:
             self._log.failure("A room's cache failed and is read anew: {room_id}", room_id=change.room_id)
             self._metrics.errors.labels("cache").inc()
             self._hot.evict(change.room_id)
-
-    def _position_of(self, room_id: str) -> int | None:
-        summary = self.index.summaries.get(room_id)
-        return None if summary is None else summary.position
 
     def _note(self, nid: int) -> None:
         self.position = max(self.position, nid)

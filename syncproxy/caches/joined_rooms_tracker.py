@@ -15,10 +15,11 @@ class JoinedRoomsTracker:
     Other members stay in the database. `polled` knows whose polls finished, in memory or not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, holds_gaps: bool = False) -> None:
+        """`holds_gaps`: see PolledUsers."""
         self._rooms: dict[str, set[str]] = {}
         self._users: dict[str, set[str]] = {}
-        self.polled = PolledUsers()
+        self.polled = PolledUsers(holds_gaps=holds_gaps)
 
     def track(self, user_id: str, room_ids: Iterable[str]) -> None:
         """The user is in memory now and joined to exactly these rooms."""

@@ -123,7 +123,10 @@ class SharedLists:
 
     def reevaluate_all(self) -> bool:
         """Look at all rooms again; whether any list changed its order or contents."""
-        return any([self._fill(shared) for shared in self._lists.values()])
+        changed = False
+        for shared in self._lists.values():
+            changed |= self._fill(shared)
+        return changed
 
     def forget_unused(self, now_s: float) -> None:
         """Drop the lists that nobody has used for five minutes."""

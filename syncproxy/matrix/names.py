@@ -63,8 +63,8 @@ def _computed(heroes: tuple[Hero, ...], others: int | None) -> str:
     if others is None:
         others = len(present)
     if others <= 0:
-        names = _joined_names(_disambiguated(heroes))
-        return f"Empty Room (was {names})" if names else "Empty Room"
+        gone = _joined_names(_disambiguated(heroes))
+        return f"Empty Room (was {gone})" if gone else "Empty Room"
     if not present:
         return "Empty Room"
     names = _disambiguated(present)

@@ -6,9 +6,6 @@ import msgspec
 
 from syncproxy.rooms.user_room import UserRoom
 
-#: memberships of which a user sees stripped state and nothing else
-STRIPPED = frozenset({"invite", "knock"})
-
 
 class View(msgspec.Struct, frozen=True, gc=False):
     """The nids of a room that a user may see, both ends included."""
@@ -24,14 +21,15 @@ def live_view(row: UserRoom | None, position: int, *, horizon: int | None = None
     """What the user with this row may see of a room at `position`; `None`: nothing live.
 
     `horizon`: nothing past it is shown, `None` once a poll of the user finished in this process (rule 3).
-    `gap_nid`: the first event behind a gap past which the user's membership is not certain, 0 for none (rule 4).
+    `gap_nid`: the first event behind a gap past which the user's membership is not certain, 0 for none (rule 4); a
+    stay that began behind the gap is certain.
     """
     if row is None or row.membership != "join":
         return None
     to_nid = position
     if horizon is not None:
         to_nid = min(to_nid, horizon)
-    if gap_nid:
+    if gap_nid > row.visible_from:
         to_nid = min(to_nid, gap_nid - 1)
     if to_nid < row.visible_from:
         return None
@@ -48,17 +46,17 @@ def last_view(row: UserRoom | None) -> View | None:
     return View(min(row.visible_from, row.left_nid), row.left_nid)
 
 
-def is_listed(row: UserRoom | None, view: View | None, *, inviter_ignored: bool = False) -> bool:
-    """Whether the room may be in an MSC3575 list: joined and visible, or an open invite that is not ignored (rule 8)."""
-    if row is None:
-        return False
-    return view is not None or (row.membership == "invite" and not inviter_ignored)
+def time_floor(row: UserRoom) -> int:
+    """The nid below which events are surely older than the present stay, so that not even their time is told (rule 7).
 
-
-def is_before_join(row: UserRoom, nid: int) -> bool:
-    """Whether an event at `nid` is surely older than the present stay, so that not even its time is told (rule 7).
-
-    A join that was learnt from a state block has a nid that says nothing of the block's other events: there only
+    A join that was learnt from a state block has a nid that says nothing of the block's other events: 0, there only
     the join's time bounds them.
     """
-    return row.membership_nid >= row.visible_from and nid < row.visible_from
+    return row.visible_from if row.membership_nid >= row.visible_from else 0
+
+
+def is_told_of_leave(row: UserRoom) -> bool:
+    """Whether the own leave, kick or ban event may be shown: somebody who was not in or invited learns of no ban."""
+    if row.membership == "ban":
+        return row.previous in ("join", "invite", "knock")
+    return row.membership == "leave" and row.previous not in ("leave", "ban")

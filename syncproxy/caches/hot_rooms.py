@@ -1,0 +1,214 @@
+"""The rooms whose events and state are in memory: bounded in bytes, loaded in bulk, one load per room at a time."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from weakref import WeakValueDictionary
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from syncproxy.caches.hot_room import TIMELINE_EVENTS, HotRoom, RoomWant
+from syncproxy.caches.reads import RoomReads
+from syncproxy.caches.together import together
+from syncproxy.errors import NotReady
+from syncproxy.rooms.changes import ReceiptsChange, RoomChange
+
+#: a room may be loaded for something else, or miss a change, while it is waited for
+_ATTEMPTS = 8
+
+
+@attrs.define
+class _Load:
+    room: HotRoom
+    want: RoomWant
+    bound: int
+    waiters: list[Deferred[HotRoom]] = attrs.field(factory=list)
+
+
+class HotRooms:
+    """Rooms in memory: kept current as long as anybody holds them, and the last used ones up to `cache_bytes`."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reads: RoomReads,
+        position_of: Callable[[str], int],
+        now: Callable[[], int],
+        cache_bytes: int,
+    ) -> None:
+        """`position_of` tells a room's position (0: unknown room), `now` the newest position of all."""
+        self._reads = reads
+        self._position_of = position_of
+        self._now = now
+        self._cache_bytes = cache_bytes
+        self._rooms: WeakValueDictionary[str, HotRoom] = WeakValueDictionary()
+        self._loading: dict[str, _Load] = {}
+        #: the least recently used first, and what each was counted with
+        self._kept: OrderedDict[str, tuple[HotRoom, int]] = OrderedDict()
+        self._kept_bytes = 0
+
+    @property
+    def kept_bytes(self) -> int:
+        """Roughly the bytes that are held for their own sake."""
+        return self._kept_bytes
+
+    def get(self, want: RoomWant) -> HotRoom | None:
+        """The room, if everything wanted is in memory."""
+        room = self._rooms.get(want.room_id)
+        if room is None or not room.satisfies(want):
+            return None
+        self._keep(room)
+        return room
+
+    async def load(self, wants: Iterable[RoomWant]) -> dict[str, HotRoom]:
+        """The known ones of these rooms, with everything wanted. Raises what the database raises."""
+        wants = [want for want in wants if self._position_of(want.room_id)]
+        # held until all are there: the bound in bytes may be smaller than what is loaded together
+        held: dict[str, HotRoom] = {}
+        for _ in range(_ATTEMPTS):
+            missing = []
+            for want in wants:
+                room = self.get(want)
+                if room is None:
+                    missing.append(want)
+                else:
+                    held[want.room_id] = room
+            if not missing:
+                return held
+            held.update(await self._brought(missing))
+        raise NotReady("The room changes faster than it can be read")
+
+    def room_changed(self, change: RoomChange) -> None:
+        """Apply what is new to a room in memory; one that missed a change is forgotten."""
+        room = self._rooms.get(change.room_id)
+        if room is None:
+            return
+        if not room.room_changed(change):
+            self._log.warn("A room's cache missed a change and is read anew: {room_id}", room_id=change.room_id)
+            self.evict(change.room_id)
+        elif change.room_id in self._kept:
+            self._keep(room, touch=False)
+
+    def receipts_changed(self, change: ReceiptsChange) -> None:
+        """Apply new receipts to a room in memory."""
+        room = self._rooms.get(change.room_id)
+        if room is not None:
+            room.receipts_changed(change.receipts)
+
+    def evict(self, room_id: str) -> None:
+        """Forget a room; who holds it keeps a value that is not kept current any more."""
+        self._rooms.pop(room_id, None)
+        _, cost = self._kept.pop(room_id, (None, 0))
+        self._kept_bytes -= cost
+
+    def _keep(self, room: HotRoom, *, touch: bool = True) -> None:
+        _, counted = self._kept.get(room.room_id, (None, 0))
+        self._kept[room.room_id] = room, room.cost
+        self._kept_bytes += room.cost - counted
+        if touch:
+            self._kept.move_to_end(room.room_id)
+        while self._kept_bytes > self._cache_bytes and self._kept:
+            _, (_, cost) = self._kept.popitem(last=False)
+            self._kept_bytes -= cost
+
+    async def _brought(self, wants: Iterable[RoomWant]) -> dict[str, HotRoom]:
+        """Load these rooms, or wait for loads of them that are under way (which may be for something else)."""
+        mine: dict[str, _Load] = {}
+        waiting: list[Deferred[HotRoom]] = []
+        for want in wants:
+            load = self._loading.get(want.room_id)
+            if load is None:
+                mine[want.room_id] = self._registered(want)
+            elif want.room_id not in mine:
+                waiter: Deferred[HotRoom] = Deferred()
+                load.waiters.append(waiter)
+                waiting.append(waiter)
+        held = {room_id: load.room for room_id, load in mine.items()}
+        if mine:
+            await self._finish(mine)
+        for waiter in waiting:
+            room = await waiter
+            held[room.room_id] = room
+        return held
+
+    def _registered(self, want: RoomWant) -> _Load:
+        room = self._rooms.get(want.room_id)
+        if room is None:
+            room = HotRoom(want.room_id, self._position_of(want.room_id), self._now())
+            self._rooms[want.room_id] = room
+        load = self._loading[want.room_id] = _Load(room, want, room.position)
+        return load
+
+    async def _finish(self, loads: dict[str, _Load]) -> None:
+        try:
+            await self._read(list(loads.values()))
+        finally:
+            for room_id, load in loads.items():
+                del self._loading[room_id]
+                if not load.room.is_ready and self._rooms.get(room_id) is load.room:
+                    self.evict(room_id)
+            for load in loads.values():
+                for waiter in load.waiters:
+                    if not waiter.called:
+                        waiter.callback(load.room)
+
+    async def _read(self, loads: list[_Load]) -> None:
+        now = self._now()
+        await together(
+            self._read_rooms([load for load in loads if not load.room.is_ready]),
+            self._read_members([load for load in loads if load.room.missing_members(load.want.members)]),
+            *(self._read_all_members(load) for load in loads if load.room.lacks_all_members(load.want)),
+            *(self._read_changes(load) for load in loads if load.room.lacks_changes(load.want)),
+        )
+        await together(
+            self._read_receipts([load for load in loads if load.room.lacks_receipts(load.want)]),
+            *(self._read_new_receipts(load, now) for load in loads if load.room.lacks_receipts_since(load.want)),
+        )
+        for load in loads:
+            load.room.is_ready = True
+            if self._rooms.get(load.room.room_id) is load.room:
+                self._keep(load.room)
+
+    async def _read_rooms(self, loads: list[_Load]) -> None:
+        if not loads:
+            return
+        bounds = {load.room.room_id: load.bound for load in loads}
+        timelines, state = await together(self._reads.timelines(bounds, TIMELINE_EVENTS), self._reads.state(bounds))
+        for load in loads:
+            load.room.take_timeline(timelines.get(load.room.room_id, ()))
+            load.room.take_state(state.get(load.room.room_id, ()), load.bound)
+
+    async def _read_members(self, loads: list[_Load]) -> None:
+        if not loads:
+            return
+        bounds = {load.room.room_id: load.bound for load in loads}
+        wanted = {load.room.room_id: load.room.missing_members(load.want.members) for load in loads}
+        found = await self._reads.members(bounds, wanted)
+        for load in loads:
+            room_id = load.room.room_id
+            load.room.take_members(wanted[room_id], found.get(room_id, ()), load.bound)
+
+    async def _read_all_members(self, load: _Load) -> None:
+        load.room.take_all_members(await self._reads.all_members(load.room.room_id, load.bound), load.bound)
+
+    async def _read_changes(self, load: _Load) -> None:
+        after = load.want.since or 0
+        entries = await self._reads.state_since(load.room.room_id, after, load.bound)
+        load.room.take_changes(entries, after, load.bound)
+
+    async def _read_receipts(self, loads: list[_Load]) -> None:
+        if not loads:
+            return
+        events = {load.room.room_id: [event.event_id for event in load.room.timeline] for load in loads}
+        receipts = await self._reads.receipts_on(events)
+        for load in loads:
+            load.room.take_receipts([receipt for receipt in receipts if receipt.room_id == load.room.room_id])
+
+    async def _read_new_receipts(self, load: _Load, now: int) -> None:
+        after = load.want.since or 0
+        receipts = await self._reads.receipts_since(load.room.room_id, after, now)
+        load.room.take_receipts_since(receipts, after)

@@ -1,0 +1,80 @@
+"""What the caches ask of the database: the part of `storage.reader.Reader` that they use.
+
+Positions bound what is read: rows with a greater nid are as if they were not there (spec/rooms.md, "What is derived").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Collection, Mapping, Sequence
+from typing import Protocol
+
+from syncproxy.matrix.devices import Device
+from syncproxy.matrix.events import StateEntry, StoredEvent
+from syncproxy.rooms.changes import AccountDataChange, DeviceFacts, TransactionIds
+from syncproxy.rooms.receipts import Receipt
+from syncproxy.rooms.summary import RoomSummary
+from syncproxy.rooms.user_room import UserRoom
+
+
+class DeviceHorizon(Protocol):
+    """Of a stored device: how far it had polled, and the newest position dispatched when that poll was sent."""
+
+    @property
+    def since(self) -> str | None:
+        """Its `/sync` token; `None`: it never finished a poll."""
+
+    @property
+    def horizon(self) -> int:
+        """Nothing past it is known to be the user's to see."""
+
+
+class RoomReads(Protocol):
+    """Reads about rooms; all of one bound see one moment."""
+
+    def summaries(self) -> Awaitable[Sequence[RoomSummary]]:
+        """Every room."""
+
+    def timelines(self, bounds: Mapping[str, int], limit: int) -> Awaitable[Mapping[str, Sequence[StoredEvent]]]:
+        """The newest `limit` timeline events of each room, oldest first."""
+
+    def state(self, bounds: Mapping[str, int]) -> Awaitable[Mapping[str, Sequence[StateEntry]]]:
+        """Current state but members."""
+
+    def members(
+        self, bounds: Mapping[str, int], wanted: Mapping[str, Collection[str]]
+    ) -> Awaitable[Mapping[str, Sequence[StateEntry]]]:
+        """Current member events of these users."""
+
+    def all_members(self, room_id: str, bound: int) -> Awaitable[Sequence[StateEntry]]:
+        """Every current member event."""
+
+    def state_since(self, room_id: str, after: int, bound: int) -> Awaitable[Sequence[StateEntry]]:
+        """Current rows, members included, that became current after `after`."""
+
+    def receipts_on(self, events: Mapping[str, Collection[str]]) -> Awaitable[Sequence[Receipt]]:
+        """Receipts on these events, by room."""
+
+    def receipts_since(self, room_id: str, after: int, bound: int) -> Awaitable[Sequence[Receipt]]:
+        """Receipts stored after `after`."""
+
+
+class UserReads(Protocol):
+    """Reads about one user."""
+
+    def user_rooms(self, user_id: str) -> Awaitable[Sequence[UserRoom]]:
+        """Every room in which the user has a standing."""
+
+    def account_data(self, user_id: str) -> Awaitable[Sequence[AccountDataChange]]:
+        """Global and rooms' account data."""
+
+    def own_receipts(self, user_id: str) -> Awaitable[Sequence[Receipt]]:
+        """The user's own receipts, private ones too."""
+
+    def device_facts(self, user_id: str) -> Awaitable[Sequence[DeviceFacts]]:
+        """The user's devices."""
+
+    def transaction_ids(self, user_id: str) -> Awaitable[Sequence[TransactionIds]]:
+        """The transaction ids that the user's devices sent with."""
+
+    def device(self, device: Device) -> Awaitable[DeviceHorizon | None]:
+        """One device's row."""

@@ -1,0 +1,73 @@
+"""How rooms point at each other: tombstones to replacements, spaces to children."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from syncproxy.rooms.summary import RoomSummary
+
+_NONE: frozenset[str] = frozenset()
+
+
+class RoomIndex:
+    """The summaries of all rooms, and who names whom in them."""
+
+    def __init__(self) -> None:
+        self.summaries: dict[str, RoomSummary] = {}
+        self._replaced: dict[str, set[str]] = {}
+        self._children: dict[str, frozenset[str]] = {}
+
+    def put(self, summary: RoomSummary) -> RoomSummary | None:
+        """Take in a room's newest summary; what it was before."""
+        room_id = summary.room_id
+        previous = self.summaries.get(room_id)
+        self.summaries[room_id] = summary
+        before, after = previous and previous.replacement, summary.replacement
+        if before != after:
+            if before:
+                self._replaced[before].discard(room_id)
+            if after:
+                self._replaced.setdefault(after, set()).add(room_id)
+        if previous is None or previous.children != summary.children:
+            if summary.children:
+                self._children[room_id] = frozenset(summary.children)
+            else:
+                self._children.pop(room_id, None)
+        return previous
+
+    def children(self, space_id: str) -> frozenset[str]:
+        """The rooms that the space lists."""
+        return self._children.get(space_id, _NONE)
+
+    def replaced_by(self, room_id: str) -> Iterable[str]:
+        """The rooms whose tombstones name this room."""
+        return self._replaced.get(room_id, _NONE)
+
+    def ancestors(self, room_id: str) -> Iterator[str]:
+        """The room, the rooms that it replaces, those that these replace, and so on."""
+        if room_id not in self._replaced:
+            yield room_id
+            return
+        seen, due = {room_id}, [room_id]
+        while due:
+            found = due.pop()
+            yield found
+            for older in self.replaced_by(found):
+                if older not in seen:
+                    seen.add(older)
+                    due.append(older)
+
+    def successors(self, room_id: str) -> Iterator[str]:
+        """The room's replacement, the replacement's, and so on."""
+        seen = {room_id}
+        summary = self.summaries.get(room_id)
+        while summary is not None and summary.replacement and summary.replacement not in seen:
+            seen.add(summary.replacement)
+            yield summary.replacement
+            summary = self.summaries.get(summary.replacement)
+
+    def with_successors(self, room_ids: Iterable[str]) -> Iterator[str]:
+        """Rooms, and what stands for those that were replaced."""
+        for room_id in room_ids:
+            yield room_id
+            yield from self.successors(room_id)
