@@ -10,7 +10,7 @@ from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.joined_rooms_tracker import JoinedRoomsTracker
 from syncproxy.caches.user_cache_map import UserCacheMap
 from syncproxy.command.listeners import Listeners, metrics_site
-from syncproxy.command.logs import observer_factory
+from syncproxy.command.logs import twistd_observer
 from syncproxy.command.options import Options
 from syncproxy.command.process import ExitStatus, raise_file_limit
 from syncproxy.command.secret import derived_key, read_secret
@@ -51,7 +51,7 @@ def makeService(options: Options) -> SyncproxyService:
     service = SyncproxyService(lambda stack: _start(settings, listeners, service, stack, reactor))
     if options.parent is not None:
         raise_file_limit()
-        options.parent["logger"] = observer_factory(options.parent, settings.log_level, settings.log_format)
+        service.observer = twistd_observer(options.parent, settings.log_level, settings.log_format)
         service.failed = ExitStatus(reactor).failed
     return service
 
@@ -78,17 +78,27 @@ async def _start(
     dispatcher = Dispatcher(global_cache, tracker, user_caches, reactor, metrics)
     handler = Handler(writer, reactor, metrics)
     tokens = TokenMap(client, reader, writer, cipher, reactor, metrics)
-    pollers = PollerMap(client, handler, reader, writer, reactor, metrics)
+    pollers = PollerMap(
+        client,
+        handler,
+        reader,
+        writer,
+        tokens,
+        reactor,
+        metrics,
+        idle_s=settings.poller_idle,
+        first_timeline_limit=settings.first_sync_timeline_limit,
+    )
 
     # wire all
     writer.committed = lambda changes: bus.publish(Payload(changes))
     bus.subscribe(dispatcher.received)
 
     # start all
-    stack.callback(client.close)
-    await global_cache.start()
+    stack.push_async_callback(client.close)
     await writer.start()
     stack.push_async_callback(writer.stop)
+    await global_cache.start(writer.position)
     extensions = factories(reader, writer, derived_key(secret, "since tokens"), database.epoch)
     conns = ConnMap(global_cache, user_caches, extensions, reactor, metrics, ttl_s=settings.connection_ttl)
     pollers.dead_token = conns.token_died

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import IO, Any, cast
 
@@ -26,9 +26,11 @@ _SECRETS = re.compile(r"(access_token=|Bearer\s+|\bsy[a-z]_)[^\s&\"',;)>\]}]+")
 _SCALARS = (str, int, float, bool, type(None))
 
 
-def observer_factory(twistd: Mapping[str, Any], level: str, format: str) -> Callable[[], ILogObserver]:
-    """What `twistd` calls for its observer, once it has become a daemon if it does; `--logfile` is honoured."""
-    return lambda: observer(_output(twistd), level, format)
+def twistd_observer(twistd: Mapping[str, Any], level: str, format: str) -> ILogObserver | None:
+    """The observer that twistd is to use, writing where its own would; `None` if it was told to use another."""
+    if twistd.get("syslog") or twistd.get("logger"):
+        return None
+    return observer(_output(twistd), level, format)
 
 
 def observer(output: IO[str], level: str, format: str) -> ILogObserver:

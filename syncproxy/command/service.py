@@ -8,7 +8,8 @@ from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
 
 from syncproxy.errors import ConfigurationError
 
@@ -26,10 +27,18 @@ class SyncproxyService(MultiService):
         self._start_stages = start_stages
         #: to be set by who wants to know
         self.failed: Callable[[], None] = lambda: None
+        #: what an application that takes this service is to log with
+        self.observer: ILogObserver | None = None
         self._stack = AsyncExitStack()
         self._starting: Deferred[None] | None = None
         #: whether requests can be served: all stages have started, none has stopped
         self.is_ready = False
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Join an application, and bring our observer along: twistd looks for it there before it starts to log."""
+        super().setServiceParent(parent)
+        if self.observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self.observer)
 
     def startService(self) -> None:
         """Begin to start; `ready` is logged when it is done."""

@@ -6,10 +6,10 @@ import io
 import json
 from pathlib import Path
 
-from twisted.logger import ILogObserver, Logger
+from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from syncproxy.command.logs import blotted, observer, observer_factory
+from syncproxy.command.logs import blotted, observer, twistd_observer
 
 
 class LogCase(SynchronousTestCase):
@@ -89,7 +89,11 @@ class TwistdTests(SynchronousTestCase):
     def test_logfile(self) -> None:
         """`twistd --logfile` names the file."""
         path = Path(self.mktemp())
-        made = observer_factory({"logfile": str(path)}, "info", "text")()
-        self.assertTrue(ILogObserver.providedBy(made))
+        made = twistd_observer({"logfile": str(path)}, "info", "text")
         Logger(namespace="test", observer=made).info("hello")
         self.assertIn("[test#info] hello", path.read_text())
+
+    def test_told_otherwise(self) -> None:
+        """`twistd --syslog` and `--logger` go over ours."""
+        for option in ("syslog", "logger"):
+            self.assertIsNone(twistd_observer({option: "x"}, "info", "text"))
