@@ -8,8 +8,7 @@ from prometheus_client.twisted import MetricsResource
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
-from twisted.internet.protocol import ServerFactory
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import Site
@@ -31,7 +30,7 @@ class Listeners:
         self._metrics = [] if metrics is None else [(metrics, _endpoint(reactor, "--metrics", metrics))]
         self._ports: list[IListeningPort] = []
 
-    async def start(self, clients: ServerFactory, metrics: ServerFactory) -> None:
+    async def start(self, clients: IProtocolFactory, metrics: IProtocolFactory) -> None:
         """Listen everywhere. Raises ConfigurationError naming the endpoint that cannot be listened at."""
         for text, endpoint in self._metrics:
             await self._listen("--metrics", text, endpoint, metrics)
@@ -43,7 +42,7 @@ class Listeners:
         ports, self._ports = self._ports, []
         await DeferredList([stopped for port in ports if isinstance(stopped := port.stopListening(), Deferred)])
 
-    async def _listen(self, option: str, text: str, endpoint: IStreamServerEndpoint, factory: ServerFactory) -> None:
+    async def _listen(self, option: str, text: str, endpoint: IStreamServerEndpoint, factory: IProtocolFactory) -> None:
         try:
             port = await endpoint.listen(factory)
         except (CannotListenError, OSError) as error:
