@@ -66,7 +66,7 @@ class RoomAnswer:
 
     initial: bool = False
     name: str | None = None
-    avatar: str | None | Unset = UNSET
+    avatar: str | Unset | None = UNSET
     heroes: Sequence[Hero] | None = None
     required_state: Sequence[bytes] = ()
     timeline: Sequence[bytes] = ()

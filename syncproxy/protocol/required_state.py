@@ -1,0 +1,121 @@
+"""`required_state`: which state events a client asked for (spec/msc3575.md, "`required_state`")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+import attrs
+
+from syncproxy.protocol.request import StatePair
+
+MEMBER = "m.room.member"
+EVERYTHING = ("*", "*")
+_ANY = "*"
+_ME = "$ME"
+_LAZY = "$LAZY"
+_NONE: frozenset[str] = frozenset()
+
+
+@attrs.frozen
+class _Pairs:
+    """One config's pairs, worked out: which keys of which types."""
+
+    #: every type that is not in `keys`
+    everything: bool
+    #: keys asked for of a type; with `everything`, what the type is narrowed to
+    keys: Mapping[str, frozenset[str]]
+    #: keys asked for of any type
+    any_type: frozenset[str]
+
+    def matches(self, event_type: str, state_key: str) -> bool:
+        keys = self.keys.get(event_type)
+        if keys is None:
+            return self.everything or state_key in self.any_type
+        return state_key in keys or _ANY in keys or state_key in self.any_type
+
+
+def _worked_out(pairs: Iterable[StatePair], user_id: str) -> _Pairs:
+    keys: dict[str, set[str]] = {}
+    any_type: set[str] = set()
+    everything = False
+    for event_type, state_key in pairs:
+        if (event_type, state_key) == EVERYTHING:
+            everything = True
+        elif event_type == _ANY:
+            any_type.add(user_id if state_key == _ME else state_key)
+        else:
+            asked = keys.setdefault(event_type, set())
+            if (event_type, state_key) != (MEMBER, _LAZY):
+                asked.add(user_id if state_key == _ME else state_key)
+    return _Pairs(everything, {kind: frozenset(asked) for kind, asked in keys.items()}, frozenset(any_type))
+
+
+@attrs.frozen
+class RequiredState:
+    """What one or several configs ask for; equal if the same was asked for."""
+
+    user_id: str
+    #: the pairs of each config: narrowing happens within one, then they are united
+    configs: frozenset[tuple[StatePair, ...]]
+    _parts: tuple[_Pairs, ...] = attrs.field(eq=False, repr=False)
+    #: whether members come lazily
+    lazy: bool = attrs.field(eq=False)
+
+    def __or__(self, other: RequiredState) -> RequiredState:
+        """What either asks for."""
+        return self if self.configs >= other.configs else _of(self.user_id, self.configs | other.configs)
+
+    def __bool__(self) -> bool:
+        """Whether anything is asked for."""
+        return any(self.configs)
+
+    def matches(self, event_type: str, state_key: str) -> bool:
+        """Whether this state event is asked for, lazy members aside."""
+        return any(part.matches(event_type, state_key) for part in self._parts)
+
+    @property
+    def all_members(self) -> bool:
+        """Whether every member event is asked for."""
+        return any(
+            (part.everything and MEMBER not in part.keys)
+            or _ANY in part.keys.get(MEMBER, _NONE)
+            or _ANY in part.any_type
+            for part in self._parts
+        )
+
+    @property
+    def named_members(self) -> frozenset[str]:
+        """Members asked for by user id."""
+        found = [part.keys.get(MEMBER, _NONE) | part.any_type for part in self._parts]
+        return frozenset().union(*found) - {_ANY}
+
+    def widens(self, other: RequiredState) -> bool:
+        """Whether this asks for something that `other` does not."""
+        if self.configs <= other.configs:
+            return False
+        return (self.lazy and not other.lazy) or any(not other._covers(part) for part in self._parts)
+
+    def _covers(self, part: _Pairs) -> bool:
+        """Whether everything that the part asks for is asked for here."""
+        if part.everything:
+            named = {kind for mine in self._parts if mine.everything for kind in mine.keys}
+            if not any(mine.everything for mine in self._parts):
+                return False
+            if not all(kind in part.keys or self.matches(kind, _ANY) for kind in named):
+                return False
+        pairs = [(kind, key) for kind, keys in part.keys.items() for key in keys]
+        pairs += [(kind, key) for key in part.any_type for kind in (_ANY, *part.keys)]
+        return all(self.matches(*pair) for pair in pairs)
+
+
+@lru_cache(maxsize=10_000)
+def _of(user_id: str, configs: frozenset[tuple[StatePair, ...]]) -> RequiredState:
+    parts = tuple(_worked_out(pairs, user_id) for pairs in configs)
+    lazy = any((MEMBER, _LAZY) in pairs for pairs in configs)
+    return RequiredState(user_id, configs, parts, lazy)
+
+
+def required_state(pairs: Iterable[StatePair], user_id: str) -> RequiredState:
+    """What one config asks for on behalf of the user."""
+    return _of(user_id, frozenset({tuple(sorted(set(pairs)))}))
