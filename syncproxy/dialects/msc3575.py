@@ -97,10 +97,17 @@ def _shaped(value: Any, shape: type[_T], field: str = "") -> _T:
     try:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as problem:
-        what = str(problem).replace("`$.", f"`$.{field}." if field else "`$.")
+        what = _placed(str(problem), field)
         if "enum value" in what:
             raise InvalidParam(what) from problem
         raise BadJson(what) from problem
+
+
+def _placed(problem: str, field: str) -> str:
+    """What msgspec says, with the path of the part that it looked at."""
+    if not field:
+        return problem
+    return problem.replace("`$", f"`$.{field}") if "`$" in problem else f"{problem} - at `$.{field}`"
 
 
 def _fingerprint(body: dict[str, Any]) -> bytes:

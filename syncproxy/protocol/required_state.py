@@ -28,6 +28,11 @@ class _Pairs:
     #: keys asked for of any type
     any_type: frozenset[str]
 
+    @property
+    def all_members(self) -> bool:
+        keys = self.keys.get(MEMBER)
+        return _ANY in self.any_type or (self.everything if keys is None else _ANY in keys)
+
     def matches(self, event_type: str, state_key: str) -> bool:
         keys = self.keys.get(event_type)
         if keys is None:
@@ -77,12 +82,7 @@ class RequiredState:
     @property
     def all_members(self) -> bool:
         """Whether every member event is asked for."""
-        return any(
-            (part.everything and MEMBER not in part.keys)
-            or _ANY in part.keys.get(MEMBER, _NONE)
-            or _ANY in part.any_type
-            for part in self._parts
-        )
+        return any(part.all_members for part in self._parts)
 
     @property
     def named_members(self) -> frozenset[str]:

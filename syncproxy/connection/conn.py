@@ -1,0 +1,189 @@
+"""One sliding sync connection: requests one after the other, answers, and the waiting in between."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from syncproxy.caches.global_cache import GlobalCache
+from syncproxy.caches.updates import Mark, UserMark
+from syncproxy.caches.user_cache_map import UserCacheMap
+from syncproxy.connection.conn_state import Built, ConnState, Delta, Prepared
+from syncproxy.connection.extension_part import Factories
+from syncproxy.connection.held import HeldRequest
+from syncproxy.connection.marks import PendingMarks
+from syncproxy.connection.positions import Fresh, Positions, Repeated
+from syncproxy.errors import MatrixError
+from syncproxy.matrix.devices import Device
+from syncproxy.metrics import Metrics
+from syncproxy.protocol.dialect import Dialect
+from syncproxy.protocol.request import Request
+from syncproxy.protocol.response import Answer
+
+#: how long the repeat of a request that was answered already is kept waiting, in seconds
+REPEAT_DELAY_S = 0.01
+
+
+class Conn:
+    """One connection. It listens to its user's cache from its first request until it is closed."""
+
+    def __init__(
+        self,
+        device: Device,
+        name: str,
+        global_cache: GlobalCache,
+        user_caches: UserCacheMap,
+        factories: Factories,
+        clock: IReactorTime,
+        metrics: Metrics,
+    ) -> None:
+        """`name` is in all of its positions: no two connections have the same."""
+        self.device_id = device.device_id
+        self._clock = clock
+        self._metrics = metrics
+        self._state = ConnState(device, self, global_cache, user_caches, factories, clock)
+        self._positions = Positions(name)
+        self._pending = PendingMarks()
+        self._unacknowledged: Delta | None = None
+        self._turn = DeferredLock()
+        self._current: HeldRequest | None = None
+        self._waiting = 0
+        self._closed: Exception | None = None
+        self._stopping = False
+
+    # Requests
+
+    async def answer(self, request: Request, token_hash: bytes, dialect: Dialect, hung_up: Deferred[None]) -> bytes:
+        """The answer's bytes; of no meaning if the client has hung up meanwhile. A request before it ends its wait.
+
+        Raises `UnknownPos`, `InvalidParam`, what `close` or `token_died` was given, and what the database raises.
+        """
+        if self._current is not None:
+            self._current.finish()
+        self._waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            body, is_repeat = await self._in_turn(request, HeldRequest(token_hash, self._clock, hung_up), dialect)
+        finally:
+            self._current = None
+            self._turn.release()
+        if is_repeat:
+            await deferLater(self._clock, REPEAT_DELAY_S)
+        return body
+
+    async def _in_turn(self, request: Request, held: HeldRequest, dialect: Dialect) -> tuple[bytes, bool]:
+        if self._closed is not None:
+            raise self._closed
+        if held.is_abandoned:
+            return b"", False
+        self._current = held
+        wanted = self._positions.received(request)
+        if isinstance(wanted, Repeated):
+            return wanted.body, wanted.is_same_request
+        self._acknowledge()
+        return await self._fresh(request, wanted, held, dialect), False
+
+    def _acknowledge(self) -> None:
+        """The client has everything up to the position that it named."""
+        delta, self._unacknowledged = self._unacknowledged, None
+        if delta is not None:
+            self._state.fold(delta)
+
+    async def _fresh(self, request: Request, wanted: Fresh, held: HeldRequest, dialect: Dialect) -> bytes:
+        timeout_s = 0 if wanted.at_once else wanted.request.timeout_ms / 1000
+        ends_s = self._clock.seconds() + timeout_s
+        try:
+            prepared = await self._state.prepare(wanted.request, dialect.semantics)
+        except MatrixError:
+            if wanted.at_once:
+                self._positions.dequeued()
+            raise
+        built = await self._something_to_say(prepared, held, ends_s)
+        if built is None:
+            return b""
+        answer = Answer(self._positions.next, wanted.request.txn_id, built.lists, built.rooms, built.extensions)
+        body = dialect.encode(answer)
+        self._positions.answered(request, body)
+        if wanted.at_once:
+            self._positions.dequeued()
+        self._pending.give_back(built.unserved)
+        self._unacknowledged = built.delta
+        return body
+
+    # Waiting
+
+    async def _something_to_say(self, prepared: Prepared, held: HeldRequest, ends_s: float) -> Built | None:
+        """The answer's parts once there is reason to answer; `None` if there is nobody to answer any more."""
+        worked_s = 0.0
+        while True:
+            began = perf_counter()
+            marks = self._pending.take()
+            try:
+                built = await self._state.build(prepared, marks)
+                worked_s += perf_counter() - began
+                held.check()
+                if not held.is_abandoned and (built.news or self._must_answer(held, ends_s)):
+                    self._metrics.request_processing.observe(worked_s)
+                    return built
+            except BaseException:
+                self._pending.give_back(marks)
+                raise
+            has_more, patience_s = bool(self._pending), self._pending.take_patience()
+            self._pending.give_back(marks)
+            if not held.is_abandoned and (patience_s or not has_more):
+                await held.wait(ends_s - self._clock.seconds(), patience_s)
+            held.check()
+            if held.is_abandoned:
+                return None
+
+    def _must_answer(self, held: HeldRequest, ends_s: float) -> bool:
+        return (
+            held.is_due
+            or self._stopping
+            or self._waiting > 0
+            or self._positions.is_new
+            or self._clock.seconds() >= ends_s
+        )
+
+    # What the user's cache tells
+
+    def mark_room(self, room_id: str, mark: Mark) -> None:
+        """Remember that this changed in the room since it was last sent."""
+        self._pending.mark_room(room_id, mark)
+
+    def mark_user(self, mark: UserMark) -> None:
+        """Remember that this changed for the user or device."""
+        self._pending.mark_user(mark)
+
+    def wake(self) -> None:
+        """Answer a held request if there is something to say; what is in no hurry gathers a little."""
+        if self._current is not None:
+            self._current.wake_in(self._pending.take_patience())
+
+    # Endings
+
+    def token_died(self, token_hash: bytes, error: Exception) -> None:
+        """A request that is being held and came with this token gets the error."""
+        if self._current is not None and self._current.token_hash == token_hash:
+            self._current.fail(error)
+
+    def close(self, error: Exception) -> None:
+        """It is gone: requests that are held, or come later, get the error."""
+        self._closed = error
+        self._state.close()
+        if self._current is not None:
+            self._current.fail(error)
+
+    async def stop(self) -> None:
+        """Answer what is held; returns when that is done."""
+        self._stopping = True
+        if self._current is not None:
+            self._current.finish()
+        await self._turn.acquire()
+        self._turn.release()

@@ -1,0 +1,132 @@
+"""Which rooms an answer owes the client, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from enum import Enum, auto
+
+import attrs
+
+from syncproxy.caches.updates import Mark
+from syncproxy.connection.room_config import RoomConfig
+from syncproxy.connection.sent import SentRoom, SentRooms
+from syncproxy.connection.visible import Visible
+from syncproxy.protocol.dialect import Semantics
+
+#: marks that say nothing of what a room's object holds
+_ELSEWHERE = int(Mark.RECEIPTS | Mark.ACCOUNT_DATA)
+
+
+class Reason(Enum):
+    """Why a room is due."""
+
+    #: the client does not have it, or has it of another stay
+    INITIAL = auto()
+    #: something may have changed
+    CHANGED = auto()
+    #: the user is not in it any more
+    LEFT = auto()
+
+
+@attrs.frozen
+class DueRoom:
+    """A room that may have something to say."""
+
+    room_id: str
+    reason: Reason
+    config: RoomConfig
+    sent: SentRoom | None = None
+    mark: Mark = Mark(0)
+    #: the limit was raised: the longer timeline again
+    longer: bool = False
+    #: other state is wanted: all of it
+    all_state: bool = False
+    #: not shown any more: the client hears this, then nothing
+    last: bool = False
+
+
+@attrs.frozen
+class Due:
+    """What an answer owes: rooms to look at, and rooms that the client does not see any more."""
+
+    rooms: Mapping[str, DueRoom]
+    hidden: Collection[str] = ()
+
+
+@attrs.frozen
+class Shown:
+    """What decides about rooms: shown before and now, new subscriptions, what was sent and what is marked."""
+
+    before: Visible
+    now: Visible
+    subscribed_anew: Collection[str]
+    sent: SentRooms
+    marks: Mapping[str, Mark]
+    #: how a room goes out that the client was never sent: a kick
+    unseen: RoomConfig
+    #: whether some room that is shown now was owed by an earlier answer already
+    has_leftovers: bool = False
+
+
+def due_rooms(
+    shown: Shown, semantics: Semantics, is_listed: Callable[[str], bool], has_left: Callable[[str], bool]
+) -> Due:
+    """The rooms to look at. Looks at each room shown only if what is shown changed, else at marked ones alone.
+
+    `is_listed`: some list of the connection still has the room, in its ranges or not. `has_left`: the user was in the
+    room and is not any more, and may be told.
+    """
+    found: dict[str, DueRoom] = {}
+    hidden: Collection[str] = ()
+    if shown.now is not shown.before or shown.has_leftovers:
+        for due in _by_windows(shown):
+            found[due.room_id] = due
+        if semantics.forgets_hidden_rooms:
+            hidden = [room_id for room_id in shown.sent.rooms if room_id not in shown.now.rooms]
+            for due in _moved_out(shown, hidden, is_listed):
+                found[due.room_id] = due
+    for due in _by_marks(shown, has_left):
+        if due.room_id not in found or due.reason is Reason.LEFT:
+            found[due.room_id] = due
+    return Due(found, hidden)
+
+
+def _by_windows(shown: Shown) -> Iterator[DueRoom]:
+    """Rooms that came, and rooms that are wanted differently."""
+    for room_id, config in shown.now.rooms.items():
+        sent = shown.sent.get(room_id)
+        if sent is None or room_id in shown.subscribed_anew:
+            yield DueRoom(room_id, Reason.INITIAL, config)
+        elif sent.config is not config and sent.config != config:
+            yield DueRoom(
+                room_id,
+                Reason.CHANGED,
+                config,
+                sent,
+                shown.marks.get(room_id, Mark(0)),
+                longer=config.timeline_limit > sent.config.timeline_limit,
+                all_state=config.state.widens(sent.config.state),
+            )
+
+
+def _moved_out(shown: Shown, hidden: Collection[str], is_listed: Callable[[str], bool]) -> Iterator[DueRoom]:
+    """Rooms that an event of their own moved out of every range: once more."""
+    for room_id in hidden:
+        sent, mark = shown.sent.get(room_id), shown.marks.get(room_id)
+        if sent is None or mark is None or not mark & Mark.TIMELINE or not is_listed(room_id):
+            continue
+        if any(room_id in rooms for rooms in shown.before.windows.values()):
+            yield DueRoom(room_id, Reason.CHANGED, sent.config, sent, mark, last=True)
+
+
+def _by_marks(shown: Shown, has_left: Callable[[str], bool]) -> Iterator[DueRoom]:
+    # int's own operators: IntFlag's make an object of each result
+    both, elsewhere, membership = int.__and__, ~_ELSEWHERE, int(Mark.MEMBERSHIP)
+    for room_id, mark in shown.marks.items():
+        if not both(mark, elsewhere):
+            continue
+        sent, config = shown.sent.get(room_id), shown.now.rooms.get(room_id)
+        if both(mark, membership) and has_left(room_id):
+            yield DueRoom(room_id, Reason.LEFT, sent.config if sent else shown.unseen, sent, mark)
+        elif config is not None:
+            yield DueRoom(room_id, Reason.INITIAL if sent is None else Reason.CHANGED, config, sent, mark)

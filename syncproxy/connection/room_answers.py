@@ -1,0 +1,313 @@
+"""The room objects of one answer: what a client is told of each room that is due (spec/msc3575.md, "Room data").
+
+A room is looked at three times. First what is known of it at all is brought into memory; then its timeline is chosen,
+which tells whose member events must go along, and those are brought into memory; then the object is made. Bringing
+may wait for the database, so the last look checks again that the user is still there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from syncproxy.caches.global_cache import GlobalCache
+from syncproxy.caches.hot_room import HotRoom, RoomWant
+from syncproxy.caches.updates import Mark
+from syncproxy.caches.user_cache import UserCache
+from syncproxy.connection.due import DueRoom, Reason
+from syncproxy.connection.room_facts import Facts, changed_facts, facts_of, initial_facts
+from syncproxy.connection.sent import RoomDelta, SentRoom, SentRooms
+from syncproxy.connection.timelines import Timeline, newest_timeline, timeline_since
+from syncproxy.connection.transaction_ids import with_transaction_id
+from syncproxy.matrix.devices import Device
+from syncproxy.matrix.events import StateEntry, StoredEvent
+from syncproxy.protocol.required_state import MEMBER
+from syncproxy.protocol.response import RoomAnswer
+from syncproxy.rooms.user_room import UserRoom
+from syncproxy.rooms.visibility import View
+
+#: these marks alone need none of a room's events
+_EVENTS = Mark.TIMELINE | Mark.STATE | Mark.REWRITTEN | Mark.MEMBERSHIP
+
+
+@attrs.frozen
+class Moment:
+    """What all rooms of an answer share."""
+
+    device: Device
+    user: UserCache
+    global_cache: GlobalCache
+    sent: SentRooms
+    #: the newest nid when the previous answer was made; `None`: there was none
+    previous: int | None
+    #: whether members who type are sent
+    typing: bool
+    most_live_events: int | None
+    bump_types: frozenset[str] | None
+
+
+@attrs.frozen
+class Draft:
+    """A joined room whose timeline is chosen. `hot` is `None` where no event is needed."""
+
+    due: DueRoom
+    row: UserRoom
+    #: the stay as last sent; `None`: the client forgets what it had
+    sent: SentRoom | None
+    view: View
+    hot: HotRoom | None
+    timeline: Timeline
+    #: users whose member events go along, if the client does not have them
+    lazy: frozenset[str] = frozenset()
+
+
+@attrs.frozen
+class Told:
+    """One room of an answer: its object, `None` if there is nothing to tell, and what that changes."""
+
+    answer: RoomAnswer | None
+    delta: RoomDelta | None
+
+
+NOTHING = Told(None, None)
+
+
+class RoomAnswers:
+    """Makes room objects, all at one moment's state of the connection."""
+
+    def __init__(self, moment: Moment) -> None:
+        self._moment = moment
+        self._user = moment.user
+        self._ignored = moment.user.ignored
+
+    # What must be in memory
+
+    def want(self, due: DueRoom) -> RoomWant | None:
+        """What must be in memory to choose the timeline; `None`: nothing."""
+        row = self._user.room(due.room_id)
+        if row is None:
+            return None
+        if due.reason is Reason.LEFT:
+            return RoomWant(due.room_id) if due.sent is not None and due.sent.membership == "join" else None
+        if row.membership != "join":
+            return None
+        sent = _same_stay(due, row)
+        state = due.config.state
+        if sent is None or due.all_state:
+            return RoomWant(due.room_id, members=state.named_members, all_members=state.all_members)
+        if due.longer or due.mark & _EVENTS:
+            return RoomWant(due.room_id, since=sent.up_to)
+        return RoomWant(due.room_id) if self._typists(due) else None
+
+    def want_members(self, draft: Draft) -> RoomWant | None:
+        """What must be in memory to make the object of a draft, beside what is; `None`: nothing."""
+        return RoomWant(draft.due.room_id, members=draft.lazy) if draft.lazy else None
+
+    # Timelines
+
+    def draft(self, due: DueRoom, hot: HotRoom | None) -> Draft | None:
+        """Choose the timeline of a joined room; `None` for any other."""
+        row, view = self._user.room(due.room_id), self._user.view(due.room_id)
+        if row is None or view is None or due.reason is Reason.LEFT:
+            return None
+        sent = _same_stay(due, row)
+        if hot is None and sent is None:
+            return None
+        timeline = Timeline() if hot is None else self._timeline(due, sent, hot, view)
+        bounded = view if hot is None else View(view.from_nid, min(view.to_nid, hot.position))
+        return Draft(due, row, sent, bounded, hot, timeline, frozenset(self._lazy(due, timeline)))
+
+    def _timeline(self, due: DueRoom, sent: SentRoom | None, hot: HotRoom, view: View) -> Timeline:
+        limit = due.config.timeline_limit
+        if sent is None or due.longer:
+            return newest_timeline(hot.timeline, view, limit, self._ignored)
+        most = self._moment.most_live_events
+        return timeline_since(hot.timeline, view, sent.up_to, limit=limit, most=most, ignored=self._ignored)
+
+    def _lazy(self, due: DueRoom, timeline: Timeline) -> Iterator[str]:
+        if not due.config.state.lazy:
+            return
+        for event in timeline.events:
+            yield event.sender
+            if event.type == MEMBER and event.state_key is not None:
+                yield event.state_key
+        yield from self._typists(due)
+
+    def _typists(self, due: DueRoom) -> Iterable[str]:
+        """Those who type and whose member events may be due on that account."""
+        moment = self._moment
+        if not (moment.typing and due.config.state.lazy):
+            return ()
+        if due.sent is not None and not due.mark & Mark.TYPING:
+            return ()
+        view, summary = self._user.view(due.room_id), moment.global_cache.summary(due.room_id)
+        typing = moment.global_cache.typing(due.room_id)
+        if typing is None or view is None or summary is None or view.to_nid < summary.position:
+            return ()
+        have = moment.sent.members(due.room_id)
+        return [
+            user for user in typing.user_ids if user not in self._ignored and (due.sent is None or user not in have)
+        ]
+
+    # Objects
+
+    def tell(self, due: DueRoom, draft: Draft | None, hot: HotRoom | None) -> Told:
+        """The room's object."""
+        row = self._user.room(due.room_id)
+        if row is None:
+            return NOTHING
+        if due.reason is Reason.LEFT:
+            return self._left(due, row, hot)
+        if row.membership == "invite" and self._user.is_listed(due.room_id):
+            return self._invite(due, row)
+        view = self._user.view(due.room_id)
+        if draft is None or view is None:
+            return NOTHING
+        if (row.membership, row.membership_nid) != (draft.row.membership, draft.row.membership_nid):
+            return NOTHING
+        return self._joined(draft, row, view)
+
+    def _joined(self, draft: Draft, row: UserRoom, view: View) -> Told:
+        due, sent = draft.due, draft.sent
+        members = self._lazy_members(draft, view)
+        state = [entry.event for entry in self._state(draft, view)]
+        in_state = {event.event_id for event in state}
+        state += [event for event in members if event.event_id not in in_state]
+        facts = facts_of(self._user, row, self._moment.global_cache.summary(due.room_id))
+        is_initial = sent is None or due.longer
+        if sent is None or due.longer:
+            shown = initial_facts(facts, due.config)
+        else:
+            shown = changed_facts(facts, sent, due.config)
+        up_to = draft.view.to_nid if draft.hot is not None else sent.up_to if sent is not None else 0
+        now = facts.sent(row, max(up_to, sent.up_to if sent is not None else 0), due.config)
+        delta = RoomDelta(
+            None if due.last else now,
+            {event.state_key or "": event.event_id for event in state if _is_lazy_member(event, due)},
+            forget_members=sent is None and self._stay_is_new(due, row),
+        )
+        timeline = draft.timeline
+        if not is_initial and not state and not timeline.events and not timeline.limited and not shown:
+            return Told(None, delta if now != sent or due.last else None)
+        required_state = [event.json for event in state]
+        for_typing = due.mark & Mark.TYPING and not due.mark & _EVENTS
+        if for_typing and not is_initial and len(state) == len(members) and not timeline.events and not shown:
+            return Told(RoomAnswer(required_state=required_state), delta)
+        fields = {
+            **shown,
+            **self._always(facts, row),
+            **self._timeline_fields(timeline, sent),
+            "initial": is_initial,
+            "required_state": required_state,
+        }
+        return Told(RoomAnswer(**fields), delta)
+
+    def _always(self, facts: Facts, row: UserRoom) -> dict[str, Any]:
+        """The fields of every object."""
+        return {
+            "notification_count": facts.notification_count,
+            "highlight_count": facts.highlight_count,
+            "is_dm": facts.is_dm or None,
+            "timestamp": self._user.timestamp(row.room_id, self._moment.bump_types),
+        }
+
+    def _timeline_fields(self, timeline: Timeline, sent: SentRoom | None) -> dict[str, Any]:
+        return {
+            "timeline": [self._event_json(event) for event in timeline.events],
+            "timeline_ids": [event.event_id for event in timeline.events],
+            "prev_batch": timeline.prev_batch,
+            "limited": timeline.limited,
+            "num_live": self._num_live(timeline, sent),
+        }
+
+    def _num_live(self, timeline: Timeline, sent: SentRoom | None) -> int:
+        previous = self._moment.previous
+        if previous is None or sent is None:
+            return timeline.num_live(previous)
+        return timeline.num_live(min(previous, sent.up_to))
+
+    def _stay_is_new(self, due: DueRoom, row: UserRoom) -> bool:
+        known = self._moment.sent.get(due.room_id)
+        return known is not None and not known.is_of(row)
+
+    def _state(self, draft: Draft, view: View) -> Iterator[StateEntry]:
+        """The state events that are asked for and due: all of them, or those that changed up to the timeline's end."""
+        hot, due, bound = draft.hot, draft.due, draft.view.to_nid
+        if hot is None or not due.config.state:
+            return
+        wanted = due.config.state
+        if draft.sent is None or due.all_state:
+            # what changed since the timeline was chosen goes along: it has replaced what was there then
+            entries, bound = [*hot.state(), *hot.members()], view.to_nid
+        elif due.mark & _EVENTS or due.longer:
+            entries = hot.state_since(draft.sent.up_to)
+        else:
+            return
+        for entry in entries:
+            if entry.valid_from <= bound and wanted.matches(entry.event.type, entry.event.state_key or ""):
+                yield entry
+
+    def _lazy_members(self, draft: Draft, view: View) -> list[StoredEvent]:
+        """Member events that the timeline, or somebody's typing, calls for and that the client was never sent."""
+        if draft.hot is None or not draft.lazy:
+            return []
+        is_new = draft.sent is None and self._stay_is_new(draft.due, draft.row)
+        have: Mapping[str, str] = {} if is_new else self._moment.sent.members(draft.due.room_id)
+        found = []
+        for user_id in sorted(draft.lazy):
+            entry = draft.hot.entry(MEMBER, user_id)
+            if entry is None or entry.valid_from > view.to_nid or have.get(user_id) == entry.event.event_id:
+                continue
+            found.append(entry.event)
+        return found
+
+    def _invite(self, due: DueRoom, row: UserRoom) -> Told:
+        sent = _same_stay(due, row)
+        facts = facts_of(self._user, row, None)
+        if sent is not None and sent.stripped_state == row.stripped_state:
+            shown = changed_facts(facts, sent, due.config)
+            if not shown:
+                return NOTHING
+        now = facts.sent(row, 0, due.config)
+        fields = {**initial_facts(facts, due.config), **self._always(facts, row)}
+        answer = RoomAnswer(initial=sent is None, stripped_state=row.stripped_state or b"[]", **fields)
+        return Told(answer, RoomDelta(now, forget_members=sent is None))
+
+    def _left(self, due: DueRoom, row: UserRoom, hot: HotRoom | None) -> Told:
+        """The events up to the own leave, and nothing else of the room."""
+        leave, view, sent = self._user.leave_event(due.room_id), self._user.last_view(due.room_id), due.sent
+        if leave is None:
+            return Told(None, RoomDelta(None, forget_members=True))
+        timeline = Timeline()
+        if hot is not None and view is not None and sent is not None:
+            most, limit = self._moment.most_live_events, due.config.timeline_limit
+            timeline = timeline_since(hot.timeline, view, sent.up_to, limit=limit, most=most, ignored=self._ignored)
+        if all(event.event_id != leave.event_id for event in timeline.events):
+            timeline = Timeline([*timeline.events, leave], timeline.limited)
+        wanted = due.config.state.matches(MEMBER, self._user.user_id)
+        answer = RoomAnswer(
+            initial=sent is None,
+            required_state=[leave.json] if wanted else [],
+            notification_count=0,
+            highlight_count=0,
+            timestamp=self._user.timestamp(due.room_id, self._moment.bump_types),
+            **self._timeline_fields(timeline, sent),
+        )
+        return Told(answer, RoomDelta(None, forget_members=True, leave_told=leave.event_id))
+
+    def _event_json(self, event: StoredEvent) -> bytes:
+        if event.sender != self._user.user_id:
+            return event.json
+        transaction_id = self._user.transaction_id(self._moment.device.device_id, event.event_id)
+        return event.json if transaction_id is None else with_transaction_id(event.json, transaction_id)
+
+
+def _same_stay(due: DueRoom, row: UserRoom) -> SentRoom | None:
+    """The room as last sent, if the client is to go on from there."""
+    return due.sent if due.reason is Reason.CHANGED and due.sent is not None and due.sent.is_of(row) else None
+
+
+def _is_lazy_member(event: StoredEvent, due: DueRoom) -> bool:
+    return event.type == MEMBER and due.config.state.lazy

@@ -1,0 +1,113 @@
+"""The windows of a connection's lists: what of each list the client has, and the ops that bring it what is now."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import attrs
+
+from syncproxy.caches.list_rules import ListSpec
+from syncproxy.caches.sorted_lists import SortedList
+from syncproxy.caches.user_cache import UserCache
+from syncproxy.connection.params import ListConfig
+from syncproxy.protocol.list_ops import Window, moved, replaced
+from syncproxy.protocol.response import ListAnswer, Op, Sync
+
+
+@attrs.frozen(eq=False)
+class ListWindow:
+    """One list as last sent. `shown` are the rooms in its ranges; of a slow list, all."""
+
+    spec: ListSpec
+    source: SortedList
+    version: int
+    slow: bool
+    window: Window
+    shown: frozenset[str]
+
+
+@attrs.frozen
+class Advanced:
+    """A list's window now, and what to tell of it. `news`: reason enough to answer."""
+
+    window: ListWindow
+    answer: ListAnswer
+    news: bool
+
+
+def list_spec(config: ListConfig) -> ListSpec:
+    """Which sorted list a list shows.
+
+    A slow list shows every room and ignores `sort`: by name, which seldom changes, it costs the least.
+    """
+    bump_types = frozenset(config.bump_event_types) or None
+    if config.slow_get_all_rooms:
+        return ListSpec(config.filters, ("by_name",), None)
+    return ListSpec(config.filters, config.sort, bump_types)
+
+
+def advanced(
+    before: ListWindow | None, config: ListConfig, spec: ListSpec, source: SortedList, touched: Collection[str]
+) -> Advanced:
+    """The list's window now. Costs next to nothing if neither the list nor the parameters changed."""
+    slow = config.slow_get_all_rooms
+    ranges = () if slow else config.ranges or ()
+    if before is not None and _is_unchanged(before, spec, source, slow, ranges):
+        return Advanced(before, ListAnswer(before.window.count), news=False)
+    window = Window(len(source), ranges, tuple(source.window(*one) for one in ranges))
+    shown = source.window(0, len(source) - 1) if slow and len(source) else ()
+    now = ListWindow(spec, source, source.version, slow, window, frozenset(shown).union(*window.rooms))
+    is_new_list = before is None or before.spec != spec or before.slow != slow
+    if before is None or is_new_list:
+        ops = _slow_ops(shown) if slow else replaced(_EMPTY if before is None else before.window, window)
+    else:
+        ops = [] if slow else _moved(before, now, touched)
+    news = is_new_list or bool(ops) or before is None or before.window.count != window.count
+    return Advanced(now, ListAnswer(window.count, tuple(ops)), news)
+
+
+_EMPTY = Window(0, (), ())
+
+
+def _is_unchanged(
+    before: ListWindow, spec: ListSpec, source: SortedList, slow: bool, ranges: tuple[object, ...]
+) -> bool:
+    return (
+        before.source is source
+        and before.version == source.version
+        and before.window.ranges == ranges
+        and before.slow == slow
+        and before.spec == spec
+    )
+
+
+def _slow_ops(shown: tuple[str, ...]) -> list[Op]:
+    return [Sync((0, len(shown) - 1), shown)] if shown else []
+
+
+def _moved(before: ListWindow, now: ListWindow, touched: Collection[str]) -> list[Op]:
+    source = now.source
+    # another list object: it was made anew, and nobody counted
+    changes = now.version - before.version if before.source is source else 2
+    return moved(before.window, now.window, changes=changes, touched=touched, place=source.index)
+
+
+class ListSources:
+    """The sorted lists that a connection shows: each is acquired once, and released when it is not shown any more."""
+
+    def __init__(self, user: UserCache) -> None:
+        self._user = user
+        self._held: dict[ListSpec, SortedList] = {}
+
+    def source(self, spec: ListSpec) -> SortedList:
+        """The list of this spec."""
+        source = self._held.get(spec)
+        if source is None:
+            source = self._held[spec] = self._user.acquire_list(spec)
+        return source
+
+    def keep(self, specs: Collection[ListSpec]) -> None:
+        """Release all others."""
+        for spec in self._held.keys() - set(specs):
+            del self._held[spec]
+            self._user.release_list(spec)
