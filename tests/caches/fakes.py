@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 import msgspec
@@ -74,7 +74,7 @@ class FakeDatabase:
 
     # Storing
 
-    def event(self, event_type: str = "m.room.message", sender: str = BOB, **fields: object) -> StoredEvent:
+    def event(self, event_type: str = "m.room.message", sender: str = BOB, **fields: Any) -> StoredEvent:
         """A new event; `ts` in ms, `content` any size of bytes."""
         self.nid += 1
         ts = fields.pop("ts", 1000 + self.nid)
@@ -90,11 +90,11 @@ class FakeDatabase:
         }
         return msgspec.convert(values, StoredEvent)
 
-    def member(self, user_id: str, membership: str = "join", **fields: object) -> StoredEvent:
+    def member(self, user_id: str, membership: str = "join", **fields: Any) -> StoredEvent:
         """A new member event."""
         return self.event("m.room.member", user_id, state_key=user_id, membership=membership, **fields)
 
-    def stored(self, room_id: str, *events: StoredEvent, **facts: object) -> RoomChange:
+    def stored(self, room_id: str, *events: StoredEvent, **facts: Any) -> RoomChange:
         """Append these events to the room's timeline, roll its state forward, set `facts` in its summary."""
         before = self.rooms.get(room_id, RoomSummary(room_id))
         previous = before.position
@@ -125,23 +125,21 @@ class FakeDatabase:
         self.rooms[room_id] = msgspec.structs.replace(before, position=self.nid)
         return RoomChange(self.rooms[room_id], before.position, ended=keys)
 
-    def standing(self, user_id: str, room_id: str, membership: str = "join", **fields: object) -> UserRoomChange:
+    def standing(self, user_id: str, room_id: str, membership: str = "join", **fields: Any) -> UserRoomChange:
         """Set the user's row."""
         leave_event = fields.pop("leave_event", None)
         row = msgspec.convert({"user_id": user_id, "room_id": room_id, "membership": membership, **fields}, UserRoom)
         self.user_rows[user_id, room_id] = row
         return UserRoomChange(row, leave_event if isinstance(leave_event, StoredEvent) else None)
 
-    def account_data_set(
-        self, user_id: str, data_type: str, json: bytes, room_id: str | None = None
-    ) -> AccountDataChange:
+    def datum(self, user_id: str, data_type: str, json: bytes, room_id: str | None = None) -> AccountDataChange:
         """Set account data."""
         self.nid += 1
         datum = AccountDataChange(user_id, room_id, data_type, json, self.nid)
         self.data.append(datum)
         return datum
 
-    def receipt(self, room_id: str, user_id: str, event_id: str, **fields: object) -> Receipt:
+    def receipt(self, room_id: str, user_id: str, event_id: str, **fields: Any) -> Receipt:
         """Store a receipt."""
         self.nid += 1
         values = {
@@ -317,7 +315,7 @@ class World:
         """A finished poll of the device."""
         return Polled(device, self.database.nid if position is None else position, complete=True)
 
-    def room(self, room_id: str, *user_ids: str, **facts: object) -> None:
+    def room(self, room_id: str, *user_ids: str, **facts: Any) -> None:
         """Dispatch a new room with these users joined, who are polled from now on."""
         events = [self.database.member(user_id) for user_id in user_ids]
         change = self.database.stored(room_id, *events, **facts)
