@@ -156,7 +156,7 @@ class _AnswerAccumulator:
         """The standings of users with a device here that the timeline's member events change."""
         for event in work.timeline:
             user_id = event.state_key
-            if event.type != _MEMBER or user_id is None or user_id not in self._known_users | {self._me}:
+            if event.type != _MEMBER or user_id is None or (user_id != self._me and user_id not in self._known_users):
                 continue
             row = self._facts.users.get((user_id, work.facts.room_id))
             now = memberships.after_member_event(row, event, user_id, work.facts.room_id)

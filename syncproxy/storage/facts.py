@@ -10,7 +10,7 @@ import msgspec
 
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import StoredEvent
-from syncproxy.rooms.answers import PollAnswer
+from syncproxy.rooms.answers import JoinedRoom, LeftRoom, PollAnswer
 from syncproxy.rooms.changes import DeviceFacts
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.timelines import KnownEvent
@@ -103,7 +103,8 @@ def _ask(asked: Questions, answer: PollAnswer, known_users: Collection[str]) -> 
         asked.whole_users.add(me)
     for datum in answer.account_data:
         asked.account_data.add((me, "", datum.type))
-    for room in (*answer.joined, *answer.left):
+    rooms: tuple[JoinedRoom | LeftRoom, ...] = (*answer.joined, *answer.left)
+    for room in rooms:
         room_id = room.room_id
         asked.rooms.add(room_id)
         asked.users.add((me, room_id))
@@ -120,11 +121,11 @@ def _ask(asked: Questions, answer: PollAnswer, known_users: Collection[str]) -> 
         if room.timeline.prev_batch is not None and room.timeline.events:
             # if it is known without a token, this is its token
             asked.targets.add((room_id, room.timeline.events[0].event_id))
-    for room in answer.joined:
-        for user_id in (room.summary.heroes or ()) if room.summary is not None else ():
-            asked.state.add((room.room_id, _MEMBER, user_id))
-        for receipt in room.receipts:
-            asked.receipts.add((room.room_id, receipt.user_id, receipt.thread_id or "", receipt.private))
+    for joined in answer.joined:
+        for user_id in (joined.summary.heroes or ()) if joined.summary is not None else ():
+            asked.state.add((joined.room_id, _MEMBER, user_id))
+        for receipt in joined.receipts:
+            asked.receipts.add((joined.room_id, receipt.user_id, receipt.thread_id or "", receipt.private))
     asked.users.update((me, stripped.room_id) for stripped in answer.stripped)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import attrs
 import msgspec
 
-from syncproxy.rooms.answers import JoinedRoom, PollAnswer
+from syncproxy.rooms.answers import JoinedRoom, LeftRoom, PollAnswer, StrippedRoom
 
 #: events in one slice, unless one room alone has more
 MOST_EVENTS = 2000
@@ -28,7 +28,8 @@ class Slice:
 
 def slices_of(answer: PollAnswer) -> list[Slice]:
     """The answer in slices of whole rooms; most answers are one slice. Storing a slice twice changes nothing."""
-    room_ids = frozenset(room.room_id for room in (*answer.joined, *answer.left, *answer.stripped))
+    rooms: tuple[JoinedRoom | LeftRoom | StrippedRoom, ...] = (*answer.joined, *answer.left, *answer.stripped)
+    room_ids = frozenset(room.room_id for room in rooms)
     groups = list(_groups(answer.joined))
     *others, last = groups or [()]
     parts = [
