@@ -164,11 +164,11 @@ def _state_of(room: Room, rng: Random) -> Iterable[tuple[str, str, dict[str, Any
         yield "m.room.avatar", "", {"url": f"mxc://{SERVER}/{text(rng, 24)}"}
     if room.kind == "public":
         yield "m.room.canonical_alias", "", {"alias": f"#{room.room_id[1:]}"}
-        yield "m.room.server_acl", "", {"allow": ["*"], "deny": [f"{text(rng, 12)}.example" for _ in range(200)]}
+        yield "m.room.server_acl", "", {"allow": ["*"], "deny": [f"{text(rng, 12)}.example" for _ in range(260)]}
         yield "m.room.pinned_events", "", {"pinned": [event_id(room.room_id, "pin", index) for index in range(5)]}
     if room.kind == "group":
         for index in range(4):
-            content = {"type": "m.custom", "url": f"https://widgets.example/{text(rng, 400)}", "name": title(rng, 2)}
+            content = {"type": "m.custom", "url": f"https://widgets.example/{text(rng, 800)}", "name": title(rng, 2)}
             yield "im.vector.modular.widgets", f"widget{index}", content
     for child in room.children:
         yield "m.space.child", child, {"via": [SERVER], "order": child[1:9]}
