@@ -34,6 +34,14 @@ class DatabaseGone(Exception):
     """The connection broke: whether the statement took effect is unknown. The next call makes a new connection."""
 
 
+class _Connection(txpostgres.Connection):  # type: ignore[misc] # txpostgres has no types
+    """One whose end, seen while nobody waits for an answer, is no unhandled error: the next call finds it closed."""
+
+    def continuePolling(self, swallowErrors: bool = True) -> None:
+        """Go on with what the driver waits for."""
+        super().continuePolling(swallowErrors=True)
+
+
 class Session:
     """One connection, made when it is first used and made anew when it died. One statement at a time."""
 
@@ -71,7 +79,7 @@ class Session:
     async def _connected(self) -> Any:
         if self._connection is not None and not self._connection.closed:
             return self._connection
-        connection = txpostgres.Connection()
+        connection = _Connection()
         try:
             await connection.connect(self._conninfo)
             await connection.runOperation(_SET_UP)
