@@ -2,80 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
-from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
-from twisted.trial.unittest import TestCase
 
-from syncproxy.matrix.devices import Device
-from syncproxy.matrix.parsing import parse_event
-from syncproxy.metrics import Metrics
-from syncproxy.rooms.answers import JoinedRoom, PollAnswer, Timeline, ToDeviceMessage
-from syncproxy.rooms.changes import Change, RoomChange, UserRoomChange
-from syncproxy.storage.database import Database
-from syncproxy.storage.reader import Reader
+from syncproxy.rooms.answers import JoinedRoom, Timeline, ToDeviceMessage
+from syncproxy.rooms.changes import UserRoomChange
 from syncproxy.storage.work import AcknowledgeToDevice
-from syncproxy.storage.writer import Writer
-from tests.postgres import fresh_database
-
-ALICE = Device("@alice:hs", "A")
-BOB = Device("@bob:hs", "B")
-ROOM = "!room:hs"
+from tests.rooms.events import event, member
+from tests.storage.cases import StorageCase
+from tests.storage.events import ALICE, ALICE_JOINS, BOB, CREATE, ROOM, answer, first_answer
 
 
-def event(event_id: str, kind: str = "m.room.message", **members: Any) -> Any:
-    """An event of alice's."""
-    whole = {"event_id": event_id, "type": kind, "sender": "@alice:hs", "origin_server_ts": 1000, "content": {}}
-    return parse_event(msgspec.json.encode({**whole, **members}))
-
-
-def member(event_id: str, user_id: str, membership: str) -> Any:
-    """A member event."""
-    return event(event_id, "m.room.member", state_key=user_id, sender=user_id, content={"membership": membership})
-
-
-CREATE = event("$create", "m.room.create", state_key="", content={"room_version": "10"})
-ALICE_JOINS = member("$alice", "@alice:hs", "join")
-
-
-def answer(device: Device = ALICE, *rooms: JoinedRoom, since: str | None = "s1", **members: Any) -> PollAnswer:
-    """An answer that brings these rooms."""
-    whole: dict[str, Any] = {"next_batch": "s2", "position": 0, "sequence": 1, "received_ms": 5000, "joined": rooms}
-    return PollAnswer(device=device, since=since, **{**whole, **members})
-
-
-def first_answer(device: Device = ALICE) -> PollAnswer:
-    """A first sync with one room."""
-    room = JoinedRoom(ROOM, state=(CREATE, ALICE_JOINS), timeline=Timeline((event("$1"),), True, "p1"))
-    return answer(device, room, since=None)
-
-
-class WriterTests(TestCase):
+class WriterTests(StorageCase):
     """What is stored, and what is told of it."""
-
-    async def setUp(self) -> None:  # type: ignore[override] # trial awaits it
-        await self._open(fresh_database())
-
-    async def _open(self, conninfo: str) -> None:
-        self.conninfo = conninfo
-        metrics = Metrics()
-        self.database = Database(conninfo, connections=2, clock=reactor, metrics=metrics)  # type: ignore[arg-type]
-        await self.database.start()
-        self.reader = Reader(self.database)
-        self.writer = Writer(self.database, reactor, metrics)  # type: ignore[arg-type]
-        self.told: list[Change] = []
-        self.writer.committed = self.told.extend
-        await self.writer.start()
-
-    async def tearDown(self) -> None:  # type: ignore[override] # trial awaits it
-        await self.writer.stop()
-        await self.database.stop()
-
-    def room_changes(self) -> list[RoomChange]:
-        """What was told of rooms."""
-        return [change for change in self.told if isinstance(change, RoomChange)]
 
     async def test_first_sync_is_read_back(self) -> None:
         """A first sync's room has its summary, timeline and state in the database."""
@@ -124,7 +62,11 @@ class WriterTests(TestCase):
     async def test_standing_and_counts_of_the_own_poller(self) -> None:
         """The user's row says joined, visible from the first event handed, with the homeserver's counts."""
         room = JoinedRoom(
-            ROOM, state=(CREATE, ALICE_JOINS), timeline=Timeline((event("$1"),)), notification_count=3, highlight_count=1
+            ROOM,
+            state=(CREATE, ALICE_JOINS),
+            timeline=Timeline((event("$1"),)),
+            notification_count=3,
+            highlight_count=1,
         )
         await self.writer.store(answer(ALICE, room, since=None))
         (row,) = await self.reader.user_rooms("@alice:hs")
@@ -160,8 +102,8 @@ class WriterTests(TestCase):
         """Another writer on the same database goes on where the first one stood."""
         await self.writer.store(first_answer())
         position = self.writer.position
-        await self.tearDown()
-        await self._open(self.conninfo)
+        await self.close()
+        await self.open(self.conninfo)
         self.assertEqual(self.writer.position, position)
         row = await self.reader.device(ALICE)
         assert row is not None
