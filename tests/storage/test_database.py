@@ -60,7 +60,7 @@ class DatabaseTests(TestCase):
         await opened.query("INSERT INTO migrations (version) VALUES (%s) RETURNING 1", (newer,))
         await opened.stop()
         again = database(conninfo)
-        problem = await self.assertFailure(ensureDeferred(again.start()), ConfigurationError)
+        problem: Any = await self.assertFailure(ensureDeferred(again.start()), ConfigurationError)
         self.assertIn(f"version {newer}", str(problem))
         await again.stop()
 
@@ -81,9 +81,8 @@ class DatabaseTests(TestCase):
         await opened.start()
         await check_secret(opened, TokenCipher(b"one"))
         await check_secret(opened, TokenCipher(b"one"))
-        problem = await self.assertFailure(
-            ensureDeferred(check_secret(opened, TokenCipher(b"two"))), ConfigurationError
-        )
+        checking = ensureDeferred(check_secret(opened, TokenCipher(b"two")))
+        problem: Any = await self.assertFailure(checking, ConfigurationError)
         self.assertIn("--secret-file", str(problem))
         await opened.stop()
 
