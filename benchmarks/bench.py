@@ -200,7 +200,19 @@ class Bench:
         """A plain Klein resource that answers this."""
         path, port = self._directory / "floor-body.json", free_port()
         path.write_text(body)
-        child = Child(python("benchmarks.floor", "--port", str(port), "--body", path), self._directory / "floor.log")
+        with self._serving(python("benchmarks.floor", "--port", str(port), "--body", path), port) as floor:
+            yield floor
+
+    @contextmanager
+    def relay(self) -> Iterator[Server]:
+        """A poller and a held request with nothing in between."""
+        port, homeserver = free_port(), f"http://127.0.0.1:{self.homeserver.port}"
+        with self._serving(python("benchmarks.relay", "--port", str(port), "--homeserver", homeserver), port) as relay:
+            yield relay
+
+    @contextmanager
+    def _serving(self, command: list[str | Path], port: int) -> Iterator[Server]:
+        child = Child(command, self._directory / "floor.log")
         try:
             child.listens(port)
             yield Server("127.0.0.1", port, child.pid)

@@ -20,6 +20,8 @@ from benchmarks.homeserver.world import Group, Room, User, World
 
 _API = "/_matrix/client/"
 _CONTROL = "/control/"
+#: from the last event until an `emit` is answered
+_REST_S = 0.5
 
 
 class Refused(Exception):
@@ -205,6 +207,8 @@ class App:
         left_ns = self._left_ns = {}
         rng = Random(self._world.seed)
         emitted: list[Emitted] = await emit(self._world.groups[asked.group], asked.rate, asked.seconds, rng, self._send)
+        # the last ones leave with the next polls
+        await asyncio.sleep(_REST_S)
         for one in emitted:
             one.left_ns = left_ns.get(one.event_id, 0)
         self._left_ns = None
