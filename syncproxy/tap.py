@@ -115,7 +115,9 @@ async def _start(
         lambda: service.is_ready,
     )
     stack.push_async_callback(listeners.stop)
-    await listeners.start(BoundedSite(web, settings.max_request_size, reactor), metrics_site(metrics))
+    site = BoundedSite(web, settings.max_request_size, reactor)
+    site.noisy = False
+    await listeners.start(site, metrics_site(metrics))
     await greet_homeserver(client, settings.homeserver, reactor)
     await pollers.resume()
 

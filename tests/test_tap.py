@@ -205,10 +205,14 @@ class RefusalTests(CommandCase):
         await self.run_proxy("--database", database, "--secret-file", "right").ready()
 
     async def test_no_such_database(self) -> None:
-        """A database that does not exist."""
+        """A database that does not exist; it is tried for 30 seconds, for it may be about to."""
         database = fresh_database()
         line = await self.refusal(self.run_proxy("--database", database.replace("dbname=", "dbname=no_")))
         self.assertIn("no_test", line)
+
+    async def test_no_connection_string(self) -> None:
+        """A connection string that libpq does not take is not tried for long."""
+        self.assertIn("--database", await self.refusal(self.run_proxy("--database", "nonsense=1")))
 
     async def test_data_dir(self) -> None:
         """A data directory that cannot be."""

@@ -10,7 +10,7 @@ from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 
 if TYPE_CHECKING:
-    from syncproxy.caches.user_cache import UserCache
+    from syncproxy.caches.user_rooms import UserRooms
 
 
 class ListedRoom:
@@ -19,12 +19,12 @@ class ListedRoom:
     One of `summary` and `stripped` is given. `up_to` is the newest nid that the user may see.
     """
 
-    __slots__ = ("_row", "_stripped", "_summary", "_up_to", "_user", "is_invite")
+    __slots__ = ("_rooms", "_row", "_stripped", "_summary", "_up_to", "is_invite")
 
     def __init__(
-        self, user: UserCache, row: UserRoom, summary: RoomSummary | None, stripped: StrippedFacts | None, up_to: int
+        self, rooms: UserRooms, row: UserRoom, summary: RoomSummary | None, stripped: StrippedFacts | None, up_to: int
     ) -> None:
-        self._user = user
+        self._rooms = rooms
         self._row = row
         self._summary = summary
         self._stripped = stripped
@@ -36,12 +36,12 @@ class ListedRoom:
         """The computed name."""
         facts = self._summary
         given = facts and (facts.name or facts.canonical_alias)
-        return given or self._user.name(self._row.room_id).name
+        return given or self._rooms.name(self._row.room_id).name
 
     @property
     def is_dm(self) -> bool:
         """A direct room."""
-        return self._user.is_dm(self._row.room_id)
+        return self._rooms.is_dm(self._row.room_id)
 
     @property
     def is_encrypted(self) -> bool:
@@ -65,7 +65,7 @@ class ListedRoom:
     @property
     def tags(self) -> Collection[str]:
         """The user's tags."""
-        return self._user.tags(self._row.room_id)
+        return self._rooms.tags(self._row.room_id)
 
     @property
     def notification_count(self) -> int:
@@ -81,8 +81,8 @@ class ListedRoom:
         """The time to sort by and the raw one, of the newest event of these types, in ms; never before the join."""
         if self._summary is None:
             return self._row.invite_ts, self._row.invite_ts
-        return self._user.recency(self._row, self._summary, bump_types, self._up_to)
+        return self._rooms.recency(self._row, self._summary, bump_types, self._up_to)
 
     def is_in_any(self, space_ids: frozenset[str]) -> bool:
         """Whether one of these spaces, joined by the user, lists the room."""
-        return self._user.is_in_any(self._row.room_id, space_ids)
+        return self._rooms.is_in_any(self._row.room_id, space_ids)

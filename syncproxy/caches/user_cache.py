@@ -7,26 +7,22 @@ from collections.abc import Iterable, Mapping
 import attrs
 from twisted.logger import Logger
 
-from syncproxy.caches.bumps import Bumps
 from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.joined_rooms_tracker import JoinedRoomsTracker
-from syncproxy.caches.listed_room import ListedRoom
 from syncproxy.caches.own_receipts import OwnReceipts
 from syncproxy.caches.room_news import RoomNews
 from syncproxy.caches.sorted_lists import ListSpec, SharedLists, SortedList
-from syncproxy.caches.stripped import StrippedFacts, stripped_facts
 from syncproxy.caches.updates import Listener, Mark, UserMark
 from syncproxy.caches.user_account_data import DIRECT, IGNORED, TAG, UserAccountData
 from syncproxy.caches.user_devices import UserDevices
+from syncproxy.caches.user_rooms import UserRooms
 from syncproxy.matrix.events import StoredEvent
-from syncproxy.matrix.names import RoomName, heroes_for, room_avatar, room_name
+from syncproxy.matrix.names import RoomName
 from syncproxy.rooms.changes import AccountDataChange, DeviceFacts, TransactionIds, UserRoomChange
 from syncproxy.rooms.receipts import Receipt
-from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
-from syncproxy.rooms.visibility import View, is_told_of_leave, last_view, live_view, time_floor
+from syncproxy.rooms.visibility import View, last_view
 
-_NAMELESS = RoomName("", (), computed=True)
 #: all that may be new in a room of which nothing was told for a while
 _EVERYTHING = Mark.TIMELINE | Mark.STATE | Mark.SUMMARY | Mark.TYPING | Mark.RECEIPTS
 
@@ -59,20 +55,14 @@ class UserCache:
         #: whether this cache was thrown away: its holder asks the map for a new one and starts over
         self.evicted = False
         self._global = global_cache
-        self._index = global_cache.index
         self._tracker = tracker
         self._woken = woken
-        self._rooms: dict[str, UserRoom] = {}
-        self._stripped: dict[str, StrippedFacts] = {}
         self._account_data = UserAccountData()
+        self._rooms = UserRooms(user_id, global_cache.index, tracker.polled, self._account_data)
         self._own_receipts = OwnReceipts()
         self._devices = UserDevices(user_id)
-        self._leave_events: dict[str, StoredEvent] = {}
-        self._bumps = Bumps()
-        self._lists = SharedLists(self._listed_room, lambda: self._rooms)
+        self._lists = SharedLists(self._rooms.listed, lambda: self._rooms.rows)
         self._listeners: list[Listener] = []
-        #: nothing past it is shown; `None` once a poll of the user finished in this process
-        self._horizon: int | None = 0
         #: rooms with news that were not told, for they are past the horizon or a gap
         self._withheld: set[str] = set()
 
@@ -80,27 +70,23 @@ class UserCache:
 
     def room(self, room_id: str) -> UserRoom | None:
         """The user's standing in the room; `None`: never had one."""
-        return self._rooms.get(room_id)
+        return self._rooms.rows.get(room_id)
 
     def rooms(self) -> Mapping[str, UserRoom]:
         """All rooms in which the user has a standing, left ones included. Not to be kept or changed."""
-        return self._rooms
+        return self._rooms.rows
 
     def view(self, room_id: str) -> View | None:
         """Which nids of the room the user may see now; `None`: nothing live."""
-        row, summary = self._rooms.get(room_id), self._index.summaries.get(room_id)
-        return None if summary is None else self._view(row, summary)
+        return self._rooms.view(room_id)
 
     def last_view(self, room_id: str) -> View | None:
         """Which nids of a room that was left may still be sent: up to the leave; `None`: none."""
-        return last_view(self._rooms.get(room_id))
+        return last_view(self._rooms.rows.get(room_id))
 
     def is_listed(self, room_id: str) -> bool:
         """Whether the room may be shown at all: joined and visible, or an invite of somebody who is not ignored."""
-        row = self._rooms.get(room_id)
-        if row is not None and row.membership == "invite":
-            return self._stripped_facts(row).inviter not in self.ignored
-        return self.view(room_id) is not None
+        return self._rooms.is_listed(room_id)
 
     @property
     def ignored(self) -> frozenset[str]:
@@ -109,10 +95,7 @@ class UserCache:
 
     def is_dm(self, room_id: str) -> bool:
         """Whether `m.direct` names the room; for invites also their `is_direct`."""
-        if room_id in self._account_data.direct:
-            return True
-        row = self._rooms.get(room_id)
-        return row is not None and row.is_direct and row.membership == "invite"
+        return self._rooms.is_dm(room_id)
 
     def tags(self, room_id: str) -> Mapping[str, float | None]:
         """The room's tags with their order."""
@@ -120,55 +103,18 @@ class UserCache:
 
     def name(self, room_id: str) -> RoomName:
         """The room's name as MSC3575 has it; of an invite from its stripped state; of a room that was left, none."""
-        row = self._rooms.get(room_id)
-        if row is not None and row.membership in ("invite", "knock"):
-            return self._stripped_facts(row).name
-        facts = self._index.summaries.get(room_id)
-        if facts is None or self._view(row, facts) is None:
-            return _NAMELESS
-        heroes = heroes_for(self.user_id, facts.heroes)
-        counts = {"joined_count": facts.joined_count, "invited_count": facts.invited_count}
-        return room_name(facts.name, facts.canonical_alias, heroes, **counts)
+        return self._rooms.name(room_id)
 
     def avatar(self, room_id: str) -> str | None:
         """The room's avatar as MSC3575 has it; of an invite from its stripped state; of a room that was left, none."""
-        row = self._rooms.get(room_id)
-        if row is not None and row.membership in ("invite", "knock"):
-            return self._stripped_facts(row).avatar_url
-        facts = self._index.summaries.get(room_id)
-        if facts is None or self._view(row, facts) is None:
-            return None
-        return room_avatar(facts.avatar_url, heroes_for(self.user_id, facts.heroes), is_dm=self.is_dm(room_id))
+        return self._rooms.avatar(room_id)
 
     def timestamp(self, room_id: str, bump_types: frozenset[str] | None) -> int:
         """Time in ms of the newest event of these types (`None`: any), never before the join.
 
         Of an invite its own, of a room that was left that of the leave.
         """
-        row, summary = self._rooms.get(room_id), self._index.summaries.get(room_id)
-        if row is None:
-            return 0
-        if row.membership in ("invite", "knock"):
-            return row.invite_ts
-        view = None if summary is None else self._view(row, summary)
-        if summary is None or view is None:
-            leave = self.leave_event(room_id)
-            return row.join_ts if leave is None else leave.origin_server_ts
-        return self.recency(row, summary, bump_types, view.to_nid)[1]
-
-    def recency(
-        self, row: UserRoom, summary: RoomSummary, bump_types: frozenset[str] | None, up_to: int
-    ) -> tuple[int, int]:
-        """The time to sort a joined room by, and the raw one, in ms; events past the nid `up_to` do not count."""
-        bump = self._bumps.newest(summary, bump_types, time_floor(row), up_to)
-        if bump is None:
-            return row.join_ts, row.join_ts
-        return max(bump.sort_ts, row.join_ts), max(bump.origin_server_ts, row.join_ts)
-
-    def is_in_any(self, room_id: str, space_ids: Iterable[str]) -> bool:
-        """Whether one of these spaces lists the room, or one that it replaces, and the user is joined to that space."""
-        spaces = [self._index.children(space_id) for space_id in space_ids if self._sees(space_id)]
-        return bool(spaces) and any(older in space for older in self._index.ancestors(room_id) for space in spaces)
+        return self._rooms.timestamp(room_id, bump_types)
 
     def account_data(self, room_id: str | None) -> Mapping[str, AccountDataChange]:
         """Account data of a room, or global (`None`), by type. Not to be kept or changed."""
@@ -192,7 +138,7 @@ class UserCache:
 
     def leave_event(self, room_id: str) -> StoredEvent | None:
         """The own leave, kick or ban event that ended the last stay (or the invite), if it came in this process."""
-        return self._leave_events.get(room_id)
+        return self._rooms.leave_event(room_id)
 
     def acquire_list(self, spec: ListSpec) -> SortedList:
         """The list, made if nobody has it; release it as often as it was acquired."""
@@ -220,13 +166,12 @@ class UserCache:
 
     def loaded(self, facts: UserFacts) -> None:
         """Take in what was read from the database; what was heard meanwhile is newer and stays."""
-        self._rooms = {**{row.room_id: row for row in facts.rooms}, **self._rooms}
+        self._rooms.load(facts.rooms)
         self._account_data.load(facts.account_data)
         self._own_receipts.put(facts.own_receipts)
         self._devices.load(facts.devices, facts.transaction_ids, self._global.seconds())
-        self._horizon = facts.horizon if self._tracker.polled.position(self.user_id) is None else None
-        joined = (room_id for room_id, row in self._rooms.items() if row.membership == "join")
-        self._tracker.track(self.user_id, joined)
+        self._rooms.horizon = facts.horizon if self._tracker.polled.position(self.user_id) is None else None
+        self._tracker.track(self.user_id, self._rooms.joined())
 
     def room_changed(self, news: RoomNews) -> None:
         """Something happened in a room that the user is joined to."""
@@ -234,7 +179,7 @@ class UserCache:
         room_id = change.room_id
         ignored = self.ignored
         if ignored:
-            self._bumps.room_changed(change, news.previous, ignored)
+            self._rooms.bumps.room_changed(change, news.previous, ignored)
         view = self.view(room_id)
         if view is None or view.to_nid < change.position:
             self._withheld.add(room_id)
@@ -246,21 +191,18 @@ class UserCache:
         """The user's standing or counts in a room are new."""
         row = change.row
         room_id = row.room_id
-        old = self._rooms.get(room_id)
-        self._rooms[room_id] = row
-        self._note_leave(change)
+        old = self._rooms.rows.get(room_id)
+        self._rooms.put(change)
         same_standing = old is not None and _standing(old) == _standing(row)
         if same_standing:
             self.reevaluate((room_id,))
         else:
-            self._stripped.pop(room_id, None)
             (self._tracker.joined if row.membership == "join" else self._tracker.left)(self.user_id, room_id)
-            self.reevaluate(self._related(room_id))
+            self.reevaluate(self._rooms.related(room_id))
         mark = Mark(0) if same_standing else Mark.MEMBERSHIP
         if old is None or _counts(old) != _counts(row):
             mark |= Mark.COUNTS
-        if mark:
-            self._mark(room_id, mark)
+        self._mark(room_id, mark)
 
     def account_data_changed(self, datum: AccountDataChange) -> None:
         """The user's account data of one type is new."""
@@ -301,7 +243,7 @@ class UserCache:
 
     def polled(self) -> None:
         """A poll of the user finished: what was withheld until it vouched for the user's rooms may be told now."""
-        horizon, self._horizon = self._horizon, None
+        horizon, self._rooms.horizon = self._rooms.horizon, None
         if horizon is not None:
             self._withheld.update(
                 room_id for room_id in self._tracker.rooms(self.user_id) if self._global.position_of(room_id) > horizon
@@ -331,56 +273,8 @@ class UserCache:
 
     # Within
 
-    def _view(self, row: UserRoom | None, summary: RoomSummary) -> View | None:
-        gap_nid = summary.gap_nid
-        if gap_nid and row is not None and gap_nid > row.visible_from:
-            gap_nid = self._tracker.polled.open_gap(self.user_id, summary.room_id, gap_nid)
-        return live_view(row, summary.position, horizon=self._horizon, gap_nid=gap_nid)
-
-    def _sees(self, room_id: str) -> bool:
-        return self.view(room_id) is not None
-
-    def _listed_room(self, room_id: str) -> ListedRoom | None:
-        row = self._rooms.get(room_id)
-        if row is None:
-            return None
-        if row.membership == "join":
-            summary = self._index.summaries.get(room_id)
-            view = None if summary is None else self._view(row, summary)
-            if summary is None or view is None or self._is_replaced(summary):
-                return None
-            return ListedRoom(self, row, summary, None, view.to_nid)
-        if row.membership == "invite":
-            facts = self._stripped_facts(row)
-            return None if facts.inviter in self.ignored else ListedRoom(self, row, None, facts, 0)
-        return None
-
-    def _is_replaced(self, summary: RoomSummary) -> bool:
-        if summary.replacement is None:
-            return False
-        row = self._rooms.get(summary.replacement)
-        return row is not None and row.membership == "join"
-
-    def _stripped_facts(self, row: UserRoom) -> StrippedFacts:
-        facts = self._stripped.get(row.room_id)
-        if facts is None:
-            facts = self._stripped[row.room_id] = stripped_facts(row)
-        return facts
-
-    def _related(self, room_id: str) -> set[str]:
-        """The room, those it replaces, and if it is a space those it lists: what joining or leaving it affects."""
-        index = self._index
-        return {room_id, *index.replaced_by(room_id), *index.with_successors(index.children(room_id))}
-
-    def _note_leave(self, change: UserRoomChange) -> None:
-        room_id = change.row.room_id
-        if change.row.membership not in ("leave", "ban"):
-            self._leave_events.pop(room_id, None)
-        elif change.leave_event is not None and is_told_of_leave(change.row):
-            self._leave_events[room_id] = change.leave_event
-
     def _ignored_changed(self) -> None:
-        self._bumps.clear()
+        self._rooms.bumps.clear()
         for room_id in self._tracker.rooms(self.user_id):
             if self._global.typing(room_id) is not None:
                 self._mark(room_id, Mark.TYPING)
@@ -388,6 +282,8 @@ class UserCache:
             self._mark_user(UserMark.LISTS)
 
     def _mark(self, room_id: str, mark: Mark) -> None:
+        if not mark:
+            return
         for listener in self._listeners:
             try:
                 listener.mark_room(room_id, mark)

@@ -19,11 +19,11 @@ from syncproxy.metrics import Metrics
 #: connections that the kernel keeps waiting while we are busy
 _BACKLOG = 1024
 
+_log = Logger(namespace="syncproxy")
+
 
 class Listeners:
     """Endpoints that are known to be well-formed from the start, and listened at once all else is there."""
-
-    _log = Logger(namespace="syncproxy")
 
     def __init__(self, reactor: Any, *, clients: tuple[str, ...], metrics: str | None) -> None:
         self._clients = [(text, _endpoint(reactor, "--listen", text)) for text in clients]
@@ -53,7 +53,7 @@ class Listeners:
             ) from None
         self._ports.append(port)
         what = "clients" if option == "--listen" else "Prometheus"
-        self._log.info("listening for {what} at {address}", what=what, address=_address(port))
+        _log.info("listening for {what} at {address}", what=what, address=_address(port))
 
 
 def metrics_site(metrics: Metrics) -> Site:

@@ -37,6 +37,9 @@ def observer(output: IO[str], level: str, format: str) -> ILogObserver:
     """An observer that writes a line an event of that level or above; a text event's traceback takes more."""
     to_line = json_line if format == "json" else text_line
     predicate = LogLevelFilterPredicate(defaultLogLevel=LogLevel.levelWithName(level))
+    if level == "info":
+        # it tells of each connection to the homeserver
+        predicate.setLogLevelForNamespace("twisted.web", LogLevel.warn)
     return FilteringLogObserver(FileLogObserver(output, to_line), [predicate])
 
 

@@ -29,9 +29,9 @@ class ExitStatus:
         atexit.register(self._exit)
 
     def failed(self) -> None:
-        """Stop the reactor, and remember."""
+        """Stop the reactor, which may not even run yet, and remember."""
         self._failed = True
-        self._reactor.stop()
+        self._reactor.callWhenRunning(self._reactor.stop)
 
     def _exit(self) -> None:
         if self._failed:

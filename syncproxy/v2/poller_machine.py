@@ -42,7 +42,7 @@ class Moves(Protocol):
         """Let go of the request in flight and of every wait."""
 
 
-builder = TypeMachineBuilder(Inputs, Moves)
+builder = TypeMachineBuilder(Inputs, Moves)  # type: ignore[type-abstract] # a Protocol does
 waiting_for_its_turn = builder.state("waiting_for_its_turn")
 polling = builder.state("polling")
 resting = builder.state("resting")

@@ -92,9 +92,10 @@ class PollerMap:
         self._count()
 
     async def _ensure_polling(self, identity: Identity) -> None:
-        poller = self._pollers.get(identity.device) or await self._making.run(
-            lambda: ensureDeferred(self._made(identity))
-        )
+        poller = self._pollers.get(identity.device)
+        if poller is None:
+            poller = await self._making.run(lambda: ensureDeferred(self._made(identity)))
+        assert poller is not None
         self._seen(identity.device)
         poller.use(identity.token)
         if poller.has_polled:

@@ -41,6 +41,14 @@ class TextTests(LogCase):
         log.warn("loud")
         self.assertEqual(1, len(self.lines()))
 
+    def test_twisted(self) -> None:
+        """What Twisted tells of each connection is written at debug only."""
+        for level, count in (("info", 0), ("debug", 1), ("error", 0)):
+            output = io.StringIO()
+            log = Logger(namespace="twisted.web.client", observer=observer(output, level, "text"))
+            log.info("Starting factory")
+            self.assertEqual(count, len(output.getvalue().splitlines()), level)
+
     def test_tokens(self) -> None:
         """An access token that a library's message repeats is blotted out."""
         self.log().info("{url} {header}", url="http://x/?access_token=syt_abc&y=1", header="Bearer syt_abc_def")

@@ -305,5 +305,5 @@ class _QuietSite(Site):
             empty: Deferred[None] = Deferred()
             self._empty = empty
             for channel in list(self._open):
-                channel.forceAbortClient()
+                channel._channel.transport.abortConnection()  # Twisted gives the wrapper no transport
             await empty

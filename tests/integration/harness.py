@@ -63,10 +63,12 @@ class Proxy:
         options = Options()
         options.parseOptions(self._arguments)
         self._service = makeService(options)
+        failures: list[None] = []
+        self._service.failed = lambda: failures.append(None)
         self._service.startService()
         deadline = reactor.seconds() + READY_S
         while not await healthy(agent, self.url):
-            if reactor.seconds() > deadline:
+            if failures or reactor.seconds() > deadline:
                 raise AssertionError("the service did not get ready")
             await deferLater(reactor, 0.02, lambda: None)
 

@@ -1,0 +1,88 @@
+"""`python -m benchmarks`: measures the rows of the table in issue 6, prints them, writes them as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.bench import Bench, NotMeasured, Options
+from benchmarks.figures import Report
+from benchmarks.processes import NotStarted
+from benchmarks.report import lines
+from benchmarks.rows import ROWS
+
+
+def main() -> int:
+    """Read the command line and measure. Exit status 1 if a row could not be measured, or had problems."""
+    given = _arguments()
+    # a server that was measured before knows the users of that run: then others are needed
+    seed = given.seed or ("1" if given.target is None else f"{int(time.time()):x}")
+    options = Options(seed, given.full, given.target, given.target_pid, given.database, given.homeserver_port)
+    report = Report(
+        started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        full=given.full,
+        seed=seed,
+        target=given.target or "syncproxy, started for this run",
+        machine=_machine(),
+    )
+    failed = False
+    with Bench(options) as bench:
+        for row in given.rows:
+            try:
+                for one in ROWS[row](bench):
+                    report.measurements.append(one)
+                    print("\n".join(lines(one)), flush=True)
+                    failed |= bool(one.problems)
+            except (NotMeasured, NotStarted) as problem:
+                failed = True
+                print(f"{row:>2}  NOT MEASURED: {problem}", flush=True)
+            given.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))
+    print(f"written to {given.json}")
+    return int(failed)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="longer runs, for figures that are to be kept")
+    parser.add_argument("--rows", type=_rows, default=list(ROWS), help=f"such as 1,4; default: {_listed(ROWS)}")
+    parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where the results go (bench.json)")
+    parser.add_argument("--seed", help="of users, rooms and times of events")
+    parser.add_argument("--database", help="libpq connection string; default: the embedded PostgreSQL")
+    parser.add_argument("--target", help="URL of a running sliding sync server, whose homeserver is --homeserver-port")
+    parser.add_argument("--target-pid", type=int, help="its process, if it runs here")
+    parser.add_argument("--homeserver-port", type=int, help="of the stand-in on 127.0.0.1; default: a free one")
+    given = parser.parse_args()
+    if given.target is not None and given.homeserver_port is None:
+        parser.error("--target needs --homeserver-port: the port that the server expects its homeserver on")
+    return given
+
+
+def _rows(text: str) -> list[int]:
+    rows = [int(part) for part in text.split(",")]
+    if not set(rows) <= set(ROWS):
+        raise argparse.ArgumentTypeError(f"rows are {_listed(ROWS)}")
+    return rows
+
+
+def _listed(rows: Iterable[int]) -> str:
+    return ", ".join(map(str, rows))
+
+
+def _machine() -> dict[str, object]:
+    return {
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "load_before": os.getloadavg()[0],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,273 @@
+"""What a row is measured with: the stand-in, the server, the load client and the floor, each a process of its own."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import attrs
+import msgspec
+import psycopg2
+
+from benchmarks.figures import Usage
+from benchmarks.homeserver.app import AddGroup, Emit, StartFlood
+from benchmarks.homeserver.emission import Emitted, FloodResult
+from benchmarks.homeserver.world import Group
+from benchmarks.load.jobs import Done, Holding, Job, Session
+from benchmarks.processes import (
+    Child,
+    cpu_s,
+    descendants_cpu_s,
+    forget_peak,
+    free_port,
+    peak_rss_mib,
+    python,
+)
+
+_HEALTHY_S = 60
+_CONTROL_S = 600
+_T = TypeVar("_T")
+
+
+class NotMeasured(Exception):
+    """A row could not be measured; says why."""
+
+
+class Identity(msgspec.Struct):
+    """A user of the stand-in."""
+
+    user_id: str
+    token: str
+
+
+@attrs.frozen
+class Options:
+    """What the command line says."""
+
+    seed: str
+    full: bool = False
+    target: str | None = None
+    target_pid: int | None = None
+    database: str | None = None
+    homeserver_port: int | None = None
+
+    def amount(self, short: float, full: float) -> float:
+        """One of two amounts, of seconds or of requests."""
+        return full if self.full else short
+
+
+@attrs.frozen
+class Server:
+    """A server that is measured; what is `None` cannot be seen from here."""
+
+    host: str
+    port: int
+    pid: int | None = None
+    database: str | None = None
+
+    def measured(self, work: Callable[[], _T]) -> tuple[_T, Usage]:
+        """Do something, and tell what it took."""
+        started, cpu, below = time.monotonic(), self._cpu_s(), self._database_cpu_s()
+        database = self._database_counts()
+        if self.pid is not None:
+            forget_peak(self.pid)
+        result = work()
+        usage = Usage(
+            seconds=round(time.monotonic() - started, 3),
+            cpu_s=_since(cpu, self._cpu_s()),
+            peak_rss_mib=None if self.pid is None else round(peak_rss_mib(self.pid), 1),
+            database_cpu_s=_since(below, self._database_cpu_s()),
+        )
+        if database is None:
+            return result, usage
+        now = self._database_counts() or database
+        return result, msgspec.structs.replace(usage, transactions=now[0] - database[0], wal_bytes=now[1] - database[1])
+
+    def _cpu_s(self) -> float | None:
+        return None if self.pid is None else cpu_s(self.pid)
+
+    def _database_cpu_s(self) -> float | None:
+        return None if self.pid is None else descendants_cpu_s(self.pid)
+
+    def _database_counts(self) -> tuple[int, int] | None:
+        """Transactions and bytes of WAL so far. PostgreSQL counts transactions about a second late."""
+        if self.database is None:
+            return None
+        connection = psycopg2.connect(self.database)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT (SELECT sum(xact_commit + xact_rollback) FROM pg_stat_database)::bigint,"
+                    " pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
+                )
+                transactions, wal_bytes = cursor.fetchone() or (0, 0)
+                return transactions, wal_bytes
+        finally:
+            connection.close()
+
+
+def _since(before: float | None, now: float | None) -> float | None:
+    return None if before is None or now is None else round(now - before, 3)
+
+
+class Homeserver:
+    """The stand-in, and what it is told."""
+
+    def __init__(self, port: int, child: Child, seed: str) -> None:
+        self.port = port
+        self.child = child
+        self._seed = seed
+
+    def add(self, group: Group) -> list[Identity]:
+        """Make users and rooms."""
+        return msgspec.json.decode(self._post("groups", AddGroup(self._seed, group)), type=list[Identity])
+
+    def emit(self, group: str, rate: float, seconds: float) -> list[Emitted]:
+        """Make events at a rate; returns when all are made."""
+        return msgspec.json.decode(self._post("emit", Emit(group, rate, seconds)), type=list[Emitted])
+
+    def start_flood(self, group: str) -> None:
+        """Answer each poll of a group at once, with a new event."""
+        self._post("flood", StartFlood(group))
+
+    def calm(self) -> FloodResult:
+        """End the flood."""
+        return msgspec.json.decode(self._post("calm", None), type=FloodResult)
+
+    def _post(self, what: str, body: object) -> bytes:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=_CONTROL_S)
+        try:
+            connection.request("POST", f"/control/{what}", msgspec.json.encode(body))
+            answer = connection.getresponse()
+            content = answer.read()
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise NotMeasured(f"the stand-in refused {what}: {content!r}")
+        return content
+
+
+class Bench:
+    """Everything that a run needs; `with` starts what all rows share, and stops it."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Bench:
+        self._directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="syncproxy-bench-")))
+        # the embedded database's user passes through
+        self._directory.chmod(0o711)
+        self._load = self._child("load", python("benchmarks.load"), talks=True)
+        port = self.options.homeserver_port or free_port()
+        child = self._child("homeserver", python("benchmarks.homeserver", "--port", str(port)))
+        child.listens(port)
+        self.homeserver = Homeserver(port, child, self.options.seed)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stack.close()
+
+    @contextmanager
+    def server(self) -> Iterator[Server]:
+        """The server to measure: a new proxy with an empty database, or the one that `--target` names."""
+        if self.options.target is not None:
+            url = urlsplit(self.options.target)
+            yield Server(url.hostname or "127.0.0.1", url.port or 80, self.options.target_pid)
+            return
+        with tempfile.TemporaryDirectory(prefix="data-", dir=self._directory) as name:
+            port, data = free_port(), Path(name)
+            child = Child(self._proxy_command(port, data), self._directory / "proxy.log")
+            try:
+                child.listens(port)
+                _wait_healthy(port)
+                database = self.options.database or f"host={data}/run user=syncproxy dbname=postgres"
+                yield Server("127.0.0.1", port, child.pid, database)
+            except NotMeasured as problem:
+                raise NotMeasured(f"{problem}\n{child.last_words()}") from None
+            finally:
+                child.stop()
+
+    @contextmanager
+    def floor(self, body: str) -> Iterator[Server]:
+        """A plain Klein resource that answers this."""
+        path, port = self._directory / "floor-body.json", free_port()
+        path.write_text(body)
+        with self._serving(python("benchmarks.floor", "--port", str(port), "--body", path), port) as floor:
+            yield floor
+
+    @contextmanager
+    def relay(self) -> Iterator[Server]:
+        """A poller and a held request with nothing in between."""
+        port, homeserver = free_port(), f"http://127.0.0.1:{self.homeserver.port}"
+        with self._serving(python("benchmarks.relay", "--port", str(port), "--homeserver", homeserver), port) as relay:
+            yield relay
+
+    @contextmanager
+    def _serving(self, command: list[str | Path], port: int) -> Iterator[Server]:
+        child = Child(command, self._directory / "floor.log")
+        try:
+            child.listens(port)
+            yield Server("127.0.0.1", port, child.pid)
+        finally:
+            child.stop()
+
+    def do(self, job: Job, *, holding: Callable[[], None] = lambda: None) -> Done:
+        """Have the load client do a job; `holding` runs while a `Hold` is in place."""
+        self._load.to.write(msgspec.json.encode(job) + b"\n")
+        self._load.to.flush()
+        said = self._said()
+        if isinstance(said, Holding):
+            holding()
+            said = self._said()
+        if not isinstance(said, Done):
+            raise NotMeasured("the load client holds twice")
+        return said
+
+    def _said(self) -> Done | Holding:
+        line = self._load.by.readline()
+        if not line:
+            raise NotMeasured(f"the load client ended:\n{self._load.last_words()}")
+        return msgspec.json.decode(line, type=Done | Holding)
+
+    def _child(self, name: str, command: list[str | Path], *, talks: bool = False) -> Child:
+        child = Child(command, self._directory / f"{name}.log", talks=talks)
+        self._stack.callback(child.stop)
+        return child
+
+    def _proxy_command(self, port: int, data: Path) -> list[str | Path]:
+        given = [] if self.options.database is None else ["--database", self.options.database]
+        return [
+            *(Path(sys.executable).with_name("twistd"), "-n", "--pidfile=", "syncproxy"),
+            *("--homeserver", f"http://127.0.0.1:{self.homeserver.port}"),
+            *("--listen", f"tcp:{port}:interface=127.0.0.1", "--data-dir", data, "--log-level", "warn"),
+            *given,
+        ]
+
+
+def sessions(users: list[Identity], each: int = 1) -> list[Session]:
+    """`each` clients of every user, told apart by `conn_id`."""
+    return [Session(user.token, f"bench{number}" if each > 1 else "") for number in range(each) for user in users]
+
+
+def _wait_healthy(port: int) -> None:
+    deadline = time.monotonic() + _HEALTHY_S
+    while time.monotonic() < deadline:
+        connection = HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/health")
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            pass
+        finally:
+            connection.close()
+        time.sleep(0.05)
+    raise NotMeasured("the proxy did not get healthy")

@@ -1,0 +1,1 @@
+"""The load client: asks as clients do, and times from its own side."""

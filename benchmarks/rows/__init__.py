@@ -1,0 +1,16 @@
+"""The rows of the table in issue 6: each module measures one, as a generator of measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from benchmarks.bench import Bench
+from benchmarks.figures import Measurement
+from benchmarks.rows import first_request, live, nothing_new, polls
+
+ROWS: dict[int, Callable[[Bench], Iterator[Measurement]]] = {
+    1: first_request.measure,
+    3: nothing_new.measure,
+    4: live.measure,
+    7: polls.measure,
+}

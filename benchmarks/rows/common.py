@@ -1,0 +1,26 @@
+"""What rows share."""
+
+from __future__ import annotations
+
+from benchmarks.bench import Bench, Identity, NotMeasured, Server, sessions
+from benchmarks.load.jobs import Done, Warm
+from benchmarks.requests import MSC3575_PATH, room_list
+
+
+def warm(bench: Bench, server: Server, users: list[Identity]) -> Done:
+    """One request of each user, so that all have a poller with data. NotMeasured if some are not answered."""
+    job = Warm(host=server.host, port=server.port, path=MSC3575_PATH, sessions=sessions(users), body=room_list())
+    done = bench.do(job)
+    if len(done.latencies_ns) < len(users):
+        raise NotMeasured(f"{len(done.latencies_ns)} of {len(users)} users were served: {done.problems}")
+    return done
+
+
+def per_request_us(cpu_s: float | None, requests: int) -> float:
+    """Microseconds of CPU a request; 0 if it is not known."""
+    return 0.0 if cpu_s is None or not requests else round(cpu_s / requests * 1e6, 1)
+
+
+def ratio(value: float, floor: float) -> float:
+    """How many times the floor."""
+    return round(value / floor, 2) if floor else 0.0

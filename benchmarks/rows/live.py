@@ -1,0 +1,102 @@
+"""Row 4: from the `/sync` answer that first had an event to the first byte at a client that holds a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from benchmarks.bench import Bench, Server, sessions
+from benchmarks.figures import Measurement, Usage, milliseconds
+from benchmarks.homeserver.emission import Emitted
+from benchmarks.homeserver.world import Group
+from benchmarks.load.jobs import Done, Hold
+from benchmarks.requests import MSC3575_PATH, room_list, room_list_later
+from benchmarks.rows.common import per_request_us, ratio, warm
+
+_RATE = 100.0
+_USERS = 100
+_ROOMS = 20
+#: how many of the users are in each room: each event comes with so many answers, and goes to so many clients
+_CIRCLES = (1, 5)
+#: after the last event, for what is still under way
+_REST_S = 2.0
+
+
+@attrs.frozen
+class Seen:
+    """What stand-in and client saw together: ns for each event and listener, and how many lack it."""
+
+    from_left: list[int]
+    from_due: list[int]
+    missing: int
+    events: int
+    problems: dict[str, int]
+    usage: Usage
+
+
+def measure(bench: Bench) -> Iterator[Measurement]:
+    """A measurement for each number of listeners."""
+    for circle in _CIRCLES:
+        with bench.server() as server:
+            seen = _see(bench, server, Group(f"live{circle}x", _USERS, _ROOMS, circle))
+        with bench.relay() as floor:
+            # users of its own: a device has one poller
+            least = _see(bench, floor, Group(f"floor{circle}x", _USERS, _ROOMS, circle))
+        yield _measurement(seen, least, circle)
+
+
+def _see(bench: Bench, server: Server, group: Group) -> Seen:
+    users = bench.homeserver.add(group)
+    warm(bench, server, users)
+    seconds = bench.options.amount(10, 60)
+    emitted: list[Emitted] = []
+    job = Hold(
+        host=server.host,
+        port=server.port,
+        path=MSC3575_PATH,
+        sessions=sessions(users),
+        body=room_list(),
+        later_body=room_list_later(),
+        seconds=seconds + _REST_S,
+    )
+    done, usage = server.measured(
+        lambda: bench.do(job, holding=lambda: emitted.extend(bench.homeserver.emit(group.name, _RATE, seconds)))
+    )
+    from_left, from_due, missing = latencies_ns(emitted, done, [user.user_id for user in users])
+    return Seen(from_left, from_due, missing, len(emitted), done.problems, usage)
+
+
+def _measurement(seen: Seen, least: Seen, circle: int) -> Measurement:
+    name = f"live, 100 events/s, {circle} held per room"
+    one = Measurement(row=4, what=name, usage=seen.usage, problems=seen.problems)
+    live, floor = milliseconds(seen.from_left), milliseconds(least.from_left)
+    cpu_us = per_request_us(seen.usage.cpu_s, len(seen.from_left))
+    least_us = per_request_us(least.usage.cpu_s, len(least.from_left))
+    one.put("latency", live)
+    one.put("from when the event was due", milliseconds(seen.from_due))
+    one.values |= {"events": seen.events, "missing": seen.missing, "CPU a delivery, us": cpu_us}
+    one.expect("missing", seen.missing, 0)
+    if live is not None and floor is not None:
+        one.floor = {"p50 ms": floor.p50, "p99 ms": floor.p99, "CPU a delivery, us": least_us}
+        one.values |= {"ratio to the floor, p50": ratio(live.p50, floor.p50)}
+        one.values |= {"ratio to the floor, CPU": ratio(cpu_us, least_us)}
+        if circle == 1:
+            one.expect("p50 ms", live.p50, 3)
+            one.expect("p99 ms", live.p99, 15)
+    return one
+
+
+def latencies_ns(emitted: list[Emitted], done: Done, user_ids: list[str]) -> tuple[list[int], list[int], int]:
+    """For each event and listener: ns from the first answer that had it, ns from when it was due; how many lack."""
+    arrived = {(user_ids[arrival.session], arrival.event_id): arrival.first_ns for arrival in done.arrivals}
+    from_left, from_due, missing = [], [], 0
+    for event in emitted:
+        for user_id in event.listeners:
+            first_ns = arrived.get((user_id, event.event_id))
+            if first_ns is None or not event.left_ns:
+                missing += 1
+            else:
+                from_left.append(first_ns - event.left_ns)
+                from_due.append(first_ns - event.due_ns)
+    return from_left, from_due, missing

@@ -1,0 +1,88 @@
+"""Row 3: nothing new, `timeout=0`: latency at a modest rate, and how many a second at concurrency 16."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks.bench import Bench, Identity, Server, sessions
+from benchmarks.figures import Measurement, milliseconds
+from benchmarks.homeserver.world import Group
+from benchmarks.load.jobs import Done, Polls
+from benchmarks.requests import MSC3575_PATH, room_list, room_list_later
+from benchmarks.rows.common import per_request_us, ratio, warm
+
+_USERS = 4
+#: connections of each user: 16 in all
+_EACH = 4
+_ROOMS = (50, 2000)
+_RATE = 100.0
+
+
+def measure(bench: Bench) -> Iterator[Measurement]:
+    """Latency, then throughput, for each number of rooms."""
+    smallest = 0.0
+    with bench.server() as server:
+        for rooms in _ROOMS:
+            users = bench.homeserver.add(Group(f"nothing{rooms}x", _USERS, rooms, circle=_USERS))
+            warm(bench, server, users)
+            paced = _latency(bench, server, users, rooms)
+            if "latency" in paced.spreads:
+                p50 = paced.spreads["latency"].p50
+                smallest = smallest or p50
+                if rooms == _ROOMS[-1]:
+                    paced.expect("p50, as a multiple of that with 50 rooms", p50 / smallest, 1.2)
+            yield paced
+            yield _throughput(bench, server, users, rooms)
+
+
+def _latency(bench: Bench, server: Server, users: list[Identity], rooms: int) -> Measurement:
+    seconds = bench.options.amount(5, 30)
+    done, usage = server.measured(lambda: _poll(bench, server, users, seconds, _RATE))
+    one = Measurement(row=3, what=f"nothing new, {rooms} rooms, 100 requests/s", usage=usage, problems=done.problems)
+    latency = milliseconds(done.latencies_ns)
+    one.put("latency", latency)
+    if latency is not None:
+        one.expect("p50 ms", latency.p50, 1)
+    with bench.floor(done.sample) as floor:
+        floored = milliseconds(_poll(bench, floor, users, seconds, _RATE).latencies_ns)
+    if floored is not None and latency is not None:
+        one.floor = {"p50 ms": floored.p50, "p99 ms": floored.p99}
+        one.values["ratio to the floor, p50"] = ratio(latency.p50, floored.p50)
+    return one
+
+
+def _throughput(bench: Bench, server: Server, users: list[Identity], rooms: int) -> Measurement:
+    seconds = bench.options.amount(5, 30)
+    done, usage = server.measured(lambda: _poll(bench, server, users, seconds, None))
+    one = Measurement(row=3, what=f"nothing new, {rooms} rooms, concurrency 16", usage=usage, problems=done.problems)
+    one.put("latency", milliseconds(done.latencies_ns))
+    cpu_us = per_request_us(usage.cpu_s, len(done.latencies_ns))
+    rate = len(done.latencies_ns) / done.seconds
+    one.values |= {"requests/s": round(rate, 1), "CPU a request, us": cpu_us}
+    with bench.floor(done.sample) as floor:
+        _poll(bench, floor, users, 1, None)
+        least, least_usage = floor.measured(lambda: _poll(bench, floor, users, seconds, None))
+    least_us = per_request_us(least_usage.cpu_s, len(least.latencies_ns))
+    one.floor = {"requests/s": round(len(least.latencies_ns) / least.seconds, 1), "CPU a request, us": least_us}
+    one.expect("requests/s", rate, 2500, at_least=True)
+    if cpu_us:
+        # what one core could do with nothing beside it: the other three processes share two cores with the server
+        one.values["requests per CPU second"] = round(1e6 / cpu_us, 1)
+        one.values["ratio to the floor, CPU"] = ratio(cpu_us, least_us)
+        one.expect("CPU, as a multiple of the floor's", ratio(cpu_us, least_us), 1.8)
+    return one
+
+
+def _poll(bench: Bench, server: Server, users: list[Identity], seconds: float, rate: float | None) -> Done:
+    return bench.do(
+        Polls(
+            host=server.host,
+            port=server.port,
+            path=MSC3575_PATH,
+            sessions=sessions(users, _EACH),
+            body=room_list(),
+            later_body=room_list_later(),
+            seconds=seconds,
+            rate=rate,
+        )
+    )

@@ -1,0 +1,180 @@
+"""A user's rooms as this user may see them: view, name, avatar, time, and what lists filter and sort by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from syncproxy.caches.bumps import Bumps
+from syncproxy.caches.listed_room import ListedRoom
+from syncproxy.caches.polled_users import PolledUsers
+from syncproxy.caches.room_index import RoomIndex
+from syncproxy.caches.stripped import StrippedFacts, stripped_facts
+from syncproxy.caches.user_account_data import UserAccountData
+from syncproxy.matrix.events import StoredEvent
+from syncproxy.matrix.names import RoomName, heroes_for, room_avatar, room_name
+from syncproxy.rooms.changes import UserRoomChange
+from syncproxy.rooms.summary import RoomSummary
+from syncproxy.rooms.user_room import UserRoom
+from syncproxy.rooms.visibility import View, is_told_of_leave, live_view, time_floor
+
+_NAMELESS = RoomName("", (), computed=True)
+_STRIPPED = ("invite", "knock")
+
+
+class UserRooms:
+    """One user's rows, joined with what is true of the rooms for everyone."""
+
+    def __init__(self, user_id: str, index: RoomIndex, polled: PolledUsers, account_data: UserAccountData) -> None:
+        self._user_id = user_id
+        self._index = index
+        self._polled = polled
+        self._account_data = account_data
+        self._rows: dict[str, UserRoom] = {}
+        self._stripped: dict[str, StrippedFacts] = {}
+        self._leave_events: dict[str, StoredEvent] = {}
+        #: nothing past it is shown; `None` once a poll of the user finished in this process
+        self.horizon: int | None = 0
+        #: what bumped rooms, for this user
+        self.bumps = Bumps()
+
+    @property
+    def rows(self) -> Mapping[str, UserRoom]:
+        """By room."""
+        return self._rows
+
+    def load(self, rows: Iterable[UserRoom]) -> None:
+        """Take in what was read; what was heard meanwhile is newer and stays."""
+        self._rows = {**{row.room_id: row for row in rows}, **self._rows}
+
+    def put(self, change: UserRoomChange) -> None:
+        """Take in a row."""
+        row = change.row
+        self._rows[row.room_id] = row
+        self._stripped.pop(row.room_id, None)
+        if row.membership not in ("leave", "ban"):
+            self._leave_events.pop(row.room_id, None)
+        elif change.leave_event is not None and is_told_of_leave(row):
+            self._leave_events[row.room_id] = change.leave_event
+
+    def joined(self) -> list[str]:
+        """The rooms that the user is joined to, visible or not."""
+        return [room_id for room_id, row in self._rows.items() if row.membership == "join"]
+
+    def leave_event(self, room_id: str) -> StoredEvent | None:
+        """The own leave, kick or ban event, if it came in this process."""
+        return self._leave_events.get(room_id)
+
+    def view(self, room_id: str) -> View | None:
+        """Which nids of the room the user may see now; `None`: nothing live."""
+        summary = self._index.summaries.get(room_id)
+        return None if summary is None else self._view(self._rows.get(room_id), summary)
+
+    def is_listed(self, room_id: str) -> bool:
+        """Whether the room may be shown at all: joined and visible, or an invite of somebody who is not ignored."""
+        row = self._rows.get(room_id)
+        if row is not None and row.membership == "invite":
+            return self._stripped_facts(row).inviter not in self._account_data.ignored
+        return self.view(room_id) is not None
+
+    def is_dm(self, room_id: str) -> bool:
+        """Whether `m.direct` names the room; for invites also their `is_direct`."""
+        if room_id in self._account_data.direct:
+            return True
+        row = self._rows.get(room_id)
+        return row is not None and row.is_direct and row.membership == "invite"
+
+    def name(self, room_id: str) -> RoomName:
+        """The room's name; of an invite from its stripped state; of a room that was left, none."""
+        row = self._rows.get(room_id)
+        if row is not None and row.membership in _STRIPPED:
+            return self._stripped_facts(row).name
+        facts = self._index.summaries.get(room_id)
+        if facts is None or self._view(row, facts) is None:
+            return _NAMELESS
+        return room_name(
+            facts.name,
+            facts.canonical_alias,
+            heroes_for(self._user_id, facts.heroes),
+            joined_count=facts.joined_count,
+            invited_count=facts.invited_count,
+        )
+
+    def avatar(self, room_id: str) -> str | None:
+        """The room's avatar; of an invite from its stripped state; of a room that was left, none."""
+        row = self._rows.get(room_id)
+        if row is not None and row.membership in _STRIPPED:
+            return self._stripped_facts(row).avatar_url
+        facts = self._index.summaries.get(room_id)
+        if facts is None or self._view(row, facts) is None:
+            return None
+        return room_avatar(facts.avatar_url, heroes_for(self._user_id, facts.heroes), is_dm=self.is_dm(room_id))
+
+    def timestamp(self, room_id: str, bump_types: frozenset[str] | None) -> int:
+        """Time in ms of the newest event of these types; of an invite its own, of a room that was left the leave's."""
+        row, summary = self._rows.get(room_id), self._index.summaries.get(room_id)
+        if row is None:
+            return 0
+        if row.membership in _STRIPPED:
+            return row.invite_ts
+        view = None if summary is None else self._view(row, summary)
+        if summary is None or view is None:
+            leave = self.leave_event(room_id)
+            return row.join_ts if leave is None else leave.origin_server_ts
+        return self.recency(row, summary, bump_types, view.to_nid)[1]
+
+    def recency(
+        self, row: UserRoom, summary: RoomSummary, bump_types: frozenset[str] | None, up_to: int
+    ) -> tuple[int, int]:
+        """The time to sort a joined room by, and the raw one, in ms; events past the nid `up_to` do not count."""
+        bump = self.bumps.newest(summary, bump_types, time_floor(row), up_to)
+        if bump is None:
+            return row.join_ts, row.join_ts
+        return max(bump.sort_ts, row.join_ts), max(bump.origin_server_ts, row.join_ts)
+
+    def tags(self, room_id: str) -> Mapping[str, float | None]:
+        """The room's tags with their order."""
+        return self._account_data.tags(room_id)
+
+    def is_in_any(self, room_id: str, space_ids: Iterable[str]) -> bool:
+        """Whether one of these spaces lists the room, or one that it replaces, and the user is joined to that space."""
+        spaces = [self._index.children(space_id) for space_id in space_ids if self.view(space_id) is not None]
+        return bool(spaces) and any(older in space for older in self._index.ancestors(room_id) for space in spaces)
+
+    def listed(self, room_id: str) -> ListedRoom | None:
+        """The room as the user's lists see it; `None`: it may be in none of them."""
+        row = self._rows.get(room_id)
+        if row is None:
+            return None
+        if row.membership == "join":
+            summary = self._index.summaries.get(room_id)
+            view = None if summary is None else self._view(row, summary)
+            if summary is None or view is None or self._is_replaced(summary):
+                return None
+            return ListedRoom(self, row, summary, None, view.to_nid)
+        if row.membership == "invite":
+            facts = self._stripped_facts(row)
+            return None if facts.inviter in self._account_data.ignored else ListedRoom(self, row, None, facts, 0)
+        return None
+
+    def related(self, room_id: str) -> set[str]:
+        """The room, those it replaces, and if it is a space those it lists: what joining or leaving it affects."""
+        index = self._index
+        return {room_id, *index.replaced_by(room_id), *index.with_successors(index.children(room_id))}
+
+    def _view(self, row: UserRoom | None, summary: RoomSummary) -> View | None:
+        gap_nid = summary.gap_nid
+        if gap_nid and row is not None and gap_nid > row.visible_from:
+            gap_nid = self._polled.open_gap(self._user_id, summary.room_id, gap_nid)
+        return live_view(row, summary.position, horizon=self.horizon, gap_nid=gap_nid)
+
+    def _is_replaced(self, summary: RoomSummary) -> bool:
+        if summary.replacement is None:
+            return False
+        row = self._rows.get(summary.replacement)
+        return row is not None and row.membership == "join"
+
+    def _stripped_facts(self, row: UserRoom) -> StrippedFacts:
+        facts = self._stripped.get(row.room_id)
+        if facts is None:
+            facts = self._stripped[row.room_id] = stripped_facts(row)
+        return facts

@@ -1,0 +1,67 @@
+"""Redacting events: what the room version lets stay (Client-Server API, "Redactions"; room versions 1 to 12)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+_Object = dict[str, Any]
+
+_KEPT = frozenset(
+    (
+        "event_id", "type", "room_id", "sender", "state_key", "content", "hashes", "signatures", "depth",
+        "prev_events", "auth_events", "origin_server_ts",
+    )
+)  # fmt: skip
+#: kept until room version 11
+_KEPT_BEFORE_11 = frozenset(("prev_state", "origin", "membership"))
+_POWER_LEVELS = (
+    "ban", "events", "events_default", "kick", "redact", "state_default", "users", "users_default",
+)  # fmt: skip
+
+
+def redact(event: bytes, redaction: bytes, room_version: str) -> bytes:
+    """The event pruned, with the redaction in `unsigned.redacted_because`. Both are JSON objects."""
+    members: _Object = msgspec.json.decode(event)
+    version = _number(room_version)
+    kept = _KEPT if version >= 11 else _KEPT | _KEPT_BEFORE_11
+    pruned = {name: value for name, value in members.items() if name in kept}
+    content = members.get("content")
+    pruned["content"] = _content(members.get("type"), content if isinstance(content, dict) else {}, version)
+    pruned["unsigned"] = {"redacted_because": msgspec.Raw(redaction)}
+    return msgspec.json.encode(pruned)
+
+
+def _number(room_version: str) -> int:
+    """Versions of experiments are taken for the newest stable ones."""
+    return int(room_version) if room_version.isdigit() else 11
+
+
+def _content(type_: object, content: _Object, version: int) -> _Object:
+    if type_ == "m.room.create" and version >= 11:
+        return content
+    kept = {name: content[name] for name in _kept(type_, version) if name in content}
+    invite = content.get("third_party_invite")
+    if type_ == "m.room.member" and version >= 11 and isinstance(invite, dict) and "signed" in invite:
+        kept["third_party_invite"] = {"signed": invite["signed"]}
+    return kept
+
+
+def _kept(type_: object, version: int) -> tuple[str, ...]:
+    """The members of `content` that stay."""
+    if type_ == "m.room.member":
+        return ("membership", "join_authorised_via_users_server") if version >= 9 else ("membership",)
+    if type_ == "m.room.create":
+        return ("creator",)
+    if type_ == "m.room.join_rules":
+        return ("join_rule", "allow") if version >= 8 else ("join_rule",)
+    if type_ == "m.room.power_levels":
+        return (*_POWER_LEVELS, "invite") if version >= 11 else _POWER_LEVELS
+    if type_ == "m.room.history_visibility":
+        return ("history_visibility",)
+    if type_ == "m.room.aliases" and version <= 5:
+        return ("aliases",)
+    if type_ == "m.room.redaction" and version >= 11:
+        return ("redacts",)
+    return ()

@@ -1,0 +1,150 @@
+"""Folding a room's summary forward, event by event. Values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from syncproxy.matrix.events import StoredEvent
+from syncproxy.matrix.names import Hero
+from syncproxy.rooms.answers import SummaryBlock
+from syncproxy.rooms.summary import Bump, RoomSummary
+
+#: types remembered with their newest event
+_MOST_TYPES = 64
+#: so that five are left without the reader
+MOST_HEROES = 6
+_HERO_ORDER = {"join": 0, "invite": 1}
+_IN = ("join", "invite")
+
+_Facts = dict[str, Any]
+
+
+def content_of(json: bytes) -> dict[str, Any]:
+    """An event's `content`; empty for anything but an object."""
+    event = msgspec.json.decode(json)
+    content = event.get("content")
+    return content if isinstance(content, dict) else {}
+
+
+def with_bump(summary: RoomSummary, event: StoredEvent, *, in_timeline: bool) -> RoomSummary:
+    """The summary after an event was stored: its position, and the newest events by type."""
+    bump = Bump(event.nid, event.sort_ts, event.origin_server_ts, event.recency)
+    known = summary.newest_by_type.get(event.type)
+    facts: _Facts = {"position": max(summary.position, event.nid)}
+    if in_timeline or known is None or known.sort_ts < bump.sort_ts:
+        facts["newest_by_type"] = _bounded({**summary.newest_by_type, event.type: bump})
+    if in_timeline or summary.newest is None:
+        facts["newest"] = bump
+    if in_timeline:
+        facts["timeline_nid"] = event.nid
+    if event.gap_before:
+        facts["gap_nid"] = event.nid
+        facts["members_complete"] = False
+    return msgspec.structs.replace(summary, **facts)
+
+
+def with_state(summary: RoomSummary, event: StoredEvent) -> RoomSummary:
+    """The summary after a state event other than a member became current."""
+    fold = _FOLDS.get(event.type)
+    if fold is None or (event.state_key and event.type != "m.space.child"):
+        return summary
+    return msgspec.structs.replace(summary, **fold(content_of(event.json), summary, event.state_key or ""))
+
+
+def with_counts(
+    summary: RoomSummary, transitions: Iterable[tuple[str | None, str | None]], block: SummaryBlock | None
+) -> RoomSummary:
+    """The summary with its member counts: from the homeserver's block, else by transitions `(before, after)`."""
+    joined, invited = summary.joined_count, summary.invited_count
+    for before, after in transitions:
+        joined += (after == "join") - (before == "join")
+        invited += (after == "invite") - (before == "invite")
+    if block is not None and block.joined_count is not None:
+        joined = block.joined_count
+    if block is not None and block.invited_count is not None:
+        invited = block.invited_count
+    return msgspec.structs.replace(summary, joined_count=max(joined, 0), invited_count=max(invited, 0))
+
+
+def with_heroes(
+    summary: RoomSummary,
+    changed: Mapping[str, StoredEvent],
+    named: Iterable[str],
+    member: Callable[[str], StoredEvent | None],
+) -> RoomSummary:
+    """The summary with its heroes.
+
+    `changed` are the member events that became current, by user; `named` the heroes that the homeserver named; `member`
+    gives what is known of those.
+    """
+    heroes = {hero.user_id: hero for hero in summary.heroes}
+    for user_id in named:
+        event = member(user_id)
+        heroes[user_id] = heroes.get(user_id, Hero(user_id, "join")) if event is None else hero_of(event)
+    for user_id, event in changed.items():
+        if user_id in heroes or (event.membership in _IN and len(heroes) < MOST_HEROES):
+            heroes[user_id] = hero_of(event)
+    # sorted() is stable: within one membership the order of their joining stays
+    ordered = sorted(heroes.values(), key=lambda hero: _HERO_ORDER.get(hero.membership, 2))[:MOST_HEROES]
+    if tuple(ordered) == summary.heroes:
+        return summary
+    return msgspec.structs.replace(summary, heroes=tuple(ordered))
+
+
+def hero_of(event: StoredEvent) -> Hero:
+    """The hero that a member event makes."""
+    content = content_of(event.json)
+    return Hero(
+        event.state_key or "",
+        event.membership or "leave",
+        _text(content.get("displayname")),
+        _text(content.get("avatar_url")),
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _bounded(newest: dict[str, Bump]) -> dict[str, Bump]:
+    if len(newest) > _MOST_TYPES:
+        del newest[min(newest, key=lambda type_: newest[type_].nid)]
+    return newest
+
+
+def _create(content: _Facts, summary: RoomSummary, key: str) -> _Facts:
+    predecessor = content.get("predecessor")
+    return {
+        "room_version": _text(content.get("room_version")) or "1",
+        "room_type": _text(content.get("type")),
+        "predecessor": _text(predecessor.get("room_id")) if isinstance(predecessor, dict) else None,
+    }
+
+
+def _tombstone(content: _Facts, summary: RoomSummary, key: str) -> _Facts:
+    return {"tombstoned": bool(content), "replacement": _text(content.get("replacement_room"))}
+
+
+def _child(content: _Facts, summary: RoomSummary, key: str) -> _Facts:
+    via = content.get("via")
+    others = tuple(child for child in summary.children if child != key)
+    return {"children": (*others, key) if isinstance(via, list) and via else others}
+
+
+def _text_member(fact: str, member: str) -> Callable[[_Facts, RoomSummary, str], _Facts]:
+    return lambda content, summary, key: {fact: _text(content.get(member))}
+
+
+_FOLDS: dict[str, Callable[[_Facts, RoomSummary, str], _Facts]] = {
+    "m.room.create": _create,
+    "m.room.name": _text_member("name", "name"),
+    "m.room.canonical_alias": _text_member("canonical_alias", "alias"),
+    "m.room.avatar": _text_member("avatar_url", "url"),
+    "m.room.topic": _text_member("topic", "topic"),
+    "m.room.encryption": lambda content, summary, key: {"encrypted": True},
+    "m.room.tombstone": _tombstone,
+    "m.space.child": _child,
+}

@@ -1,0 +1,75 @@
+"""Which events of a timeline are new, and whether they follow what is stored (spec/rooms.md, "A timeline arrives")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from syncproxy.matrix.events import Event
+from syncproxy.rooms.answers import Timeline
+
+
+class KnownEvent(msgspec.Struct, gc=False):
+    """What is stored of an event besides its bytes."""
+
+    nid: int
+    in_timeline: bool
+    gap_before: bool = False
+    prev_batch: str | None = None
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """What is appended to a room's timeline: `gap_before` is of the first event."""
+
+    events: tuple[Event, ...] = ()
+    gap_before: bool = False
+
+
+def appended(
+    timeline: Timeline,
+    known: Mapping[str, KnownEvent],
+    *,
+    has_since: bool,
+    newest_nid: int,
+    gap_nid: int,
+    position: int,
+) -> Appended:
+    """The part of `timeline` that is appended to what is stored.
+
+    `newest_nid` is of the room's newest timeline event and `gap_nid` of its newest gap, 0 for none; `position` is *s*
+    of the answer.
+    """
+    events = _unique(timeline.events)
+    if any(_is_known(event, known) for event in events):
+        return Appended(_new(events, known, fills_holes=has_since and not timeline.limited))
+    if not newest_nid:
+        return Appended(events, timeline.limited)
+    if has_since and not timeline.limited and gap_nid <= position:
+        return Appended(events)
+    if newest_nid <= position:
+        return Appended(events, gap_before=True)
+    # what the live pollers bring is newer, and in order
+    return Appended()
+
+
+def _unique(events: tuple[Event, ...]) -> tuple[Event, ...]:
+    return tuple({event.event_id: event for event in events}.values())
+
+
+def _is_known(event: Event, known: Mapping[str, KnownEvent]) -> bool:
+    """Known means known as a timeline event."""
+    stored = known.get(event.event_id)
+    return stored is not None and stored.in_timeline
+
+
+def _new(events: tuple[Event, ...], known: Mapping[str, KnownEvent], *, fills_holes: bool) -> tuple[Event, ...]:
+    """What follows the last known event; with `fills_holes` also what another user's ignore list had hidden before."""
+    new: list[Event] = []
+    next_known: KnownEvent | None = None
+    for event in reversed(events):
+        if _is_known(event, known):
+            next_known = known[event.event_id]
+        elif next_known is None or (fills_holes and event.state_key is None and not next_known.gap_before):
+            new.append(event)
+    return tuple(reversed(new))

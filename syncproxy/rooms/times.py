@@ -1,0 +1,15 @@
+"""The times an event is sorted by, fixed when it is stored. All in ms."""
+
+from __future__ import annotations
+
+_AHEAD_MS = 5 * 60 * 1000
+
+
+def sort_ts(origin_server_ts: int, received_ms: int) -> int:
+    """What MSC3575 sorts by: a clock that runs ahead gains five minutes at the most."""
+    return min(origin_server_ts, received_ms + _AHEAD_MS)
+
+
+def recency(origin_server_ts: int, received_ms: int, *, is_live: bool) -> int:
+    """What MSC4186 sorts by: the time of receipt for live events, else the event's own, if that is past."""
+    return received_ms if is_live else min(origin_server_ts, received_ms)

@@ -1,0 +1,296 @@
+"""What answers mean: from what is stored and what came to rows that are written and changes that are told.
+
+Pure: facts in, writes and changes out. The answers of a batch are taken in arrival order, and each sees what those
+before it did. Only here RoomSummary, UserRoom and DeviceFacts are moved forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import msgspec
+from canonicaljson import encode_canonical_json
+
+from syncproxy.matrix.devices import Device
+from syncproxy.matrix.events import StoredEvent
+from syncproxy.rooms import memberships
+from syncproxy.rooms.answers import AccountDatum, JoinedRoom, LeftRoom, StrippedRoom, Timeline
+from syncproxy.rooms.changes import (
+    AccountDataChange,
+    Change,
+    DeviceChange,
+    Polled,
+    ReceiptsChange,
+    RoomChange,
+    TransactionIds,
+    TypingChange,
+    UserRoomChange,
+)
+from syncproxy.rooms.receipts import Receipt
+from syncproxy.rooms.times import recency, sort_ts
+from syncproxy.rooms.user_room import UserRoom
+from syncproxy.storage.facts import Facts
+from syncproxy.storage.nids import Nids
+from syncproxy.storage.room_accumulator import RoomAccumulator
+from syncproxy.storage.slices import Slice
+from syncproxy.storage.writes import DeviceUpdate, Writes
+
+_MEMBER = "m.room.member"
+_OUT = ("leave", "ban")
+
+
+class Accumulator:
+    """Takes the answers of one batch. `known_users` are those that have a device here."""
+
+    def __init__(self, facts: Facts, nids: Nids, known_users: Collection[str]) -> None:
+        self._facts = facts
+        self._nids = nids
+        self._known_users = known_users
+        self.writes = Writes()
+
+    def add(self, part: Slice) -> tuple[Change, ...]:
+        """Store an answer, or a slice of one; return what it changed, in the order in which it is told."""
+        return tuple(_AnswerAccumulator(part, self._facts, self._nids, self._known_users, self.writes).changes())
+
+
+class _AnswerAccumulator:
+    """One answer. Its changes are made one after the other, in the order of spec/upstream.md."""
+
+    def __init__(self, part: Slice, facts: Facts, nids: Nids, known_users: Collection[str], writes: Writes) -> None:
+        self._part = part
+        self._answer = part.answer
+        self._me = part.answer.device.user_id
+        self._facts = facts
+        self._nids = nids
+        self._known_users = known_users
+        self._writes = writes
+
+    def changes(self) -> Iterable[Change]:
+        """Everything that the answer changes."""
+        answer = self._answer
+        if self._part.is_last:
+            yield from self._account_data(None, answer.account_data)
+        for joined in _by_time(answer.joined):
+            yield from self._joined(joined)
+        for left in answer.left:
+            yield from self._left(left)
+        for stripped in answer.stripped:
+            yield from self._stripped(stripped)
+        if self._part.is_last:
+            yield from self._absent()
+            yield from self._device()
+            yield Polled(answer.device, answer.position, answer.complete)
+
+    def _joined(self, room: JoinedRoom) -> Iterable[Change]:
+        work = self._room(room.room_id)
+        if not _is_known_or_created(work, room):
+            return
+        if room.state_after:
+            work.add_timeline(room.timeline, rolls_state=False)
+            work.state_block(room.state, is_after=True, limited=room.timeline.limited)
+        else:
+            work.state_block(room.state, is_after=False, limited=room.timeline.limited)
+            work.add_timeline(room.timeline, rolls_state=True)
+        work.fold_members(room.summary)
+        yield from self._told(work)
+        yield from self._others(work)
+        yield from self._standing(work, room)
+        yield from self._receipts(room.room_id, room.receipts)
+        if room.typing is not None:
+            yield TypingChange(room.room_id, room.typing, self._answer.device)
+        yield from self._account_data(room.room_id, room.account_data)
+        yield from self._transaction_ids(room.timeline)
+
+    def _left(self, room: LeftRoom) -> Iterable[Change]:
+        """Its state is as at the leave and changes nothing; its timeline counts if the poll had a `since`."""
+        work = self._room(room.room_id)
+        if work.facts.summary is not None and not self._answer.is_first:
+            work.add_timeline(room.timeline, rolls_state=True)
+            work.fold_members(None)
+            yield from self._told(work)
+            yield from self._others(work)
+        row = self._facts.users.get((self._me, room.room_id))
+        if row is None or row.membership in _OUT:
+            return
+        event = self._leave_event(work, room)
+        now = memberships.after_left_section(row, event, event.nid if event is not None else self._nids.draw())
+        yield from self._set_row(now, event)
+
+    def _stripped(self, room: StrippedRoom) -> Iterable[Change]:
+        row = self._facts.users.get((self._me, room.room_id))
+        now = memberships.after_stripped_section(
+            row, self._me, room, nid=self._nids.draw(), received_ms=self._answer.received_ms
+        )
+        yield from self._set_row(now, None)
+
+    def _absent(self) -> Iterable[Change]:
+        """Rooms that a complete answer without `since` does not name are left, unless they came after *s*."""
+        if not (self._answer.is_first and self._answer.complete):
+            return
+        for (user_id, room_id), row in list(self._facts.users.items()):
+            if (
+                user_id == self._me
+                and row.membership not in _OUT
+                and room_id not in self._part.room_ids
+                and row.membership_nid <= self._answer.position
+            ):
+                yield from self._set_row(memberships.after_absence(row, self._nids.draw()), None)
+
+    def _room(self, room_id: str) -> RoomAccumulator:
+        answer = self._answer
+        return RoomAccumulator(
+            self._facts.room(room_id),
+            self._writes,
+            self._nids,
+            has_since=not answer.is_first,
+            position=answer.position,
+            received_ms=answer.received_ms,
+        )
+
+    def _told(self, work: RoomAccumulator) -> Iterable[RoomChange]:
+        change = work.finish()
+        if change is not None:
+            yield change
+
+    def _others(self, work: RoomAccumulator) -> Iterable[UserRoomChange]:
+        """The standings of users with a device here that the timeline's member events change."""
+        for event in work.timeline:
+            user_id = event.state_key
+            if event.type != _MEMBER or user_id is None or (user_id != self._me and user_id not in self._known_users):
+                continue
+            row = self._facts.users.get((user_id, work.facts.room_id))
+            now = memberships.after_member_event(row, event, user_id, work.facts.room_id)
+            yield from self._set_row(now, event if now is not row and event.membership in _OUT else None)
+
+    def _standing(self, work: RoomAccumulator, room: JoinedRoom) -> Iterable[UserRoomChange]:
+        member = work.member(self._me)
+        row = memberships.after_joined_section(
+            self._facts.users.get((self._me, room.room_id)),
+            self._me,
+            room.room_id,
+            member_nid=member.nid if member is not None else work.summary.position,
+            first_handed_nid=work.handed_nid(room.timeline),
+            join_ts=member.origin_server_ts if member is not None else 0,
+        )
+        yield from self._set_row(memberships.with_unread(row, room.notification_count, room.highlight_count), None)
+
+    def _set_row(self, row: UserRoom | None, leave_event: StoredEvent | None) -> Iterable[UserRoomChange]:
+        if row is None or self._facts.users.get((row.user_id, row.room_id)) == row:
+            return
+        self._facts.users[row.user_id, row.room_id] = row
+        self._writes.users[row.user_id, row.room_id] = row
+        yield UserRoomChange(row, leave_event)
+
+    def _leave_event(self, work: RoomAccumulator, room: LeftRoom) -> StoredEvent | None:
+        """The own leave, kick or ban: stored already, or told once without being stored."""
+        for event in reversed((*room.state, *room.timeline.events)):
+            if event.type == _MEMBER and event.state_key == self._me and event.membership in _OUT:
+                current = work.member(self._me)
+                if current is not None and current.event_id == event.event_id:
+                    return current
+                received_ms = self._answer.received_ms
+                return StoredEvent(
+                    nid=self._nids.draw(),
+                    event_id=event.event_id,
+                    type=event.type,
+                    sender=event.sender,
+                    origin_server_ts=event.origin_server_ts,
+                    json=event.json,
+                    state_key=event.state_key,
+                    membership=event.membership,
+                    recency=recency(event.origin_server_ts, received_ms, is_live=not self._answer.is_first),
+                    sort_ts=sort_ts(event.origin_server_ts, received_ms),
+                )
+        return None
+
+    def _account_data(self, room_id: str | None, data: tuple[AccountDatum, ...]) -> Iterable[AccountDataChange]:
+        for datum in data:
+            key = (self._me, room_id or "", datum.type)
+            known = self._facts.account_data.get(key)
+            if known is not None and _same_json(known, datum.json):
+                continue
+            nid = self._nids.draw()
+            self._facts.account_data[key] = datum.json
+            self._writes.account_data[key] = (nid, datum.json)
+            yield AccountDataChange(self._me, room_id, datum.type, datum.json, nid)
+
+    def _receipts(self, room_id: str, receipts: tuple[Receipt, ...]) -> Iterable[ReceiptsChange]:
+        new: list[Receipt] = []
+        for receipt in receipts:
+            key = (room_id, receipt.user_id, receipt.thread_id or "", receipt.private)
+            known = self._facts.receipts.get(key)
+            if known is not None and (known[0] > receipt.ts or known == (receipt.ts, receipt.event_id)):
+                continue
+            stored = msgspec.structs.replace(receipt, nid=self._nids.draw())
+            self._facts.receipts[key] = (receipt.ts, receipt.event_id)
+            self._writes.receipts[key] = stored
+            new.append(stored)
+        if new:
+            yield ReceiptsChange(room_id, tuple(new))
+
+    def _transaction_ids(self, timeline: Timeline) -> Iterable[TransactionIds]:
+        pairs = tuple(
+            (event.event_id, event.transaction_id) for event in timeline.events if event.transaction_id is not None
+        )
+        if pairs:
+            device = self._answer.device
+            self._writes.transaction_ids.extend((*device, *pair, self._answer.received_ms) for pair in pairs)
+            yield TransactionIds(device, pairs)
+
+    def _device(self) -> Iterable[Change]:
+        """What is the device's own, and its `since`: with them the answer is stored whole."""
+        answer, row = self._answer, self._facts.device(self._answer.device)
+        facts = msgspec.structs.replace(
+            row.facts,
+            one_time_key_counts=answer.one_time_key_counts or row.facts.one_time_key_counts,
+            unused_fallback_key_types=answer.unused_fallback_key_types or row.facts.unused_fallback_key_types,
+            to_device_position=self._to_device(answer.device) or row.facts.to_device_position,
+            device_list_position=self._device_lists(answer.device) or row.facts.device_list_position,
+        )
+        self._writes.devices[answer.device] = DeviceUpdate(
+            since=answer.next_batch,
+            sequence=answer.sequence,
+            horizon=answer.position,
+            one_time_key_counts=facts.one_time_key_counts,
+            unused_fallback_key_types=facts.unused_fallback_key_types,
+            to_device_position=facts.to_device_position,
+            device_list_position=facts.device_list_position,
+        )
+        row.sequence = answer.sequence
+        if facts != row.facts or not row.exists:
+            row.facts, row.exists = facts, True
+            yield DeviceChange(facts)
+
+    def _to_device(self, device: Device) -> int:
+        nid = 0
+        for message in self._answer.to_device:
+            nid = self._nids.draw()
+            self._writes.to_device.append((*device, nid, message.json))
+        return nid
+
+    def _device_lists(self, device: Device) -> int:
+        nid = 0
+        for kind, targets in (("changed", self._answer.device_lists_changed), ("left", self._answer.device_lists_left)):
+            for target in targets:
+                nid = self._nids.draw()
+                self._writes.device_lists.append((*device, nid, target, kind))
+        return nid
+
+
+def _by_time(rooms: tuple[JoinedRoom, ...]) -> list[JoinedRoom]:
+    """Rooms in the order of their newest event, so that their nids and times of receipt follow it."""
+    return sorted(rooms, key=lambda room: max((e.origin_server_ts for e in room.timeline.events), default=0))
+
+
+def _is_known_or_created(work: RoomAccumulator, room: JoinedRoom) -> bool:
+    """A room is taken in only with its `m.room.create`, in the state block or in the timeline."""
+    return work.facts.summary is not None or any(
+        event.type == "m.room.create" for event in (*room.state, *room.timeline.events)
+    )
+
+
+def _same_json(one: bytes, other: bytes) -> bool:
+    if one == other:
+        return True
+    first, second = msgspec.json.decode(one), msgspec.json.decode(other)
+    return bool(encode_canonical_json(first) == encode_canonical_json(second))

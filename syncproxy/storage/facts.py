@@ -1,0 +1,226 @@
+"""What the accumulator must know before it can store a batch: asked for all at once, loaded in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import attrs
+import msgspec
+
+from syncproxy.matrix.devices import Device
+from syncproxy.matrix.events import StoredEvent
+from syncproxy.rooms.answers import JoinedRoom, LeftRoom, PollAnswer
+from syncproxy.rooms.changes import DeviceFacts
+from syncproxy.rooms.summary import RoomSummary
+from syncproxy.rooms.timelines import KnownEvent
+from syncproxy.rooms.user_room import UserRoom
+from syncproxy.storage.rows import EVENT_COLUMNS, decode_summary, decode_user_room, event_of
+
+Key = tuple[str, str]
+_MEMBER = "m.room.member"
+
+
+class CurrentState(msgspec.Struct, gc=False):
+    """A current row of a room's state."""
+
+    valid_from: int
+    event: StoredEvent
+
+
+@attrs.define
+class RoomFacts:
+    """What is known of a room; the accumulator moves it forward. `summary` is `None` for an unknown room."""
+
+    room_id: str
+    summary: RoomSummary | None = None
+    known: dict[str, KnownEvent] = attrs.field(factory=dict)
+    state: dict[Key, CurrentState] = attrs.field(factory=dict)
+    #: stored events that a redaction of this batch is about
+    targets: dict[str, StoredEvent] = attrs.field(factory=dict)
+    #: stored redactions by the event they are about
+    redactions: dict[str, bytes] = attrs.field(factory=dict)
+
+
+@attrs.define
+class DeviceRow:
+    """A device's row, as far as answers change it."""
+
+    facts: DeviceFacts
+    sequence: int = 0
+    exists: bool = False
+
+
+@attrs.define
+class Facts:
+    """What is known of everything that a batch touches."""
+
+    rooms: dict[str, RoomFacts] = attrs.field(factory=dict)
+    users: dict[tuple[str, str], UserRoom] = attrs.field(factory=dict)
+    devices: dict[Device, DeviceRow] = attrs.field(factory=dict)
+    #: `(user_id, room_id or "", type)` to the stored event
+    account_data: dict[tuple[str, str, str], bytes] = attrs.field(factory=dict)
+    #: `(room_id, user_id, thread_id or "", private)` to `(ts, event_id)`
+    receipts: dict[tuple[str, str, str, bool], tuple[int, str]] = attrs.field(factory=dict)
+
+    def room(self, room_id: str) -> RoomFacts:
+        """The room's facts; those of an unknown room are empty."""
+        return self.rooms.setdefault(room_id, RoomFacts(room_id))
+
+    def device(self, device: Device) -> DeviceRow:
+        """The device's row; that of a new one is empty."""
+        return self.devices.setdefault(device, DeviceRow(DeviceFacts(device)))
+
+
+@attrs.define
+class Questions:
+    """What a batch touches."""
+
+    rooms: set[str] = attrs.field(factory=set)
+    events: set[tuple[str, str]] = attrs.field(factory=set)
+    targets: set[tuple[str, str]] = attrs.field(factory=set)
+    state: set[tuple[str, str, str]] = attrs.field(factory=set)
+    users: set[tuple[str, str]] = attrs.field(factory=set)
+    #: users all of whose rooms are needed: a complete answer tells which they are not in
+    whole_users: set[str] = attrs.field(factory=set)
+    devices: set[Device] = attrs.field(factory=set)
+    account_data: set[tuple[str, str, str]] = attrs.field(factory=set)
+    receipts: set[tuple[str, str, str, bool]] = attrs.field(factory=set)
+
+
+def questions_of(answers: Iterable[PollAnswer], known_users: Collection[str]) -> Questions:
+    """What must be known to store these answers; `known_users` are those that have a device here."""
+    asked = Questions()
+    for answer in answers:
+        _ask(asked, answer, known_users)
+    return asked
+
+
+def _ask(asked: Questions, answer: PollAnswer, known_users: Collection[str]) -> None:
+    me = answer.device.user_id
+    asked.devices.add(answer.device)
+    if answer.is_first and answer.complete:
+        asked.whole_users.add(me)
+    for datum in answer.account_data:
+        asked.account_data.add((me, "", datum.type))
+    rooms: tuple[JoinedRoom | LeftRoom, ...] = (*answer.joined, *answer.left)
+    for room in rooms:
+        room_id = room.room_id
+        asked.rooms.add(room_id)
+        asked.users.add((me, room_id))
+        asked.state.add((room_id, _MEMBER, me))
+        asked.account_data.update((me, room_id, datum.type) for datum in room.account_data)
+        for event in (*room.state, *room.timeline.events):
+            asked.events.add((room_id, event.event_id))
+            if event.state_key is not None:
+                asked.state.add((room_id, event.type, event.state_key))
+                if event.type == _MEMBER and event.state_key in known_users:
+                    asked.users.add((event.state_key, room_id))
+            if event.redacts is not None:
+                asked.targets.add((room_id, event.redacts))
+        if room.timeline.prev_batch is not None and room.timeline.events:
+            # if it is known without a token, this is its token
+            asked.targets.add((room_id, room.timeline.events[0].event_id))
+    for joined in answer.joined:
+        for user_id in (joined.summary.heroes or ()) if joined.summary is not None else ():
+            asked.state.add((joined.room_id, _MEMBER, user_id))
+        for receipt in joined.receipts:
+            asked.receipts.add((joined.room_id, receipt.user_id, receipt.thread_id or "", receipt.private))
+    asked.users.update((me, stripped.room_id) for stripped in answer.stripped)
+
+
+#: every branch of the statement: what it is for, and its rows' columns after the kind:
+#: room, two texts, two flags, two numbers, bytes, then those of an event
+_NO_EVENT = ", ".join(
+    f"NULL::{kind}"
+    for kind in (
+        "bigint", "text", "text", "text", "bigint", "bytea", "text", "text", "bigint", "bigint", "boolean", "text",
+    )
+)  # fmt: skip
+_BRANCHES = {
+    "rooms": f"""SELECT 'room', r.room_id, NULL, NULL, NULL::boolean, NULL::bigint, NULL::bigint, r.summary, {_NO_EVENT}
+        FROM rooms r WHERE r.room_id = ANY(%s)""",
+    "events": f"""SELECT 'event', e.room_id, e.event_id, e.prev_batch, e.in_timeline, e.nid, e.gap_before::int::bigint,
+        NULL::bytea, {_NO_EVENT}
+        FROM unnest(%s::text[], %s::text[]) q(room_id, event_id) JOIN events e USING (room_id, event_id)""",
+    "redactions": f"""SELECT 'redaction', e.room_id, e.redacts, NULL, NULL, NULL, NULL, e.json, {_NO_EVENT}
+        FROM unnest(%s::text[], %s::text[]) q(room_id, redacts) JOIN events e USING (room_id, redacts)""",
+    "targets": f"""SELECT 'target', e.room_id, NULL, NULL, NULL, NULL, NULL, NULL, {EVENT_COLUMNS}
+        FROM unnest(%s::text[], %s::text[]) q(room_id, event_id) JOIN events e USING (room_id, event_id)""",
+    "state": f"""SELECT 'state', s.room_id, s.type, s.state_key, NULL, s.valid_from, NULL, NULL, {EVENT_COLUMNS}
+        FROM unnest(%s::text[], %s::text[], %s::text[]) q(room_id, type, state_key)
+        JOIN room_state s USING (room_id, type, state_key)
+        JOIN events e ON e.room_id = s.room_id AND e.event_id = s.event_id WHERE s.valid_to IS NULL""",
+    "users": f"""SELECT 'user', u.room_id, u.user_id, NULL, NULL, NULL, NULL, u.row, {_NO_EVENT}
+        FROM unnest(%s::text[], %s::text[]) q(user_id, room_id) JOIN user_rooms u USING (user_id, room_id)""",
+    "whole_users": f"""SELECT 'user', u.room_id, u.user_id, NULL, NULL, NULL, NULL, u.row, {_NO_EVENT}
+        FROM user_rooms u WHERE u.user_id = ANY(%s)""",
+    "devices": """SELECT 'device', NULL, d.user_id, d.device_id, NULL, d.sequence, d.to_device_position,
+        d.one_time_key_counts, d.device_list_position, NULL, NULL, NULL, NULL, d.unused_fallback_key_types,
+        NULL, NULL, NULL, NULL, NULL, NULL
+        FROM unnest(%s::text[], %s::text[]) q(user_id, device_id) JOIN devices d USING (user_id, device_id)""",
+    "account_data": f"""SELECT 'account_data', a.room_id, a.user_id, a.type, NULL, NULL, NULL, a.json, {_NO_EVENT}
+        FROM unnest(%s::text[], %s::text[], %s::text[]) q(user_id, room_id, type)
+        JOIN account_data a USING (user_id, room_id, type)""",
+    "receipts": """SELECT 'receipt', r.room_id, r.user_id, r.thread_id, r.private, r.ts, NULL, NULL,
+        NULL, r.event_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        FROM unnest(%s::text[], %s::text[], %s::text[], %s::boolean[]) q(room_id, user_id, thread_id, private)
+        JOIN receipts r USING (room_id, user_id, thread_id, private)""",
+}
+
+
+def statement_of(asked: Questions) -> tuple[str, list[object]]:
+    """One statement for all the questions, and its arguments."""
+    branches: list[str] = []
+    args: list[object] = []
+    for name, sql in _BRANCHES.items():
+        wanted: Collection[Any] = asked.events if name == "redactions" else getattr(asked, name)
+        if not wanted:
+            continue
+        branches.append(sql)
+        if name in ("rooms", "whole_users"):
+            args.append(list(wanted))
+        else:
+            args.extend(list(column) for column in zip(*wanted, strict=True))
+    return " UNION ALL ".join(branches), args
+
+
+def facts_of(rows: Iterable[tuple[Any, ...]]) -> Facts:
+    """The facts that the statement's rows tell."""
+    facts = Facts()
+    for kind, room_id, first, second, flag, number, other, data, *event in rows:
+        if kind == "room":
+            facts.room(room_id).summary = decode_summary(data)
+        elif kind == "event":
+            facts.room(room_id).known[first] = KnownEvent(number, flag, bool(other), second)
+        elif kind == "redaction":
+            facts.room(room_id).redactions[first] = bytes(data)
+        elif kind == "target":
+            stored = event_of(event)
+            facts.room(room_id).targets[stored.event_id] = stored
+        elif kind == "state":
+            facts.room(room_id).state[first, second] = CurrentState(number, event_of(event))
+        elif kind == "user":
+            facts.users[first, room_id] = decode_user_room(data)
+        elif kind == "device":
+            facts.devices[Device(first, second)] = _device_row(Device(first, second), number, other, data, event)
+        elif kind == "account_data":
+            facts.account_data[first, room_id, second] = bytes(data)
+        else:
+            facts.receipts[room_id, first, second, flag] = (number, event[1])
+    return facts
+
+
+def _device_row(device: Device, sequence: int, to_device: int, counts: Any, event: list[Any]) -> DeviceRow:
+    fallback = event[5]
+    return DeviceRow(
+        DeviceFacts(
+            device,
+            None if counts is None else bytes(counts),
+            None if fallback is None else bytes(fallback),
+            to_device,
+            event[0],
+        ),
+        sequence,
+        exists=True,
+    )

@@ -1,0 +1,226 @@
+"""What caches, extensions and pollers read: one statement each, none of them in the writer's way."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import attrs
+from psycopg2 import Binary
+
+from syncproxy.matrix.devices import Device
+from syncproxy.matrix.events import StateEntry, StoredEvent
+from syncproxy.rooms.changes import AccountDataChange, DeviceFacts, TransactionIds
+from syncproxy.rooms.receipts import Receipt
+from syncproxy.rooms.summary import RoomSummary
+from syncproxy.rooms.user_room import UserRoom
+from syncproxy.storage.database import Database, Row
+from syncproxy.storage.rows import EVENT_COLUMNS, decode_summary, decode_user_room, entry_of, event_of
+
+_BOUNDS = "unnest(%s::text[], %s::bigint[]) q(room_id, bound)"
+#: a state row as of the bound
+_AS_OF = "s.valid_from <= q.bound AND (s.valid_to IS NULL OR s.valid_to > q.bound)"
+_STATE_EVENT = "JOIN events e ON e.room_id = s.room_id AND e.event_id = s.event_id"
+_RECEIPT = "r.room_id, r.user_id, r.event_id, r.ts, r.thread_id, r.private, r.nid"
+
+
+@attrs.frozen
+class DeviceRow:
+    """Where polling for a device stands. Times in ms."""
+
+    device: Device
+    since: str | None
+    sequence: int
+    #: the newest position when its newest stored answer was asked for
+    horizon: int
+    last_seen_ms: int
+
+
+@attrs.frozen(repr=False)
+class TokenRow:
+    """A token, encrypted."""
+
+    token_hash: bytes
+    device: Device
+    encrypted: bytes
+
+
+class Reader:
+    """Reads of the database. Every method raises NotReady when it is away for longer.
+
+    `bounds` map a room to the newest nid that may be read of it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._query = database.query
+
+    async def summaries(self) -> list[RoomSummary]:
+        """All rooms."""
+        return [decode_summary(row[0]) for row in await self._query("SELECT summary FROM rooms")]
+
+    async def joined_users(self) -> list[tuple[str, str]]:
+        """`(user_id, room_id)` of every user that has a device here."""
+        rows = await self._query("SELECT user_id, room_id FROM user_rooms WHERE membership = 'join'")
+        return [(user_id, room_id) for user_id, room_id in rows]
+
+    async def user_rooms(self, user_id: str) -> list[UserRoom]:
+        """The user's standings, left rooms included."""
+        rows = await self._query("SELECT row FROM user_rooms WHERE user_id = %s", (user_id,))
+        return [decode_user_room(row[0]) for row in rows]
+
+    async def timelines(self, bounds: Mapping[str, int], limit: int) -> dict[str, list[StoredEvent]]:
+        """The newest `limit` timeline events of each room, oldest first."""
+        sql = f"""SELECT q.room_id, e.* FROM {_BOUNDS} CROSS JOIN LATERAL (
+            SELECT {EVENT_COLUMNS} FROM events e WHERE e.room_id = q.room_id AND e.in_timeline AND e.nid <= q.bound
+            ORDER BY e.nid DESC LIMIT %s) e ORDER BY e.nid"""
+        found: dict[str, list[StoredEvent]] = {room_id: [] for room_id in bounds}
+        for room_id, *event in await self._query(sql, (*_columns(bounds), limit)):
+            found[room_id].append(event_of(event))
+        return found
+
+    async def state(self, bounds: Mapping[str, int]) -> dict[str, list[StateEntry]]:
+        """Each room's state as of its bound, members apart."""
+        sql = f"""SELECT s.room_id, s.valid_from, {EVENT_COLUMNS} FROM {_BOUNDS}
+            JOIN room_state s USING (room_id) {_STATE_EVENT} WHERE s.type <> 'm.room.member' AND {_AS_OF}"""
+        return _by_room(bounds, await self._query(sql, _columns(bounds)))
+
+    async def members(
+        self, bounds: Mapping[str, int], wanted: Mapping[str, Collection[str]]
+    ) -> dict[str, list[StateEntry]]:
+        """The member events of these users as of the bounds."""
+        pairs = [(room_id, bounds[room_id], user_id) for room_id, users in wanted.items() for user_id in users]
+        if not pairs:
+            return {}
+        sql = f"""SELECT s.room_id, s.valid_from, {EVENT_COLUMNS}
+            FROM unnest(%s::text[], %s::bigint[], %s::text[]) q(room_id, bound, user_id)
+            JOIN room_state s ON s.room_id = q.room_id AND s.type = 'm.room.member' AND s.state_key = q.user_id
+            {_STATE_EVENT} WHERE {_AS_OF}"""
+        columns = [list(column) for column in zip(*pairs, strict=True)]
+        return _by_room(wanted, await self._query(sql, columns))
+
+    async def all_members(self, room_id: str, bound: int) -> list[StateEntry]:
+        """Every member event that is known, as of the bound."""
+        sql = f"""SELECT s.valid_from, {EVENT_COLUMNS} FROM {_BOUNDS}
+            JOIN room_state s USING (room_id) {_STATE_EVENT} WHERE s.type = 'm.room.member' AND {_AS_OF}"""
+        return [entry_of(row) for row in await self._query(sql, ([room_id], [bound]))]
+
+    async def state_since(self, room_id: str, after: int, bound: int) -> list[StateEntry]:
+        """State as of the bound that became current after `after`, members included, oldest first."""
+        sql = f"""SELECT s.valid_from, {EVENT_COLUMNS} FROM {_BOUNDS}
+            JOIN room_state s USING (room_id) {_STATE_EVENT}
+            WHERE s.valid_from > %s AND {_AS_OF} ORDER BY s.valid_from"""
+        return [entry_of(row) for row in await self._query(sql, ([room_id], [bound], after))]
+
+    async def account_data(self, user_id: str) -> list[AccountDataChange]:
+        """The user's account data, global and of rooms."""
+        sql = "SELECT user_id, nullif(room_id, ''), type, json, nid FROM account_data WHERE user_id = %s"
+        return [
+            AccountDataChange(user, room_id, type_, bytes(json), nid)
+            for user, room_id, type_, json, nid in await self._query(sql, (user_id,))
+        ]
+
+    async def device_facts(self, user_id: str) -> list[DeviceFacts]:
+        """What is known of the user's devices."""
+        sql = """SELECT device_id, one_time_key_counts, unused_fallback_key_types, to_device_position,
+            device_list_position FROM devices WHERE user_id = %s"""
+        return [
+            DeviceFacts(Device(user_id, device_id), _bytes(counts), _bytes(fallback), to_device, device_lists)
+            for device_id, counts, fallback, to_device, device_lists in await self._query(sql, (user_id,))
+        ]
+
+    async def transaction_ids(self, user_id: str) -> list[TransactionIds]:
+        """The transaction ids of the user's devices."""
+        sql = "SELECT device_id, event_id, transaction_id FROM transaction_ids WHERE user_id = %s"
+        pairs: dict[str, list[tuple[str, str]]] = {}
+        for device_id, event_id, transaction_id in await self._query(sql, (user_id,)):
+            pairs.setdefault(device_id, []).append((event_id, transaction_id))
+        return [TransactionIds(Device(user_id, device_id), tuple(some)) for device_id, some in pairs.items()]
+
+    async def own_receipts(self, user_id: str) -> list[Receipt]:
+        """The user's own receipts, private ones included."""
+        return _receipts(await self._query(f"SELECT {_RECEIPT} FROM receipts r WHERE r.user_id = %s", (user_id,)))
+
+    async def receipts_on(self, events: Mapping[str, Collection[str]]) -> list[Receipt]:
+        """Receipts on these events, by room."""
+        pairs = [(room_id, event_id) for room_id, event_ids in events.items() for event_id in event_ids]
+        if not pairs:
+            return []
+        sql = f"""SELECT {_RECEIPT} FROM unnest(%s::text[], %s::text[]) q(room_id, event_id)
+            JOIN receipts r USING (room_id, event_id)"""
+        return _receipts(await self._query(sql, [list(column) for column in zip(*pairs, strict=True)]))
+
+    async def receipts_since(self, room_id: str, after: int, bound: int) -> list[Receipt]:
+        """The room's receipts stored after `after`, up to the bound."""
+        sql = f"SELECT {_RECEIPT} FROM receipts r WHERE r.room_id = %s AND r.nid > %s AND r.nid <= %s ORDER BY r.nid"
+        return _receipts(await self._query(sql, (room_id, after, bound)))
+
+    async def to_device(self, device: Device, after: int, up_to: int, limit: int) -> list[tuple[int, bytes]]:
+        """The oldest `limit` to-device messages after `after`: `(nid, json)`."""
+        sql = """SELECT nid, json FROM to_device
+            WHERE user_id = %s AND device_id = %s AND nid > %s AND nid <= %s ORDER BY nid LIMIT %s"""
+        return [(nid, bytes(json)) for nid, json in await self._query(sql, (*device, after, up_to, limit))]
+
+    async def device_list_changes(self, device: Device, after: int, up_to: int) -> list[tuple[int, str, str]]:
+        """Device-list changes, oldest first: `(nid, user_id, "changed" or "left")`."""
+        sql = """SELECT nid, target, kind FROM device_list_changes
+            WHERE user_id = %s AND device_id = %s AND nid > %s AND nid <= %s ORDER BY nid"""
+        return [(nid, target, kind) for nid, target, kind in await self._query(sql, (*device, after, up_to))]
+
+    async def devices(self, seen_after_ms: int) -> list[DeviceRow]:
+        """Devices in use since then."""
+        sql = f"{_DEVICE} WHERE last_seen_ms > %s"
+        return [_device(row) for row in await self._query(sql, (seen_after_ms,))]
+
+    async def devices_of(self, user_id: str) -> list[DeviceRow]:
+        """The user's devices."""
+        return [_device(row) for row in await self._query(f"{_DEVICE} WHERE user_id = %s", (user_id,))]
+
+    async def device(self, device: Device) -> DeviceRow | None:
+        """The device's row, if it has one."""
+        rows = await self._query(f"{_DEVICE} WHERE user_id = %s AND device_id = %s", tuple(device))
+        return _device(rows[0]) if rows else None
+
+    async def token(self, token_hash: bytes) -> TokenRow | None:
+        """The token with this SHA-256."""
+        rows = await self._query(f"{_TOKEN} WHERE token_hash = %s", (Binary(token_hash),))
+        return _token(rows[0]) if rows else None
+
+    async def tokens_of(self, device: Device) -> list[TokenRow]:
+        """The device's tokens, newest first."""
+        sql = f"{_TOKEN} WHERE user_id = %s AND device_id = %s ORDER BY created_ms DESC"
+        return [_token(row) for row in await self._query(sql, tuple(device))]
+
+
+_DEVICE = "SELECT user_id, device_id, since, sequence, horizon, last_seen_ms FROM devices"
+_TOKEN = "SELECT token_hash, user_id, device_id, encrypted FROM tokens"
+
+
+def _device(row: Row) -> DeviceRow:
+    user_id, device_id, *rest = row
+    return DeviceRow(Device(user_id, device_id), *rest)
+
+
+def _token(row: Row) -> TokenRow:
+    token_hash, user_id, device_id, encrypted = row
+    return TokenRow(bytes(token_hash), Device(user_id, device_id), bytes(encrypted))
+
+
+def _receipts(rows: list[Row]) -> list[Receipt]:
+    return [
+        Receipt(room_id, user_id, event_id, ts, thread_id or None, private, nid)
+        for room_id, user_id, event_id, ts, thread_id, private, nid in rows
+    ]
+
+
+def _columns(bounds: Mapping[str, int]) -> tuple[list[str], list[int]]:
+    return list(bounds), list(bounds.values())
+
+
+def _by_room(rooms: Collection[str], rows: list[Row]) -> dict[str, list[StateEntry]]:
+    found: dict[str, list[StateEntry]] = {room_id: [] for room_id in rooms}
+    for room_id, *entry in rows:
+        found[room_id].append(entry_of(entry))
+    return found
+
+
+def _bytes(data: memoryview | None) -> bytes | None:
+    return None if data is None else bytes(data)

@@ -1,1 +1,0 @@
-"""One module per table: its rows, and its SQL beside them."""

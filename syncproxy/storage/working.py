@@ -1,0 +1,42 @@
+"""The statements of work that rides in a batch besides answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg2 import Binary
+
+from syncproxy.storage.work import (
+    AcknowledgeDeviceLists,
+    AcknowledgeToDevice,
+    DeviceSeen,
+    ForgetToken,
+    SaveToken,
+    Work,
+)
+
+Statement = tuple[str, Sequence[object]]
+_SEEN = """INSERT INTO devices (user_id, device_id, last_seen_ms) VALUES (%s, %s, %s)
+    ON CONFLICT (user_id, device_id) DO UPDATE
+        SET last_seen_ms = greatest(devices.last_seen_ms, excluded.last_seen_ms)"""
+
+
+def statements_of(work: Work) -> list[Statement]:
+    """The statements that do this work."""
+    match work:
+        case AcknowledgeToDevice(device, up_to):
+            return [("DELETE FROM to_device WHERE user_id = %s AND device_id = %s AND nid <= %s", (*device, up_to))]
+        case AcknowledgeDeviceLists(device, up_to):
+            sql = "DELETE FROM device_list_changes WHERE user_id = %s AND device_id = %s AND nid <= %s"
+            return [(sql, (*device, up_to))]
+        case SaveToken(token_hash, device, encrypted, now_ms):
+            sql = """INSERT INTO tokens (token_hash, user_id, device_id, encrypted, created_ms)
+                VALUES (%s, %s, %s, %s, %s) ON CONFLICT (token_hash) DO UPDATE SET encrypted = excluded.encrypted"""
+            return [
+                (sql, (Binary(token_hash), *device, Binary(encrypted), now_ms)),
+                (_SEEN, (*device, now_ms)),
+            ]
+        case ForgetToken(token_hash):
+            return [("DELETE FROM tokens WHERE token_hash = %s", (Binary(token_hash),))]
+        case DeviceSeen(device, now_ms):
+            return [(_SEEN, (*device, now_ms))]

@@ -1,0 +1,178 @@
+"""What a batch writes: rows by table, gathered answer by answer, written as bulk statements over arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import attrs
+from psycopg2 import Binary
+
+from syncproxy.matrix.devices import Device
+from syncproxy.matrix.events import StoredEvent
+from syncproxy.rooms.receipts import Receipt
+from syncproxy.rooms.summary import RoomSummary
+from syncproxy.rooms.user_room import UserRoom
+from syncproxy.storage.rows import encode
+
+Statement = tuple[str, Sequence[object]]
+StateKey = tuple[str, str, str]
+
+
+@attrs.define
+class EventRow:
+    """An event to be written; one that was known from a state block only is replaced."""
+
+    room_id: str
+    event: StoredEvent
+    in_timeline: bool
+    redacts: str | None
+
+
+@attrs.define
+class StateRow:
+    """A new row of a room's state; `valid_to` is set if it was replaced within the batch."""
+
+    event_id: str
+    valid_from: int
+    valid_to: int | None = None
+
+
+@attrs.define
+class DeviceUpdate:
+    """What an answer changes on its device's row."""
+
+    since: str | None
+    sequence: int
+    horizon: int
+    one_time_key_counts: bytes | None
+    unused_fallback_key_types: bytes | None
+    to_device_position: int
+    device_list_position: int
+
+
+@attrs.define
+class Writes:
+    """The rows of one batch."""
+
+    events: dict[tuple[str, str], EventRow] = attrs.field(factory=dict)
+    state: dict[StateKey, list[StateRow]] = attrs.field(factory=dict)
+    ended: dict[StateKey, int] = attrs.field(factory=dict)
+    rooms: dict[str, RoomSummary] = attrs.field(factory=dict)
+    users: dict[tuple[str, str], UserRoom] = attrs.field(factory=dict)
+    devices: dict[Device, DeviceUpdate] = attrs.field(factory=dict)
+    account_data: dict[tuple[str, str, str], tuple[int, bytes]] = attrs.field(factory=dict)
+    receipts: dict[tuple[str, str, str, bool], Receipt] = attrs.field(factory=dict)
+    to_device: list[tuple[str, str, int, bytes]] = attrs.field(factory=list)
+    device_lists: list[tuple[str, str, int, str, str]] = attrs.field(factory=list)
+    transaction_ids: list[tuple[str, str, str, str, int]] = attrs.field(factory=list)
+    rewritten: dict[tuple[str, str], tuple[bytes, str | None]] = attrs.field(factory=dict)
+
+    def state_changed(self, key: StateKey, event_id: str, nid: int, *, had_row: bool) -> None:
+        """This event is current from `nid` on; what was current, if anything, ends there."""
+        self.state_ended(key, nid, had_row=had_row)
+        self.state.setdefault(key, []).append(StateRow(event_id, nid))
+
+    def state_ended(self, key: StateKey, nid: int, *, had_row: bool) -> None:
+        """What was current ends at `nid`."""
+        rows = self.state.get(key)
+        if rows:
+            rows[-1].valid_to = nid
+        elif had_row:
+            self.ended.setdefault(key, nid)
+
+    def statements(self) -> list[Statement]:
+        """The statements that write the rows, in an order that their keys allow."""
+        return [
+            *_bulk(_EVENTS, [_event_columns(row) for row in self.events.values()]),
+            *_bulk(_REWRITTEN, [(*key, Binary(json), batch) for key, (json, batch) in self.rewritten.items()]),
+            *_bulk(_ENDED, [(*key, nid) for key, nid in self.ended.items()]),
+            *_bulk(
+                _STATE,
+                [
+                    (*key, row.event_id, row.valid_from, row.valid_to)
+                    for key, rows in self.state.items()
+                    for row in rows
+                ],
+            ),
+            *_bulk(_ROOMS, [(room_id, row.position, Binary(encode(row))) for room_id, row in self.rooms.items()]),
+            *_bulk(_USERS, [(*key, row.membership, Binary(encode(row))) for key, row in self.users.items()]),
+            *_bulk(_ACCOUNT_DATA, [(*key, nid, Binary(json)) for key, (nid, json) in self.account_data.items()]),
+            *_bulk(_RECEIPTS, [(*key, row.event_id, row.ts, row.nid) for key, row in self.receipts.items()]),
+            *_bulk(_TO_DEVICE, [(*row[:3], Binary(row[3])) for row in self.to_device]),
+            *_bulk(_DEVICE_LISTS, self.device_lists),
+            *_bulk(_TRANSACTION_IDS, self.transaction_ids),
+            *_bulk(_DEVICES, [_device_columns(device, row) for device, row in self.devices.items()]),
+        ]
+
+
+def _bulk(sql: str, rows: Iterable[Sequence[Any]]) -> list[Statement]:
+    """The statement over the rows' columns; nothing for no rows."""
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return [(sql, columns)] if columns else []
+
+
+def _event_columns(row: EventRow) -> tuple[object, ...]:
+    event = row.event
+    return (
+        row.room_id, event.event_id, event.nid, event.type, event.sender, event.state_key, event.membership,
+        event.origin_server_ts, event.recency, event.sort_ts, row.in_timeline, event.gap_before, event.prev_batch,
+        row.redacts, Binary(event.json),
+    )  # fmt: skip
+
+
+def _device_columns(device: Device, row: DeviceUpdate) -> tuple[object, ...]:
+    return (
+        *device, row.since, row.sequence, row.horizon, _binary(row.one_time_key_counts),
+        _binary(row.unused_fallback_key_types), row.to_device_position, row.device_list_position,
+    )  # fmt: skip
+
+
+def _binary(data: bytes | None) -> object:
+    return None if data is None else Binary(data)
+
+
+_EVENTS = """INSERT INTO events (room_id, event_id, nid, type, sender, state_key, membership, origin_server_ts,
+        recency, sort_ts, in_timeline, gap_before, prev_batch, redacts, json)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],
+        %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[], %s::boolean[], %s::text[], %s::text[], %s::bytea[])
+    ON CONFLICT (room_id, event_id) DO UPDATE SET nid = excluded.nid, recency = excluded.recency,
+        sort_ts = excluded.sort_ts, in_timeline = excluded.in_timeline, gap_before = excluded.gap_before,
+        prev_batch = excluded.prev_batch, json = excluded.json"""
+_REWRITTEN = """UPDATE events e SET json = q.json, prev_batch = q.prev_batch
+    FROM unnest(%s::text[], %s::text[], %s::bytea[], %s::text[]) q(room_id, event_id, json, prev_batch)
+    WHERE e.room_id = q.room_id AND e.event_id = q.event_id"""
+_ENDED = """UPDATE room_state s SET valid_to = q.nid
+    FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[]) q(room_id, type, state_key, nid)
+    WHERE s.room_id = q.room_id AND s.type = q.type AND s.state_key = q.state_key AND s.valid_to IS NULL"""
+_STATE = """INSERT INTO room_state (room_id, type, state_key, event_id, valid_from, valid_to)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])"""
+_ROOMS = """INSERT INTO rooms (room_id, position, summary)
+    SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bytea[])
+    ON CONFLICT (room_id) DO UPDATE SET position = excluded.position, summary = excluded.summary"""
+_USERS = """INSERT INTO user_rooms (user_id, room_id, membership, row)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bytea[])
+    ON CONFLICT (user_id, room_id) DO UPDATE SET membership = excluded.membership, row = excluded.row"""
+_ACCOUNT_DATA = """INSERT INTO account_data (user_id, room_id, type, nid, json)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bytea[])
+    ON CONFLICT (user_id, room_id, type) DO UPDATE SET nid = excluded.nid, json = excluded.json"""
+_RECEIPTS = """INSERT INTO receipts (room_id, user_id, thread_id, private, event_id, ts, nid)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::boolean[], %s::text[], %s::bigint[], %s::bigint[])
+    ON CONFLICT (room_id, user_id, thread_id, private) DO UPDATE
+        SET event_id = excluded.event_id, ts = excluded.ts, nid = excluded.nid"""
+_TO_DEVICE = """INSERT INTO to_device (user_id, device_id, nid, json)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bytea[])"""
+_DEVICE_LISTS = """INSERT INTO device_list_changes (user_id, device_id, nid, target, kind)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[])"""
+_TRANSACTION_IDS = """INSERT INTO transaction_ids (user_id, device_id, event_id, transaction_id, stored_ms)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[])
+    ON CONFLICT DO NOTHING"""
+_DEVICES = """INSERT INTO devices (user_id, device_id, since, sequence, horizon, one_time_key_counts,
+        unused_fallback_key_types, to_device_position, device_list_position)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bytea[], %s::bytea[],
+        %s::bigint[], %s::bigint[])
+    ON CONFLICT (user_id, device_id) DO UPDATE SET since = coalesce(excluded.since, devices.since),
+        sequence = excluded.sequence, horizon = excluded.horizon,
+        one_time_key_counts = excluded.one_time_key_counts,
+        unused_fallback_key_types = excluded.unused_fallback_key_types,
+        to_device_position = excluded.to_device_position, device_list_position = excluded.device_list_position"""

@@ -1,0 +1,286 @@
+"""Busy rooms in memory: loaded while they change, kept current, bounded in bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from syncproxy.caches.change_log import ChangeLog
+from syncproxy.caches.hot_room import TIMELINE_EVENTS, HotRoom, RoomWant
+from syncproxy.errors import NotReady
+from syncproxy.matrix.events import StateEntry
+from syncproxy.rooms.changes import ReceiptsChange, RoomChange
+from tests.caches.fakes import ALICE, BOB, CAROL, World
+
+ROOM = "!r:hs"
+
+
+def keys(entries: Collection[StateEntry]) -> list[tuple[str, str | None, int]]:
+    return [(entry.event.type, entry.event.state_key, entry.event.nid) for entry in entries]
+
+
+class HotRoomCase(SynchronousTestCase):
+    """A room in the database, to be loaded."""
+
+    def setUp(self) -> None:
+        """One room with two members, a topic and a message, in the database and in the GlobalCache."""
+        self.world = World()
+        self.db = self.world.database
+        db = self.db
+        events = [db.member(ALICE), db.member(BOB), db.event("m.room.topic", state_key=""), db.event()]
+        db.stored(ROOM, *events)
+        self.successResultOf(ensureDeferred(self.world.global_cache.start()))
+
+    def load(self, **want: object) -> HotRoom:
+        rooms = self.successResultOf(ensureDeferred(self.world.global_cache.load([self.want(**want)])))
+        return rooms[ROOM]
+
+    def want(self, **want: object) -> RoomWant:
+        return RoomWant(ROOM, **want)  # type: ignore[arg-type]  # fields are the value's own
+
+    def loading(self, **want: object) -> Deferred[dict[str, HotRoom]]:
+        self.db.gate = Deferred()
+        return ensureDeferred(self.world.global_cache.load([self.want(**want)]))
+
+    def open_gate(self) -> None:
+        gate, self.db.gate = self.db.gate, None
+        assert gate is not None
+        gate.callback(None)
+
+
+class HotRoomTests(HotRoomCase):
+    """Loading a room and what it knows then."""
+
+    def test_unknown_rooms_are_left_out(self) -> None:
+        """A room that nobody told of is not loaded, and nothing is read."""
+        self.db.reads.clear()
+        self.assertEqual(self.successResultOf(ensureDeferred(self.world.global_cache.load([RoomWant("!x")]))), {})
+        self.assertEqual(self.db.reads, [])
+
+    def test_a_cold_room_is_not_hot(self) -> None:
+        """Before it is loaded a room is not there, afterwards it is, without a read."""
+        self.assertIsNone(self.world.global_cache.hot(self.want()))
+        room = self.load()
+        self.db.reads.clear()
+        self.assertIs(self.world.global_cache.hot(self.want()), room)
+        self.assertIs(self.load(), room)
+        self.assertEqual(self.db.reads, [])
+
+    def test_timeline_and_state_but_no_members(self) -> None:
+        """A loaded room has its events and its state; members only on demand."""
+        room = self.load()
+        self.assertEqual([event.nid for event in room.timeline], [1, 2, 3, 4])
+        self.assertEqual(keys(list(room.state())), [("m.room.topic", "", 3)])
+        self.assertEqual(list(room.members()), [])
+        self.assertIsNone(self.world.global_cache.hot(self.want(members=frozenset([ALICE]))))
+
+    def test_wanted_members(self) -> None:
+        """The members asked for are there, and who is none is known to be none."""
+        room = self.load(members=frozenset([ALICE, CAROL]))
+        self.assertEqual(keys(list(room.members())), [("m.room.member", ALICE, 1)])
+        self.assertIsNotNone(self.world.global_cache.hot(self.want(members=frozenset([CAROL]))))
+        self.assertIsNone(self.world.global_cache.hot(self.want(members=frozenset([BOB]))))
+
+    def test_all_members(self) -> None:
+        """Everybody is there when everybody was wanted."""
+        room = self.load(all_members=True)
+        self.assertEqual(len(list(room.members())), 2)
+        self.assertIsNotNone(self.world.global_cache.hot(self.want(all_members=True, members=frozenset([CAROL]))))
+
+    def test_new_events_are_applied(self) -> None:
+        """A room that is held grows with what is dispatched."""
+        room = self.load()
+        topic = self.db.event("m.room.topic", state_key="")
+        self.world.told(self.db.stored(ROOM, topic))
+        self.assertEqual(room.timeline[-1], topic)
+        self.assertEqual(room.entry("m.room.topic", ""), StateEntry(topic.nid, topic))
+        self.assertEqual(room.position, topic.nid)
+
+    def test_ended_state_goes(self) -> None:
+        """State that has no current row any more is gone."""
+        room = self.load(all_members=True)
+        self.world.told(self.db.ended(ROOM, ("m.room.topic", ""), ("m.room.member", BOB)))
+        self.assertIsNone(room.entry("m.room.topic", ""))
+        self.assertEqual([entry.event.state_key for entry in room.members()], [ALICE])
+
+    def test_rewritten_events_are_replaced(self) -> None:
+        """A redaction changes the bytes in the timeline."""
+        room = self.load()
+        redacted = self.db.event()
+        self.world.told(self.db.stored(ROOM, redacted))
+        change = self.db.stored(ROOM, self.db.event("m.room.redaction"))
+        new = type(redacted)(redacted.nid, redacted.event_id, "m.room.message", BOB, 1, b'{"redacted":1}')
+        self.world.told(RoomChange(change.summary, change.previous, change.timeline, rewritten=(new,)))
+        self.assertIs(room.timeline[-2], new)
+
+    def test_what_comes_while_loading_is_not_lost(self) -> None:
+        """Changes told between registering and the end of the read are in the room, once, in order."""
+        loading = self.loading(all_members=True)
+        topic, carol = self.db.event("m.room.topic", state_key=""), self.db.member(CAROL)
+        self.world.told(self.db.stored(ROOM, topic, carol))
+        self.world.told(self.db.ended(ROOM, ("m.room.member", BOB)))
+        self.open_gate()
+        room = self.successResultOf(loading)[ROOM]
+        self.assertEqual([event.nid for event in room.timeline], [1, 2, 3, 4, topic.nid, carol.nid])
+        self.assertEqual(keys(list(room.state())), [("m.room.topic", "", topic.nid)])
+        self.assertEqual({entry.event.state_key for entry in room.members()}, {ALICE, CAROL})
+
+    def test_members_loaded_later_do_not_roll_back(self) -> None:
+        """A member event that came while older ones were read stays."""
+        self.load()
+        loading = self.loading(members=frozenset([ALICE, BOB]))
+        renamed = self.db.member(ALICE)
+        self.world.told(self.db.stored(ROOM, renamed))
+        self.open_gate()
+        room = self.successResultOf(loading)[ROOM]
+        self.assertEqual(room.entry("m.room.member", ALICE), StateEntry(renamed.nid, renamed))
+
+    def test_one_load_at_a_time(self) -> None:
+        """However many ask for a room at once, it is read once."""
+        first = self.loading()
+        second = ensureDeferred(self.world.global_cache.load([self.want()]))
+        self.open_gate()
+        self.assertIs(self.successResultOf(first)[ROOM], self.successResultOf(second)[ROOM])
+        self.assertEqual(self.db.reads.count("timelines"), 1)
+
+    def test_a_waiter_that_wants_more_reads_more(self) -> None:
+        """Who waited for a load that brought less than wanted gets the rest."""
+        first = self.loading()
+        second = ensureDeferred(self.world.global_cache.load([self.want(all_members=True)]))
+        self.open_gate()
+        self.successResultOf(first)
+        self.assertEqual(len(list(self.successResultOf(second)[ROOM].members())), 2)
+
+    def test_a_failed_load_fails_alone(self) -> None:
+        """An error of the database reaches who asked; who waited reads again; nothing half-read is kept."""
+        first = self.loading()
+        second = ensureDeferred(self.world.global_cache.load([self.want()]))
+        gate, self.db.gate = self.db.gate, None
+        assert gate is not None
+        gate.errback(NotReady("away"))
+        gate.addErrback(lambda failure: None)
+        self.failureResultOf(first, NotReady)
+        self.assertEqual(len(self.successResultOf(second)[ROOM].timeline), 4)
+
+    def test_state_since(self) -> None:
+        """Changes after a nid, members included, in order; further back than memory reaches they are read."""
+        room = self.load()
+        topic, carol = self.db.event("m.room.topic", state_key=""), self.db.member(CAROL)
+        self.world.told(self.db.stored(ROOM, topic, carol))
+        self.assertEqual(keys(room.state_since(4)), [("m.room.topic", "", 5), ("m.room.member", CAROL, 6)])
+        self.assertEqual(keys(room.state_since(5)), [("m.room.member", CAROL, 6)])
+        self.assertIsNone(self.world.global_cache.hot(self.want(since=1)))
+        self.load(since=1)
+        self.assertEqual([nid for _, _, nid in keys(room.state_since(1))], [2, 5, 6])
+        self.assertIsNotNone(self.world.global_cache.hot(self.want(since=2)))
+
+    def test_a_missed_change_means_reading_anew(self) -> None:
+        """A room whose position does not fit a change is forgotten and loaded anew."""
+        room = self.load()
+        self.db.stored(ROOM, self.db.event())
+        self.world.told(self.db.stored(ROOM, self.db.event()))
+        self.assertIsNone(self.world.global_cache.hot(self.want()))
+        again = self.load()
+        self.assertIsNot(again, room)
+        self.assertEqual([event.nid for event in again.timeline], [1, 2, 3, 4, 5, 6])
+
+    def test_long_timelines_are_cut(self) -> None:
+        """However much comes, only the newest events are kept, and at least as many as a client can get."""
+        room = self.load()
+        for _ in range(300):
+            self.world.told(self.db.stored(ROOM, self.db.event()))
+        self.assertTrue(TIMELINE_EVENTS <= len(room.timeline) <= 100)
+        self.assertEqual(room.timeline[-1].nid, self.db.nid)
+
+
+class HotReceiptsTests(HotRoomCase):
+    """Receipts of a room."""
+
+    def test_receipts_on_the_timeline(self) -> None:
+        """Public receipts on the timeline's events, loaded when wanted, the newest of each user."""
+        self.db.receipt(ROOM, BOB, "$4")
+        self.db.receipt(ROOM, CAROL, "$4", private=True)
+        room = self.load(receipts=True)
+        self.assertEqual([receipt.user_id for receipt in room.receipts_on(["$4"])], [BOB])
+        self.world.told(ReceiptsChange(ROOM, (self.db.receipt(ROOM, BOB, "$3"),)))
+        self.assertEqual(room.receipts_on(["$4"]), [])
+        self.assertEqual([receipt.event_id for receipt in room.receipts_on(["$3", "$4"])], ["$3"])
+
+    def test_receipts_since(self) -> None:
+        """Receipts after a nid, oldest first; further back than memory reaches they are read."""
+        old = self.db.receipt(ROOM, CAROL, "$1")
+        self.world.told(ReceiptsChange(ROOM, (old,)))
+        room = self.load(receipts=True)
+        new = self.db.receipt(ROOM, BOB, "$2")
+        self.world.told(ReceiptsChange(ROOM, (new,)))
+        self.assertEqual(room.receipts_since(old.nid), [new])
+        self.assertIsNone(self.world.global_cache.hot(self.want(receipts=True, since=1)))
+        self.assertEqual(self.load(receipts=True, since=1).receipts_since(1), [old, new])
+
+
+class CacheSizeTests(SynchronousTestCase):
+    """How much is kept."""
+
+    def setUp(self) -> None:
+        """Three rooms of 30 kB and room for two."""
+        self.world = World(cache_bytes=70_000)
+        for room_id in ("!1", "!2", "!3"):
+            self.world.told(self.world.database.stored(room_id, self.world.database.event(json=b"x" * 30_000)))
+
+    def load(self, *room_ids: str) -> dict[str, HotRoom]:
+        wants = [RoomWant(room_id) for room_id in room_ids]
+        return self.successResultOf(ensureDeferred(self.world.global_cache.load(wants)))
+
+    def is_hot(self, room_id: str) -> bool:
+        return self.world.global_cache.hot(RoomWant(room_id)) is not None
+
+    def test_the_least_recently_used_goes(self) -> None:
+        """Beyond the bound the room that was used longest ago is dropped."""
+        self.load("!1")
+        self.load("!2")
+        self.load("!1")
+        self.load("!3")
+        self.assertEqual([self.is_hot(room) for room in ("!1", "!2", "!3")], [True, False, True])
+
+    def test_what_is_loaded_together_is_there_together(self) -> None:
+        """One load may exceed the bound; what is held stays current, and goes when it is let go."""
+        rooms = self.load("!1", "!2", "!3")
+        self.assertEqual(len(rooms), 3)
+        self.assertTrue(self.is_hot("!1"))
+        self.world.told(self.world.database.stored("!1", self.world.database.event()))
+        self.assertEqual(len(rooms["!1"].timeline), 2)
+        rooms.clear()
+        self.assertEqual(sum(map(self.is_hot, ("!1", "!2", "!3"))), 2)
+
+    def test_rooms_that_grow_count(self) -> None:
+        """What a kept room gains is counted: others go."""
+        self.load("!1")
+        self.load("!2")
+        self.world.told(self.world.database.stored("!2", self.world.database.event(json=b"x" * 30_000)))
+        self.assertEqual((self.is_hot("!1"), self.is_hot("!2")), (False, True))
+
+
+class ChangeLogTests(SynchronousTestCase):
+    """What changed since."""
+
+    @given(st.lists(st.sampled_from("abcd")), st.integers(0, 20))
+    def test_against_a_model(self, changed: list[str], nid: int) -> None:
+        """Since any nid: the keys that changed after it, each once, in the order of their newest changes."""
+        log, newest = ChangeLog(0), dict[str, int]()
+        for index, key in enumerate(changed, 1):
+            log.note((key, ""), index)
+            newest[key] = index
+        expected = sorted((at, key) for key, at in newest.items() if at > nid)
+        self.assertEqual([key for key, _ in log.since(nid)], [key for _, key in expected])
+
+    def test_it_forgets_rather_than_grow(self) -> None:
+        """Beyond its ceiling the older half is forgotten, and the floor says so."""
+        log = ChangeLog(0)
+        for nid in range(1, 6_001):
+            log.note(("m.room.member", str(nid)), nid)
+        self.assertGreater(log.floor, 0)
+        self.assertEqual(len(log.since(log.floor)), 6_000 - log.floor)

@@ -1,0 +1,122 @@
+"""A user's standing in a room."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from syncproxy.rooms import memberships
+from syncproxy.rooms.answers import StrippedRoom
+from syncproxy.rooms.user_room import UserRoom
+from tests.rooms.events import event, member, stored
+
+BOB, ROOM = "@bob:hs", "!room:hs"
+JOIN = stored(member("$join", BOB, "join"), 7)
+LEAVE = stored(member("$leave", BOB, "leave"), 9)
+KICK = stored(event("$kick", "m.room.member", state_key=BOB, content={"membership": "leave"}), 9)
+BAN = stored(event("$ban", "m.room.member", state_key=BOB, content={"membership": "ban"}), 9)
+INVITE = StrippedRoom(ROOM, "invite", b"[]", 500, True)
+
+
+def joined() -> UserRoom:
+    """Bob's row after he joined."""
+    row = memberships.after_member_event(None, JOIN, BOB, ROOM)
+    assert row is not None
+    return row
+
+
+def invited() -> UserRoom:
+    """Bob's row after he was invited."""
+    return memberships.after_stripped_section(None, BOB, INVITE, nid=3, received_ms=1)
+
+
+class MemberEventTests(SynchronousTestCase):
+    """What a member event in a timeline does."""
+
+    def test_a_join_gives_access_from_itself_on(self) -> None:
+        """The join's nid names the stay and is the first that is visible."""
+        row = joined()
+        self.assertEqual((row.membership, row.membership_nid, row.visible_from, row.join_ts), ("join", 7, 7, 1000))
+
+    def test_a_change_of_profile_changes_nothing(self) -> None:
+        """A second join event of somebody who is in leaves the row as it is."""
+        row = joined()
+        again = stored(member("$name", BOB, "join", displayname="Bob"), 8)
+        self.assertIs(memberships.after_member_event(row, again, BOB, ROOM), row)
+
+    def test_a_leave_takes_it_away_up_to_itself(self) -> None:
+        """The leave's nid is the last that may be seen, and the stay before it is remembered."""
+        row = memberships.after_member_event(joined(), LEAVE, BOB, ROOM)
+        assert row is not None
+        self.assertEqual((row.membership, row.left_nid, row.previous, row.removed), ("leave", 9, "join", False))
+        self.assertEqual(row.visible_from, 7)
+
+    def test_a_kick_is_a_removal(self) -> None:
+        """A leave that somebody else sent is marked as removed."""
+        row = memberships.after_member_event(joined(), KICK, BOB, ROOM)
+        assert row is not None
+        self.assertTrue(row.removed)
+
+    def test_a_ban_of_a_stranger_is_not_revealed(self) -> None:
+        """Somebody who was never in gets no row from a ban, nor from a second removal."""
+        self.assertIsNone(memberships.after_member_event(None, BAN, BOB, ROOM))
+        left = memberships.after_member_event(joined(), LEAVE, BOB, ROOM)
+        self.assertIs(memberships.after_member_event(left, BAN, BOB, ROOM), left)
+
+    def test_a_rejoin_is_another_stay(self) -> None:
+        """Joined again after a leave: a new membership_nid, and nothing from before it is visible."""
+        left = memberships.after_member_event(joined(), LEAVE, BOB, ROOM)
+        row = memberships.after_member_event(left, stored(member("$again", BOB, "join"), 12), BOB, ROOM)
+        assert row is not None
+        self.assertEqual((row.membership_nid, row.visible_from, row.left_nid), (12, 12, 0))
+
+    def test_an_invite_in_anothers_timeline_is_not_for_it_to_tell(self) -> None:
+        """The user's own poller brings invites, with their stripped state."""
+        invite = stored(member("$invite", BOB, "invite"), 8)
+        self.assertIsNone(memberships.after_member_event(None, invite, BOB, ROOM))
+
+
+class SectionTests(SynchronousTestCase):
+    """What the user's own poller says."""
+
+    def test_join_learnt_from_state_is_visible_from_the_first_event_handed(self) -> None:
+        """The join itself may be older than what the poller was handed."""
+        row = memberships.after_joined_section(None, BOB, ROOM, member_nid=7, first_handed_nid=20, join_ts=1000)
+        self.assertEqual((row.membership_nid, row.visible_from), (7, 20))
+
+    def test_a_room_that_was_joined_stays_as_it_is(self) -> None:
+        """A later section neither widens nor narrows what is visible."""
+        row = joined()
+        again = memberships.after_joined_section(row, BOB, ROOM, member_nid=50, first_handed_nid=60, join_ts=1)
+        self.assertIs(again, row)
+
+    def test_an_invite_is_kept_as_it_came(self) -> None:
+        """Stripped state, time and directness are the invite's."""
+        row = invited()
+        self.assertEqual(
+            (row.membership, row.stripped_state, row.invite_ts, row.is_direct), ("invite", b"[]", 500, True)
+        )
+
+    def test_the_same_invite_again_changes_nothing(self) -> None:
+        """A repeated invite is the same stay."""
+        row = invited()
+        self.assertIs(memberships.after_stripped_section(row, BOB, INVITE, nid=99, received_ms=2), row)
+
+    def test_an_accepted_invite_is_a_join(self) -> None:
+        """Its directness is remembered; its counts are not."""
+        row = memberships.after_member_event(invited(), JOIN, BOB, ROOM)
+        assert row is not None
+        self.assertEqual(
+            (row.membership, row.previous, row.is_direct, row.stripped_state), ("join", "invite", True, b"")
+        )
+
+    def test_leaving_without_an_event(self) -> None:
+        """A `leave` section that has no leave event ends the stay all the same."""
+        row = memberships.after_left_section(joined(), None, 30)
+        assert row is not None
+        self.assertEqual((row.membership, row.left_nid), ("leave", 30))
+        self.assertIs(memberships.after_left_section(row, LEAVE, 31), row)
+
+    def test_counts_that_are_not_named_stay(self) -> None:
+        """`None` leaves a count as it was."""
+        row = memberships.with_unread(joined(), 3, 1)
+        self.assertEqual(memberships.with_unread(row, None, 0), memberships.with_unread(joined(), 3, 0))

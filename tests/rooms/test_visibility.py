@@ -1,0 +1,113 @@
+"""May this user see this room, and from which nid to which?"""
+
+from __future__ import annotations
+
+from itertools import product
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from syncproxy.rooms.user_room import UserRoom
+from syncproxy.rooms.visibility import View, is_told_of_leave, last_view, live_view, time_floor
+
+MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
+
+
+def row(membership: str = "join", **fields: object) -> UserRoom:
+    return UserRoom("@u:hs", "!r", membership, **fields)  # type: ignore[arg-type]  # fields are the struct's own
+
+
+class LiveViewTests(SynchronousTestCase):
+    """What is shown of a room as it is now."""
+
+    def test_strangers_see_nothing(self) -> None:
+        """Without a standing there is no view."""
+        self.assertIsNone(live_view(None, 9))
+
+    def test_only_the_joined_see_anything(self) -> None:
+        """Every membership but join sees nothing live, whatever horizon and gap (rule 1)."""
+        for membership, horizon, gap in product(MEMBERSHIPS[1:], (None, 5), (0, 5)):
+            self.assertIsNone(live_view(row(membership, visible_from=1), 9, horizon=horizon, gap_nid=gap))
+
+    def test_the_joined_see_from_their_join_to_the_end(self) -> None:
+        """A view starts at `visible_from` (rule 5) and ends at the room's position."""
+        self.assertEqual(live_view(row(visible_from=4), 9), View(4, 9))
+
+    def test_nothing_past_the_horizon(self) -> None:
+        """Until a poll finished, the view ends at the horizon (rule 3)."""
+        self.assertEqual(live_view(row(visible_from=4), 9, horizon=6), View(4, 6))
+
+    def test_joins_past_the_horizon_are_not_believed(self) -> None:
+        """A stay that begins past the horizon is not shown at all."""
+        self.assertIsNone(live_view(row(visible_from=7), 9, horizon=6))
+
+    def test_nothing_past_a_gap(self) -> None:
+        """Behind a gap that leaves the membership open there is nothing to see (rule 4)."""
+        self.assertEqual(live_view(row(visible_from=4), 9, gap_nid=7), View(4, 6))
+
+    def test_a_stay_that_began_behind_the_gap_is_certain(self) -> None:
+        """A gap at or before the first visible event hides nothing."""
+        for gap in (1, 4):
+            self.assertEqual(live_view(row(visible_from=4), 9, gap_nid=gap), View(4, 9))
+
+    @given(st.integers(0, 20), st.integers(1, 20), st.none() | st.integers(0, 20), st.integers(0, 20))
+    def test_no_bound_is_ever_exceeded(self, first: int, position: int, horizon: int | None, gap: int) -> None:
+        """Whatever the bounds, what is visible lies within all of them."""
+        view = live_view(row(visible_from=first), position, horizon=horizon, gap_nid=gap)
+        visible = [nid for nid in range(25) if view is not None and nid in view]
+        allowed = [
+            nid
+            for nid in range(first, position + 1)
+            if (horizon is None or nid <= horizon) and (gap <= first or nid < gap)
+        ]
+        self.assertEqual(visible, allowed)
+
+
+class LastViewTests(SynchronousTestCase):
+    """What may still be sent after a leave."""
+
+    def test_up_to_the_leave(self) -> None:
+        """Who was in the room is sent what came up to the own leave or ban (rule 6)."""
+        for membership in ("leave", "ban"):
+            left = row(membership, previous="join", visible_from=4, left_nid=8)
+            self.assertEqual(last_view(left), View(4, 8))
+
+    def test_nothing_for_those_who_were_never_in(self) -> None:
+        """Rejected invites, pre-emptive bans, present members and strangers get nothing."""
+        self.assertIsNone(last_view(None))
+        for membership, previous in product(MEMBERSHIPS, (None, *MEMBERSHIPS)):
+            if membership in ("leave", "ban") and previous == "join":
+                continue
+            self.assertIsNone(last_view(row(membership, previous=previous, left_nid=8)))
+
+    def test_nothing_without_a_known_leave(self) -> None:
+        """A leave that no event tells of shows nothing."""
+        self.assertIsNone(last_view(row("leave", previous="join")))
+
+
+class LeaveEventTests(SynchronousTestCase):
+    """Who is told of the own leave, kick or ban."""
+
+    def test_every_transition(self) -> None:
+        """A ban is told to those who were in, invited or knocking; a leave also where nothing was known before."""
+        told = {
+            (membership, previous)
+            for membership, previous in product(MEMBERSHIPS, (None, *MEMBERSHIPS))
+            if is_told_of_leave(row(membership, previous=previous))
+        }
+        bans = {("ban", previous) for previous in ("join", "invite", "knock")}
+        leaves = {("leave", previous) for previous in (None, "join", "invite", "knock")}
+        self.assertEqual(told, bans | leaves)
+
+
+class TimeFloorTests(SynchronousTestCase):
+    """Which events are surely older than the stay."""
+
+    def test_a_join_in_the_timeline_is_a_floor(self) -> None:
+        """Nothing before a join that was seen happening may tell its time (rule 7)."""
+        self.assertEqual(time_floor(row(membership_nid=7, visible_from=7)), 7)
+
+    def test_a_join_in_a_state_block_is_none(self) -> None:
+        """The nid of a join that a state block told says nothing of the events around it."""
+        self.assertEqual(time_floor(row(membership_nid=3, visible_from=7)), 0)

@@ -1,0 +1,49 @@
+"""A test case with a database, a writer and a reader of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.trial.unittest import TestCase
+
+from syncproxy.metrics import Metrics
+from syncproxy.rooms.changes import Change, RoomChange
+from syncproxy.storage.database import Database
+from syncproxy.storage.reader import Reader
+from syncproxy.storage.writer import Writer
+from tests.postgres import fresh_database
+
+
+class StorageCase(TestCase):
+    """`told` is what the writer told, in order."""
+
+    async def setUp(self) -> None:  # type: ignore[override] # trial awaits it
+        """Make an empty database and open it."""
+        await self.open(fresh_database())
+
+    async def tearDown(self) -> None:  # type: ignore[override] # trial awaits it
+        """Close it."""
+        await self.close()
+
+    async def open(self, conninfo: str) -> None:
+        """Open a database as a starting process does."""
+        self.conninfo = conninfo
+        clock: Any = reactor
+        metrics = Metrics()
+        self.database = Database(conninfo, connections=2, clock=clock, metrics=metrics)
+        await self.database.start()
+        self.reader = Reader(self.database)
+        self.writer = Writer(self.database, clock, metrics)
+        self.told: list[Change] = []
+        self.writer.committed = self.told.extend
+        await self.writer.start()
+
+    async def close(self) -> None:
+        """Stop as a service stops."""
+        await self.writer.stop()
+        await self.database.stop()
+
+    def room_changes(self) -> list[RoomChange]:
+        """What was told of rooms."""
+        return [change for change in self.told if isinstance(change, RoomChange)]

@@ -1,0 +1,124 @@
+"""The writer on a real PostgreSQL."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import gatherResults
+
+from syncproxy.rooms.answers import JoinedRoom, Timeline, ToDeviceMessage
+from syncproxy.rooms.changes import UserRoomChange
+from syncproxy.storage.work import AcknowledgeToDevice
+from tests.rooms.events import event, member
+from tests.storage.cases import StorageCase
+from tests.storage.events import ALICE, ALICE_JOINS, BOB, CREATE, ROOM, answer, first_answer
+
+
+class WriterTests(StorageCase):
+    """What is stored, and what is told of it."""
+
+    async def test_first_sync_is_read_back(self) -> None:
+        """A first sync's room has its summary, timeline and state in the database."""
+        await self.writer.store(first_answer())
+        (summary,) = await self.reader.summaries()
+        self.assertEqual((summary.room_id, summary.room_version, summary.position), (ROOM, "10", self.writer.position))
+        timelines = await self.reader.timelines({ROOM: summary.position}, 10)
+        self.assertEqual([stored.event_id for stored in timelines[ROOM]], ["$1"])
+        state = await self.reader.state({ROOM: summary.position})
+        self.assertEqual([entry.event.type for entry in state[ROOM]], ["m.room.create"])
+        members = await self.reader.members({ROOM: summary.position}, {ROOM: ["@alice:hs"]})
+        self.assertEqual([entry.event.event_id for entry in members[ROOM]], ["$alice"])
+
+    async def test_same_event_by_two_pollers_is_stored_once(self) -> None:
+        """An event that two users' answers of one batch bring is told once."""
+        await self.writer.store(first_answer())
+        await self.writer.store(first_answer(BOB))
+        self.told.clear()
+        position = self.writer.position
+        room = JoinedRoom(ROOM, timeline=Timeline((event("$2"),)))
+        await gatherResults(
+            [
+                self.writer.store(answer(ALICE, room, sequence=2, position=position)),
+                self.writer.store(answer(BOB, room, sequence=2, position=position)),
+            ]
+        )
+        (change,) = self.room_changes()
+        self.assertEqual([stored.event_id for stored in change.timeline], ["$2"])
+        self.assertEqual(change.position, self.writer.position)
+
+    async def test_state_rolls_forward_by_interval(self) -> None:
+        """A second name ends the first one's row; both can be read as of their time."""
+        await self.writer.store(first_answer())
+        positions = []
+        for number, name in enumerate(("One", "Two")):
+            named = event(f"$name{number}", "m.room.name", state_key="", content={"name": name})
+            room = JoinedRoom(ROOM, timeline=Timeline((named,)))
+            await self.writer.store(answer(ALICE, room, sequence=number + 2, position=self.writer.position))
+            positions.append(self.writer.position)
+        for position, event_id in zip(positions, ("$name0", "$name1"), strict=True):
+            state = await self.reader.state({ROOM: position})
+            names = [entry.event.event_id for entry in state[ROOM] if entry.event.type == "m.room.name"]
+            self.assertEqual(names, [event_id])
+        self.assertEqual((await self.reader.summaries())[0].name, "Two")
+
+    async def test_standing_and_counts_of_the_own_poller(self) -> None:
+        """The user's row says joined, visible from the first event handed, with the homeserver's counts."""
+        room = JoinedRoom(
+            ROOM,
+            state=(CREATE, ALICE_JOINS),
+            timeline=Timeline((event("$1"),)),
+            notification_count=3,
+            highlight_count=1,
+        )
+        await self.writer.store(answer(ALICE, room, since=None))
+        (row,) = await self.reader.user_rooms("@alice:hs")
+        timeline = (await self.reader.timelines({ROOM: self.writer.position}, 1))[ROOM]
+        self.assertEqual((row.membership, row.visible_from), ("join", timeline[0].nid))
+        self.assertEqual((row.notification_count, row.highlight_count), (3, 1))
+
+    async def test_a_kick_in_anothers_answer_takes_access_away(self) -> None:
+        """Bob's row is left when alice's poller brings his leave event, and it is told with the event."""
+        await self.writer.store(first_answer())
+        both = JoinedRoom(ROOM, timeline=Timeline((member("$bob", "@bob:hs", "join"),)))
+        await self.writer.store(answer(BOB, both, since=None, position=self.writer.position))
+        self.told.clear()
+        kick = event("$kick", "m.room.member", state_key="@bob:hs", content={"membership": "leave"})
+        room = JoinedRoom(ROOM, timeline=Timeline((kick,)))
+        await self.writer.store(answer(ALICE, room, sequence=2, position=self.writer.position))
+        (change,) = [change for change in self.told if isinstance(change, UserRoomChange)]
+        self.assertEqual((change.row.user_id, change.row.membership, change.row.removed), ("@bob:hs", "leave", True))
+        assert change.leave_event is not None
+        self.assertEqual(change.leave_event.event_id, "$kick")
+
+    async def test_to_device_is_kept_until_acknowledged(self) -> None:
+        """Messages are read in order, and gone once acknowledged."""
+        messages = tuple(ToDeviceMessage("m.x", "@bob:hs", b'{"n":%d}' % n) for n in range(3))
+        await self.writer.store(answer(to_device=messages))
+        rows = await self.reader.to_device(ALICE, 0, self.writer.position, 100)
+        self.assertEqual([json for _, json in rows], [b'{"n":0}', b'{"n":1}', b'{"n":2}'])
+        await self.writer.do(AcknowledgeToDevice(ALICE, rows[1][0]))
+        rows = await self.reader.to_device(ALICE, 0, self.writer.position, 100)
+        self.assertEqual([json for _, json in rows], [b'{"n":2}'])
+
+    async def test_position_and_since_survive_a_restart(self) -> None:
+        """Another writer on the same database goes on where the first one stood."""
+        await self.writer.store(first_answer())
+        position = self.writer.position
+        await self.close()
+        await self.open(self.conninfo)
+        self.assertEqual(self.writer.position, position)
+        row = await self.reader.device(ALICE)
+        assert row is not None
+        self.assertEqual((row.since, row.sequence), ("s2", 1))
+
+    async def test_large_first_sync_is_stored_in_slices(self) -> None:
+        """5,000 events are stored in several batches, and the device's `since` with the last."""
+        rooms = tuple(
+            JoinedRoom(
+                f"!{n}:hs",
+                state=(CREATE, ALICE_JOINS, *(member(f"$m{n}-{m}", f"@u{m}:hs", "join") for m in range(8))),
+                timeline=Timeline((event(f"$t{n}"),)),
+            )
+            for n in range(500)
+        )
+        await self.writer.store(answer(ALICE, *rooms, since=None))
+        self.assertEqual(len(await self.reader.summaries()), 500)
+        self.assertEqual(len(await self.reader.user_rooms("@alice:hs")), 500)
