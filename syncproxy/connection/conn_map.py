@@ -15,7 +15,7 @@ from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.user_cache_map import UserCacheMap
 from syncproxy.connection.conn import REPEAT_DELAY_S, Conn
 from syncproxy.connection.extension_part import Factories
-from syncproxy.errors import UnknownPos
+from syncproxy.errors import NotReady, UnknownPos
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.protocol.dialect import Dialect
@@ -71,8 +71,10 @@ class ConnMap:
     ) -> bytes:
         """The answer to a request of this device; of no meaning once `hung_up` fired. See `Conn.answer`.
 
-        Raises `UnknownPos` at once if there is no such connection.
+        Raises `UnknownPos` at once if there is no such connection, `NotReady` after `stop`.
         """
+        if self._stopping:
+            raise NotReady("The service is stopping")
         if request.pos is None:
             entry, in_no_hurry = self._begun(device, request.conn_id)
             if in_no_hurry:
@@ -110,20 +112,24 @@ class ConnMap:
         entry = None if conns is None else conns.get(conn_id)
         if conns is None or entry is None:
             raise UnknownPos("There is no such connection, or not any more")
+        if self._has_expired(entry):
+            self._close(device, conn_id, UnknownPos("The connection has expired"))
+            raise UnknownPos("The connection has expired")
         conns.move_to_end(conn_id)
         return entry
 
     def _begun(self, device: Device, conn_id: str) -> tuple[_Entry, bool]:
         """A new connection in place of the old; and whether that was begun only just now."""
         now_s = self._clock.seconds()
-        known = self._devices.get(device, {}).get(conn_id)
+        conns = self._devices.setdefault(device, OrderedDict())
+        known = conns.get(conn_id)
         in_no_hurry = known is not None and now_s - known.begun_s < _AT_ONCE_S
         if known is not None:
             self._close(device, conn_id, UnknownPos("The connection was started anew"))
-        conns = self._devices.setdefault(device, OrderedDict())
-        while len(conns) >= MAX_PER_DEVICE:
+        if len(conns) >= MAX_PER_DEVICE:
             self._close(device, next(iter(conns)), UnknownPos("The device has too many connections"))
-            conns = self._devices.setdefault(device, OrderedDict())
+        # the last of a device takes the device's place along
+        conns = self._devices.setdefault(device, conns)
         conn = Conn(device, token_hex(8), self._global, self._users, self._factories, self._clock, self._metrics)
         entry = conns[conn_id] = _Entry(conn, now_s, now_s)
         self._metrics.connections.inc()
@@ -144,15 +150,17 @@ class ConnMap:
                 yield device, conn_id, entry
 
     def _sweep_later(self) -> None:
-        if self._sweeping is None and not self._stopping:
+        if self._sweeping is None:
             self._sweeping = self._clock.callLater(min(_SWEEP_EVERY_S, self._ttl_s), self._sweep)
 
     def _sweep(self) -> None:
-        """Close what has expired. Between sweeps nothing expires, which does no harm."""
+        """Close what has expired and nobody came back to."""
         self._sweeping = None
-        now_s = self._clock.seconds()
         for device, conn_id, entry in self._entries():
-            if not entry.busy and now_s - entry.used_s >= self._ttl_s:
+            if self._has_expired(entry):
                 self._close(device, conn_id, UnknownPos("The connection has expired"))
         if self._devices:
             self._sweep_later()
+
+    def _has_expired(self, entry: _Entry) -> bool:
+        return not entry.busy and self._clock.seconds() - entry.used_s >= self._ttl_s
