@@ -9,31 +9,20 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 import attrs
 import msgspec
-import psycopg2
 
-from benchmarks.figures import Usage
 from benchmarks.homeserver.app import AddGroup, Emit, StartFlood
 from benchmarks.homeserver.emission import Emitted, FloodResult
 from benchmarks.homeserver.world import Group
 from benchmarks.load.jobs import Done, Holding, Job, Session
-from benchmarks.processes import (
-    Child,
-    cpu_s,
-    descendants_cpu_s,
-    forget_peak,
-    free_port,
-    peak_rss_mib,
-    python,
-)
+from benchmarks.processes import Child, free_port, python
+from benchmarks.server import Server
 
 _HEALTHY_S = 60
 _CONTROL_S = 600
-_T = TypeVar("_T")
 
 
 class NotMeasured(Exception):
@@ -61,60 +50,6 @@ class Options:
     def amount(self, short: float, full: float) -> float:
         """One of two amounts, of seconds or of requests."""
         return full if self.full else short
-
-
-@attrs.frozen
-class Server:
-    """A server that is measured; what is `None` cannot be seen from here."""
-
-    host: str
-    port: int
-    pid: int | None = None
-    database: str | None = None
-
-    def measured(self, work: Callable[[], _T]) -> tuple[_T, Usage]:
-        """Do something, and tell what it took."""
-        started, cpu, below = time.monotonic(), self._cpu_s(), self._database_cpu_s()
-        database = self._database_counts()
-        if self.pid is not None:
-            forget_peak(self.pid)
-        result = work()
-        usage = Usage(
-            seconds=round(time.monotonic() - started, 3),
-            cpu_s=_since(cpu, self._cpu_s()),
-            peak_rss_mib=None if self.pid is None else round(peak_rss_mib(self.pid), 1),
-            database_cpu_s=_since(below, self._database_cpu_s()),
-        )
-        if database is None:
-            return result, usage
-        now = self._database_counts() or database
-        return result, msgspec.structs.replace(usage, transactions=now[0] - database[0], wal_bytes=now[1] - database[1])
-
-    def _cpu_s(self) -> float | None:
-        return None if self.pid is None else cpu_s(self.pid)
-
-    def _database_cpu_s(self) -> float | None:
-        return None if self.pid is None else descendants_cpu_s(self.pid)
-
-    def _database_counts(self) -> tuple[int, int] | None:
-        """Transactions and bytes of WAL so far. PostgreSQL counts transactions about a second late."""
-        if self.database is None:
-            return None
-        connection = psycopg2.connect(self.database)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT (SELECT sum(xact_commit + xact_rollback) FROM pg_stat_database)::bigint,"
-                    " pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
-                )
-                transactions, wal_bytes = cursor.fetchone() or (0, 0)
-                return transactions, wal_bytes
-        finally:
-            connection.close()
-
-
-def _since(before: float | None, now: float | None) -> float | None:
-    return None if before is None or now is None else round(now - before, 3)
 
 
 class Homeserver:
@@ -183,13 +118,13 @@ class Bench:
             yield Server(url.hostname or "127.0.0.1", url.port or 80, self.options.target_pid)
             return
         with tempfile.TemporaryDirectory(prefix="data-", dir=self._directory) as name:
-            port, data = free_port(), Path(name)
-            child = Child(self._proxy_command(port, data), self._directory / "proxy.log")
+            port, metrics_port, data = free_port(), free_port(), Path(name)
+            child = Child(self._proxy_command(port, metrics_port, data), self._directory / "proxy.log")
             try:
                 child.listens(port)
                 _wait_healthy(port)
                 database = self.options.database or f"host={data}/run user=syncproxy dbname=postgres"
-                yield Server("127.0.0.1", port, child.pid, database)
+                yield Server("127.0.0.1", port, child.pid, database, metrics_port)
             except NotMeasured as problem:
                 raise NotMeasured(f"{problem}\n{child.last_words()}") from None
             finally:
@@ -242,12 +177,13 @@ class Bench:
         self._stack.callback(child.stop)
         return child
 
-    def _proxy_command(self, port: int, data: Path) -> list[str | Path]:
+    def _proxy_command(self, port: int, metrics_port: int, data: Path) -> list[str | Path]:
         given = [] if self.options.database is None else ["--database", self.options.database]
         return [
             *(Path(sys.executable).with_name("twistd"), "-n", "--pidfile=", "syncproxy"),
             *("--homeserver", f"http://127.0.0.1:{self.homeserver.port}"),
             *("--listen", f"tcp:{port}:interface=127.0.0.1", "--data-dir", data, "--log-level", "warn"),
+            *("--metrics", f"tcp:{metrics_port}:interface=127.0.0.1"),
             *given,
         ]
 

@@ -44,7 +44,8 @@ def milliseconds(values_ns: Sequence[int]) -> Spread | None:
 class Usage(msgspec.Struct, frozen=True):
     """What a server process took while it was measured; `database_*` is PostgreSQL's part, its processes' CPU included.
 
-    `None` where it cannot be told: of a server that runs elsewhere, or without a database.
+    `inside` is from the proxy's own metrics. `None` where it cannot be told: of a server that runs elsewhere, or one
+    without a database.
     """
 
     seconds: float
@@ -53,6 +54,7 @@ class Usage(msgspec.Struct, frozen=True):
     database_cpu_s: float | None = None
     transactions: int | None = None
     wal_bytes: int | None = None
+    inside: dict[str, float] = {}
 
 
 class Target(msgspec.Struct, frozen=True):

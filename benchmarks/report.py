@@ -18,6 +18,8 @@ def lines(one: Measurement) -> Iterator[str]:
         yield "      floor: " + ", ".join(f"{name} {value:g}" for name, value in one.floor.items())
     if one.usage is not None:
         yield f"      server: {_usage(one.usage)}"
+        if one.usage.inside:
+            yield "      inside: " + ", ".join(f"{name} {value:g}" for name, value in one.usage.inside.items())
     if one.problems:
         yield "      PROBLEMS: " + ", ".join(f"{count} x {kind}" for kind, count in one.problems.items())
     for target in one.targets:

@@ -36,7 +36,8 @@ async def emit(
         if due_ns > started_ns + seconds * 1e9:
             return emitted
         await asyncio.sleep(max(0.0, (due_ns - monotonic_ns()) / 1e9))
-        room = rng.choice(rng.choice(users).rooms)
+        # nobody talks in spaces, and room lists leave them out
+        room = rng.choice([room for room in rng.choice(users).rooms if room.kind != "space"])
         emitted.append(Emitted(send(room), due_ns, [user.user_id for user in room.locals]))
 
 

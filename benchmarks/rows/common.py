@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.bench import Bench, Identity, NotMeasured, Server, sessions
+from benchmarks.bench import Bench, Identity, NotMeasured, sessions
 from benchmarks.load.jobs import Done, Warm
 from benchmarks.requests import MSC3575_PATH, room_list
+from benchmarks.server import Server
 
 
 def warm(bench: Bench, server: Server, users: list[Identity]) -> Done:

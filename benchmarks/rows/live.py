@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import attrs
 
-from benchmarks.bench import Bench, Server, sessions
+from benchmarks.bench import Bench, sessions
 from benchmarks.figures import Measurement, Usage, milliseconds
 from benchmarks.homeserver.emission import Emitted
 from benchmarks.homeserver.world import Group
 from benchmarks.load.jobs import Done, Hold
 from benchmarks.requests import MSC3575_PATH, room_list, room_list_later
 from benchmarks.rows.common import per_request_us, ratio, warm
+from benchmarks.server import Server
 
 _RATE = 100.0
 _USERS = 100

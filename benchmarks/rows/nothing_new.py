@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.bench import Bench, Identity, Server, sessions
+from benchmarks.bench import Bench, Identity, sessions
 from benchmarks.figures import Measurement, milliseconds
 from benchmarks.homeserver.world import Group
 from benchmarks.load.jobs import Done, Polls
 from benchmarks.requests import MSC3575_PATH, room_list, room_list_later
 from benchmarks.rows.common import per_request_us, ratio, warm
+from benchmarks.server import Server
 
 _USERS = 4
 #: connections of each user: 16 in all

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import attrs
 
-from benchmarks.bench import Bench, Server
+from benchmarks.bench import Bench
 from benchmarks.figures import Measurement, Usage, milliseconds
 from benchmarks.homeserver.emission import FloodResult
 from benchmarks.homeserver.world import Group
 from benchmarks.processes import cpu_s
 from benchmarks.rows.common import per_request_us, ratio, warm
+from benchmarks.server import Server
 
 _USERS = 200
 _ROOMS = 20
