@@ -148,7 +148,7 @@ class App:
         left_ns = exchange.reply(200, self._stream.answer(user, wanted))
         if self._left_ns is not None:
             for news in self._stream.pending(user):
-                self._left_ns.setdefault(news.event_id, left_ns)
+                self._left_ns.setdefault(news.message.event_id, left_ns)
         return left_ns
 
     def _hold(self, exchange: Exchange, user: User, wanted: Wanted, timeout_s: float) -> None:

@@ -7,7 +7,7 @@ from functools import lru_cache
 import attrs
 import orjson
 
-from benchmarks.homeserver.world import Room, User, World
+from benchmarks.homeserver.world import Message, Room, User, World
 
 _KEYS = (
     b'"device_one_time_keys_count":{"signed_curve25519":50},"device_unused_fallback_key_types":["signed_curve25519"],'
@@ -25,9 +25,7 @@ class News:
 
     position: int
     room: Room
-    event_id: str
-    event: bytes
-    sender: str
+    message: Message
     unread: int
 
 
@@ -64,14 +62,14 @@ class Stream:
 
     def send(self, room: Room, now_ms: int) -> str:
         """A message in a room, for all local users who sync; its id."""
-        message_id, event = self.world.say(room, now_ms)
+        message = self.world.say(room, now_ms)
         self.position += 1
-        news = News(self.position, room, message_id, event, room.remote(room.sent), room.sent)
+        news = News(self.position, room, message, room.sent)
         for user in room.locals:
             inbox = self._inboxes.get(user)
             if inbox is not None:
                 inbox.news.append(news)
-        return message_id
+        return message.event_id
 
     def acknowledge(self, user: User, since: str | None) -> bool:
         """Take a request's `since`; whether there is something to answer at once. Raises BadToken."""
@@ -115,10 +113,10 @@ class Stream:
     def _room_news(self, room: Room, news: list[News], wanted: Wanted) -> bytes:
         """A joined room with new events, and their senders' member events: redundant ones, as Synapse sends them."""
         kept = news[-wanted.limit :]
-        senders = {one.sender: None for one in kept}
+        senders = {one.message.sender: None for one in kept}
         state = [self.world.member(room, sender) for sender in senders]
         before = kept[0].position - 1
-        events, limited = [one.event for one in kept], len(kept) < len(news)
+        events, limited = [one.message.event for one in kept], len(kept) < len(news)
         return _room_block(events, limited, before, state, b"", b"{}", news[-1].unread)
 
     def _whole_room(self, user: User, room: Room, wanted: Wanted) -> bytes:

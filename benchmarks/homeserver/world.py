@@ -16,6 +16,8 @@ SERVER = "bench.example"
 _DAY_MS = 86_400_000
 #: events that a room has before anything happens
 _HISTORY = 5
+#: messages that one user says before another does
+_IN_A_ROW = 5
 #: what may be kept of made-up room states: some 200 MB
 _KEPT_STATES = 20_000
 #: how often which kind of room occurs
@@ -29,6 +31,15 @@ class Group(msgspec.Struct, frozen=True):
     users: int
     rooms: int
     circle: int = 1
+
+
+@attrs.frozen
+class Message:
+    """An event that is new."""
+
+    event_id: str
+    sender: str
+    event: bytes
 
 
 @attrs.define(eq=False)
@@ -55,6 +66,11 @@ class Room:
     timeline: deque[bytes] = attrs.field(factory=lambda: deque(maxlen=50))
     #: how many messages were sent since the beginning
     sent: int = 0
+
+    @property
+    def speaker(self) -> str:
+        """Who says the next message: at first who said the newest of before; each says some messages in a row."""
+        return self.remote(_HISTORY - 1 + self.sent // _IN_A_ROW)
 
     def remote(self, index: int) -> str:
         """The user id of one who talks."""
@@ -98,13 +114,13 @@ class World:
         for user_id in [user.user_id for user in room.locals] + [room.remote(i) for i in range(room.remotes)]:
             yield self.member(room, user_id)
 
-    def say(self, room: Room, now_ms: int) -> tuple[str, bytes]:
-        """A new message in a room: its id, and the event."""
+    def say(self, room: Room, now_ms: int) -> Message:
+        """A new message in a room."""
+        message_id, sender = event_id(room.room_id, "live", room.sent), room.speaker
+        message = Message(message_id, sender, message_event(message_id, sender, now_ms))
         room.sent += 1
-        message_id = event_id(room.room_id, "live", room.sent)
-        event = message_event(message_id, room.remote(room.sent), now_ms)
-        room.timeline.append(event)
-        return message_id, event
+        room.timeline.append(message.event)
+        return message
 
     def _user(self, group: str, index: int) -> User:
         name = f"{group}{index}-{self.seed}"
