@@ -13,6 +13,8 @@ await scenario(async ({ alice, bob }) => {
             const text = `${speaker.client.getUserId()} says ${i}`;
             await speaker.client.sendTextMessage(roomId, text);
             spoken.push(text);
+            // a local echo stands where it was made: in an order that both share only if nobody talks over the other
+            for (const client of [one, other]) await client.hears(roomId, text);
         }
     }
     for (const client of [one, other]) {
