@@ -106,6 +106,7 @@ class Database:
         for reader in self._readers:
             self._idle.put(reader)
         self._holder = self.session()
+        self._is_stopped = False
         self.epoch = ""
 
     async def start(self) -> None:
@@ -118,6 +119,7 @@ class Database:
 
     async def stop(self) -> None:
         """Close every connection of ours but the writer's."""
+        self._is_stopped = True
         for session in (*self._readers, self._holder):
             session.close()
 
@@ -135,7 +137,7 @@ class Database:
                 try:
                     return await session.query(sql, args)
                 except DatabaseGone:
-                    if self._clock.seconds() >= give_up_s:
+                    if self._is_stopped or self._clock.seconds() >= give_up_s:
                         raise NotReady("The database is away", retry_after_s=5) from None
                     await deferLater(self._clock, _RETRY_S)
         finally:
