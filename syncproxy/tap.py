@@ -102,8 +102,7 @@ async def _start(
     extensions = factories(reader, writer, derived_key(secret, "since tokens"), database.epoch)
     conns = ConnMap(global_cache, user_caches, extensions, reactor, metrics, ttl_s=settings.connection_ttl)
     pollers.dead_token = conns.token_died
-    stack.push_async_callback(pollers.stop)
-    stack.push_async_callback(conns.stop)
+    pollers.poller_stopped = global_cache.poller_stopped
     web = make_resource(
         tokens,
         pollers,
@@ -114,9 +113,10 @@ async def _start(
         reactor,
         lambda: service.is_ready,
     )
-    stack.push_async_callback(listeners.stop)
     site = BoundedSite(web, settings.max_request_size, reactor)
     site.noisy = False
+    for stop in (pollers.stop, site.disconnect, conns.stop, listeners.stop):
+        stack.push_async_callback(stop)
     await listeners.start(site, metrics_site(metrics))
     await greet_homeserver(client, settings.homeserver, reactor)
     await pollers.resume()

@@ -5,12 +5,16 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.web import http
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from syncproxy.web.responses import CORS
+
+#: how long a connection may take to close when the service stops
+DISCONNECT_S = 1.0
 
 _BODY = b'{"errcode":"M_TOO_LARGE","error":"The request body is too large"}'
 _REFUSAL = b"\r\n".join(
@@ -88,6 +92,43 @@ class BoundedSite(Site):
     def __init__(self, resource: IResource, max_request_size: int, reactor: IReactorTime) -> None:
         super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False)
         self.max_request_size = max_request_size
+        self._clock = reactor
+        self._open: set[Any] = set()
+        self._all_closed: Deferred[None] | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """Serve a connection, and remember it until it is lost."""
+        channel: Any = super().buildProtocol(addr)
+        lost = channel.connectionLost
+
+        def connection_lost(reason: Any) -> None:
+            self._open.discard(channel)
+            lost(reason)
+            if self._all_closed is not None and not self._open:
+                closed, self._all_closed = self._all_closed, None
+                closed.callback(None)
+
+        channel.connectionLost = connection_lost
+        self._open.add(channel)
+        return channel
+
+    async def disconnect(self) -> None:
+        """Close all connections: what was written is still sent, for a second at the most."""
+        if not self._open:
+            return
+        closed: Deferred[None] = Deferred()
+        self._all_closed = closed
+        for channel in list(self._open):
+            # the wrapper that Twisted puts around it can do neither this nor the other
+            channel._channel.loseConnection()
+        cutting = self._clock.callLater(DISCONNECT_S, self._cut)
+        await closed
+        if cutting.active():
+            cutting.cancel()
+
+    def _cut(self) -> None:
+        for channel in list(self._open):
+            channel._channel.transport.abortConnection()
 
     def log(self, request: http.Request) -> None:
         """Nothing: query strings may hold tokens."""
