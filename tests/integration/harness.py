@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred, maybeDeferred
 from twisted.internet.error import ConnectError
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
@@ -80,10 +80,11 @@ class Proxy:
 
 
 async def healthy(agent: Agent, url: str) -> bool:
-    """Whether `/health` answers 200."""
+    """Whether `/health` answers 200 within a second."""
+    asked = agent.request(b"GET", f"{url}/health".encode())
     try:
-        answer = await agent.request(b"GET", f"{url}/health".encode())
-    except (ConnectError, ResponseNeverReceived):
+        answer = await asked.addTimeout(1, reactor)
+    except (ConnectError, ResponseNeverReceived, TimeoutError):
         return False
     return bool(answer.code == 200)
 

@@ -7,11 +7,54 @@ from io import BytesIO
 from typing import Any
 
 import treq
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
 from twisted.web.client import FileBodyProducer
 from twisted.web.http_headers import Headers
 
 from tests.integration.client import SYNC_PATH, SyncError
 from tests.integration.harness import ALICE, ALL, ProxyCase
+
+
+class Conversation(Protocol):
+    """A bare connection."""
+
+    def __init__(self) -> None:
+        self._received = b""
+        self._wanted: tuple[bytes, Deferred[bytes]] | None = None
+        self._lost: Deferred[None] = Deferred()
+
+    def say(self, data: bytes) -> None:
+        """Send bytes."""
+        assert self.transport is not None
+        self.transport.write(data)
+
+    def heard(self, wanted: bytes) -> Deferred[bytes]:
+        """Fires with all that was received once it contains some bytes."""
+        told: Deferred[bytes] = Deferred()
+        self._wanted = (wanted, told)
+        self.dataReceived(b"")
+        return told
+
+    def hang_up(self) -> Deferred[None]:
+        """Close the connection; fires when it is closed."""
+        assert self.transport is not None
+        self.transport.loseConnection()
+        return self._lost
+
+    def dataReceived(self, data: bytes) -> None:
+        """Collect."""
+        self._received += data
+        if self._wanted is not None and self._wanted[0] in self._received:
+            (_, told), self._wanted = self._wanted, None
+            told.callback(self._received)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell who waits for it."""
+        self._lost.callback(None)
 
 
 class HttpCase(ProxyCase):
@@ -112,8 +155,14 @@ class BodyTests(HttpCase):
         self.assertEqual(list((await client.sync())["lists"]), ["all"])
 
     async def test_too_large(self) -> None:
-        """A body over 1 MiB."""
-        await self.refused_body("M_TOO_LARGE", b'{"x": "' + b"x" * (1024 * 1024) + b'"}', status=413)
+        """A body over 1 MiB is refused by its length, before any of it is sent."""
+        head = f"POST {SYNC_PATH} HTTP/1.1\r\nHost: hs\r\nContent-Length: {1024 * 1024 + 1}\r\n\r\n"
+        port = HostnameEndpoint(reactor, b"127.0.0.1", self.proxy.port)
+        connection = await connectProtocol(port, Conversation())
+        connection.say(head.encode())
+        answer = await connection.heard(b"M_TOO_LARGE")
+        self.assertTrue(answer.startswith(b"HTTP/1.1 413 "))
+        await connection.hang_up()
 
     async def test_empty_and_any_content_type(self) -> None:
         """An empty body is `{}`; the Content-Type does not matter."""
