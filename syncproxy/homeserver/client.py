@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
 import attrs
 import msgspec
-import treq
 from treq.client import HTTPClient
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.endpoints import UNIXClientEndpoint
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.client import Agent, HTTPConnectionPool, PartialDownloadError, readBody
 from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from zope.interface import implementer
 
@@ -20,6 +20,8 @@ from syncproxy import __version__
 _CONNECT_S = 10
 _SHORT_S = 10
 _BACKGROUND_S = 60
+#: the longest wait that is believed
+_LONGEST_WAIT_MS = 24 * 3600 * 1000
 #: beyond its own `timeout`
 _SYNC_S = 300
 _FIRST_SYNC_S = 1800
@@ -163,12 +165,14 @@ class HomeserverClient:
         getting.addTimeout(limit_s, self._reactor)
         try:
             status, retry_after, body = await getting
+        except CancelledError:
+            raise
         except Exception as problem:
             # the exception's text could have the URL's parameters: its kind says enough
             raise HomeserverUnreachable(f"{path}: {type(problem).__name__}") from None
         if status == 200:
             return body
-        raise _error(status, retry_after, body)
+        raise _error(status, self._wait_ms(retry_after), body, token)
 
     async def _exchange(
         self, path: str, token: str | None, parameters: dict[str, str]
@@ -177,28 +181,45 @@ class HomeserverClient:
         response = await self._http.get(
             self._base + path, params=parameters, headers=headers, unbuffered=True, allow_redirects=False
         )
-        chunks: list[bytes] = []
-        await treq.collect(response, chunks.append)
-        retry_after = response.headers.getRawHeaders("Retry-After")
-        return response.code, retry_after[0] if retry_after else None, b"".join(chunks)
+        retry_after = response.headers.getRawHeaders("Retry-After", [None])[0]
+        try:
+            # unlike treq's, Twisted's collector closes the connection when it is cancelled
+            return response.code, retry_after, await readBody(response)
+        except PartialDownloadError as ended:
+            # neither length nor chunks were announced, so the end of the connection is the end of the body
+            return response.code, retry_after, ended.response or b""
+
+    def _wait_ms(self, retry_after: str | None) -> int | None:
+        """The wait that a `Retry-After` asks for: seconds or a date."""
+        if retry_after is None:
+            return None
+        if retry_after.isdecimal():
+            return min(int(retry_after) * 1000, _LONGEST_WAIT_MS)
+        try:
+            wait_s = parsedate_to_datetime(retry_after).timestamp() - self._reactor.seconds()
+        except (ValueError, OverflowError):
+            return None
+        return int(min(max(wait_s * 1000, 0), _LONGEST_WAIT_MS))
 
 
 def _room(room_id: str, what: str) -> str:
     return f"/_matrix/client/v3/rooms/{quote(room_id, safe='')}/{what}"
 
 
-def _error(status: int, retry_after: str | None, body: bytes) -> HomeserverError:
+def _error(status: int, wait_ms: int | None, body: bytes, token: str | None) -> HomeserverError:
     try:
         said = msgspec.json.decode(body, type=_ErrorBody)
     except msgspec.DecodeError:
         said = _ErrorBody()
-    retry_after_ms = said.retry_after_ms if isinstance(said.retry_after_ms, int) else None
-    if retry_after_ms is None and retry_after is not None and retry_after.isdigit():
-        retry_after_ms = int(retry_after) * 1000
+    message = said.error if isinstance(said.error, str) else "no reason given"
+    named_ms = said.retry_after_ms
+    if isinstance(named_ms, int | float) and not isinstance(named_ms, bool):
+        wait_ms = int(min(max(named_ms, 0), _LONGEST_WAIT_MS))
     return HomeserverError(
         status,
         said.errcode if isinstance(said.errcode, str) else None,
-        said.error if isinstance(said.error, str) else "no reason given",
+        # a homeserver that quotes the token must not bring it into logs
+        message.replace(token, "…") if token else message,
         soft_logout=said.soft_logout is True,
-        retry_after_ms=retry_after_ms,
+        retry_after_ms=wait_ms,
     )

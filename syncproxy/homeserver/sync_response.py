@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
 
-_T = TypeVar("_T")
+_Block = TypeVar("_Block", bound=msgspec.Struct)
 _NULL = msgspec.Raw(b"null")
-_raw_list = msgspec.json.Decoder(list[msgspec.Raw])
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class EventList(msgspec.Struct):
@@ -16,7 +17,7 @@ class EventList(msgspec.Struct):
 
     events: list[msgspec.Raw] | None = None
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[msgspec.Raw]:
         return iter(self.events or ())
 
 
@@ -113,6 +114,29 @@ class SyncResponse(msgspec.Struct):
 _response = msgspec.json.Decoder(SyncResponse | None)
 
 
-def parse_sync(body: bytes) -> SyncResponse:
-    """Decode an answer; `null` is an empty one. Raises msgspec.DecodeError for what is no JSON object of that shape."""
-    return _response.decode(body) or SyncResponse()
+def parse_sync(body: bytes, dropped: Callable[[str], None] = lambda section: None) -> SyncResponse:
+    """Decode an answer; `null` is an empty one. `dropped` is told of each section of the wrong shape, left out alone.
+
+    Raises msgspec.DecodeError for what is neither null nor a JSON object.
+    """
+    try:
+        return _response.decode(body) or SyncResponse()
+    except msgspec.ValidationError:
+        return sound_sections(body, SyncResponse, dropped)
+
+
+def sound_sections(raw: bytes | msgspec.Raw, kind: type[_Block], dropped: Callable[[str], None]) -> _Block:
+    """A struct of those members of an object that have the right shape; `dropped` is told the names of the others.
+
+    Raises msgspec.DecodeError for what is no JSON object.
+    """
+    members = _members.decode(raw)
+    sound: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        if field.encode_name not in members:
+            continue
+        try:
+            sound[field.name] = msgspec.json.decode(members[field.encode_name], type=field.type)
+        except msgspec.DecodeError:
+            dropped(field.encode_name)
+    return kind(**sound)

@@ -38,17 +38,7 @@ class _Head(msgspec.Struct, gc=False):
     redacts: Any = None
 
 
-class _Member(msgspec.Struct, gc=False):
-    membership: Any = None
-
-
-class _PreviousMember(msgspec.Struct, gc=False):
-    prev_content: Any = None
-    transaction_id: Any = None
-
-
 _head = msgspec.json.Decoder(_Head)
-_member = msgspec.json.Decoder(_Member)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 
@@ -101,11 +91,12 @@ def _object(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
 
 
 def _text(raw: msgspec.Raw | None) -> str | None:
-    """A non-empty JSON string; `None` for anything else."""
-    if raw is None:
-        return None
-    value = msgspec.json.decode(raw)
-    return value if isinstance(value, str) and value else None
+    """A non-empty JSON string that can be stored; `None` for anything else."""
+    return None if raw is None else _sound(msgspec.json.decode(raw))
+
+
+def _sound(value: object) -> str | None:
+    return value if isinstance(value, str) and value and "\x00" not in value else None
 
 
 def _previous_membership(unsigned: dict[str, msgspec.Raw]) -> str | None:
@@ -115,7 +106,7 @@ def _previous_membership(unsigned: dict[str, msgspec.Raw]) -> str | None:
 
 def _redacts(head: _Head) -> str | None:
     if isinstance(head.redacts, str):
-        return head.redacts
+        return _sound(head.redacts)
     return _text(_object(head.content).get("redacts"))
 
 
@@ -123,8 +114,9 @@ def _shared(raw: bytes | msgspec.Raw, unsigned: dict[str, msgspec.Raw]) -> bytes
     """The event's bytes without what is not shared; an emptied `unsigned` stays `{}`."""
     kept = {name: value for name, value in unsigned.items() if name not in _NOT_SHARED}
     relations = kept.get("m.relations")
-    if relations is not None and _PARTICIPATED in bytes(relations):
-        kept["m.relations"] = msgspec.Raw(_without_participation(relations))
+    shared = None if relations is None else _without_participation(relations)
+    if shared is not None:
+        kept["m.relations"] = shared
     elif len(kept) == len(unsigned):
         return bytes(raw)
     members = _members.decode(raw)
@@ -132,9 +124,13 @@ def _shared(raw: bytes | msgspec.Raw, unsigned: dict[str, msgspec.Raw]) -> bytes
     return _encode(members)
 
 
-def _without_participation(relations: msgspec.Raw) -> bytes:
+def _without_participation(relations: msgspec.Raw) -> msgspec.Raw | None:
+    """The relations without what is true for one user only; `None` if it is not in them."""
+    if _PARTICIPATED not in bytes(relations):
+        return None
     members = _object(relations)
     thread = _object(members.get("m.thread", msgspec.Raw(b"null")))
-    if thread.pop("current_user_participated", None) is not None:
-        members["m.thread"] = msgspec.Raw(_encode(thread))
-    return _encode(members)
+    if thread.pop("current_user_participated", None) is None:
+        return None
+    members["m.thread"] = msgspec.Raw(_encode(thread))
+    return msgspec.Raw(_encode(members))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
-_Object = dict[str, Any]
+_Members = dict[str, msgspec.Raw]
+_decode = msgspec.json.Decoder(_Members).decode
+_encode = msgspec.json.Encoder().encode
 
 _KEPT = frozenset(
     (
@@ -23,28 +23,37 @@ _POWER_LEVELS = (
 
 def redact(event: bytes, redaction: bytes, room_version: str) -> bytes:
     """The event pruned, with the redaction in `unsigned.redacted_because`. Both are JSON objects."""
-    members: _Object = msgspec.json.decode(event)
+    members = _members(event)
     version = _number(room_version)
     kept = _KEPT if version >= 11 else _KEPT | _KEPT_BEFORE_11
     pruned = {name: value for name, value in members.items() if name in kept}
-    content = members.get("content")
-    pruned["content"] = _content(members.get("type"), content if isinstance(content, dict) else {}, version)
-    pruned["unsigned"] = {"redacted_because": msgspec.Raw(redaction)}
-    return msgspec.json.encode(pruned)
+    type_ = msgspec.json.decode(members.get("type", b"null"))
+    pruned["content"] = msgspec.Raw(_encode(_content(type_, _members(members.get("content", b"")), version)))
+    pruned["unsigned"] = msgspec.Raw(_encode({"redacted_because": msgspec.Raw(redaction)}))
+    return _encode(pruned)
+
+
+def _members(raw: bytes | msgspec.Raw) -> _Members:
+    """The members of an object, as the bytes they are; none for anything else."""
+    try:
+        return _decode(raw)
+    except msgspec.DecodeError:
+        return {}
 
 
 def _number(room_version: str) -> int:
     """Versions of experiments are taken for the newest stable ones."""
-    return int(room_version) if room_version.isdigit() else 11
+    return int(room_version) if room_version.isdecimal() else 11
 
 
-def _content(type_: object, content: _Object, version: int) -> _Object:
+def _content(type_: object, content: _Members, version: int) -> _Members:
     if type_ == "m.room.create" and version >= 11:
         return content
     kept = {name: content[name] for name in _kept(type_, version) if name in content}
-    invite = content.get("third_party_invite")
-    if type_ == "m.room.member" and version >= 11 and isinstance(invite, dict) and "signed" in invite:
-        kept["third_party_invite"] = {"signed": invite["signed"]}
+    if type_ == "m.room.member" and version >= 11:
+        invite = _members(content.get("third_party_invite", b""))
+        if "signed" in invite:
+            kept["third_party_invite"] = msgspec.Raw(_encode({"signed": invite["signed"]}))
     return kept
 
 

@@ -15,6 +15,11 @@ class Backoff:
         self._draw = draw
         self._failures = 0
 
+    @property
+    def failures(self) -> int:
+        """How many there were in a row."""
+        return self._failures
+
     def succeeded(self) -> None:
         """Begin anew with the shortest wait."""
         self._failures = 0

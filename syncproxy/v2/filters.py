@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from canonicaljson import encode_canonical_json
 
 
+@cache
 def sync_filter(*, timeline_limit: int, no_rooms: bool = False) -> str:
     """The filter for a poll: `timeline_limit` events a room at most; `no_rooms` for a device that borrows them."""
     room: dict[str, Any] = {

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import TypeVar
 
+import attrs
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 
-from syncproxy.homeserver.sync_response import RoomsBlock, SyncResponse, parse_sync
+from syncproxy.homeserver.sync_response import DeviceListsBlock, RoomsBlock, SyncResponse, parse_sync
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.rooms.answers import PollAnswer
@@ -19,6 +20,17 @@ from syncproxy.v2.sections import Sections
 
 _T = TypeVar("_T")
 _ABSENT = b"null"
+_KeyFacts = tuple[bytes | None, bytes | None]
+#: to-device messages in one answer at the most: where there are so many, more may wait
+_TO_DEVICE = 100
+
+
+@attrs.frozen
+class Received:
+    """What the next poll goes by: its `since`, and whether it should come back soon as more is waiting."""
+
+    next_batch: str | None
+    more_waits: bool
 
 
 class Handler:
@@ -29,28 +41,31 @@ class Handler:
         self._clock = clock
         self._metrics = metrics
         #: key counts and fallback types as last stored: every answer repeats them
-        self._key_facts: dict[Device, tuple[bytes | None, bytes | None]] = {}
+        self._key_facts: dict[Device, _KeyFacts] = {}
 
     async def sync_received(
         self, device: Device, body: bytes, *, since: str | None, position: int, sequence: int, complete: bool
-    ) -> str | None:
-        """Store what the answer brought; return its `next_batch` once that is committed and dispatched.
+    ) -> Received:
+        """Store what the answer brought; return once that is committed and dispatched.
 
         An answer that brings nothing is not stored, save a device's first one in this process: it tells that what is
         known of the user is up to date. Raises msgspec.DecodeError for a body that is none, and whatever
         the writer raises: then nothing of it is stored.
         """
         began = perf_counter()
-        response = parse_sync(body)
+        sections = Sections(device.user_id, lambda kind: self._metrics.errors.labels(kind).inc())
+        response = parse_sync(body, sections.section_dropped)
         answer = await self._answer(
-            device, response, since=since, position=position, sequence=sequence, complete=complete
+            device, response, sections, since=since, position=position, sequence=sequence, complete=complete
         )
-        key_facts = (answer.one_time_key_counts, answer.unused_fallback_key_types)
-        if self._key_facts.get(device) != key_facts or not brings_nothing(answer):
+        last = self._key_facts.get(device)
+        key_facts = _updated(last, answer)
+        if last != key_facts or not brings_nothing(answer):
             await self._writer.store(answer)
             self._key_facts[device] = key_facts
         self._metrics.poll_processing.observe(perf_counter() - began)
-        return answer.next_batch
+        to_device = response.to_device.events if response.to_device else None
+        return Received(answer.next_batch, more_waits=len(to_device or ()) >= _TO_DEVICE)
 
     def forget(self, device: Device) -> None:
         """The device is no longer polled."""
@@ -60,19 +75,19 @@ class Handler:
         self,
         device: Device,
         response: SyncResponse,
+        sections: Sections,
         *,
         since: str | None,
         position: int,
         sequence: int,
         complete: bool,
     ) -> PollAnswer:
-        sections = Sections(device.user_id, lambda kind: self._metrics.errors.labels(kind).inc())
         rooms = response.rooms or RoomsBlock()
         turn = Turn(self._clock)
-        lists = response.device_lists
-        fallback = bytes(response.device_unused_fallback_key_types)
-        if fallback == _ABSENT:
-            fallback = bytes(response.msc2732_fallback)
+        if not device.is_real:
+            response = _without_encryption(response)
+        lists = response.device_lists or DeviceListsBlock()
+        fallback = _present(response.device_unused_fallback_key_types)
         return PollAnswer(
             device=device,
             since=since,
@@ -87,10 +102,10 @@ class Handler:
             + await _each(rooms.knock, sections.knocked, turn),
             account_data=sections.account_data(response.account_data or ()),
             to_device=sections.to_device(response.to_device or ()),
-            device_lists_changed=tuple(lists.changed or ()) if lists else (),
-            device_lists_left=tuple(lists.left or ()) if lists else (),
-            one_time_key_counts=_present(bytes(response.device_one_time_keys_count)),
-            unused_fallback_key_types=_present(fallback),
+            device_lists_changed=sections.users(lists.changed),
+            device_lists_left=sections.users(lists.left),
+            one_time_key_counts=_present(response.device_one_time_keys_count),
+            unused_fallback_key_types=_present(response.msc2732_fallback) if fallback is None else fallback,
         )
 
 
@@ -107,8 +122,20 @@ def brings_nothing(answer: PollAnswer) -> bool:
     )
 
 
-def _present(raw: bytes) -> bytes | None:
-    return None if raw == _ABSENT else raw
+def _updated(last: _KeyFacts | None, answer: PollAnswer) -> _KeyFacts:
+    """The key facts after this answer: what it does not name stays as it was."""
+    counts, types = last or (None, None)
+    return answer.one_time_key_counts or counts, answer.unused_fallback_key_types or types
+
+
+def _without_encryption(response: SyncResponse) -> SyncResponse:
+    """Only the rooms and account data: a token without a device has nothing else."""
+    return SyncResponse(response.next_batch, response.rooms, response.account_data)
+
+
+def _present(raw: msgspec.Raw) -> bytes | None:
+    json = bytes(raw)
+    return None if json == _ABSENT else json
 
 
 async def _each(

@@ -9,7 +9,7 @@ import attrs
 from syncproxy.errors import Forbidden, HomeserverDown, MatrixError, UnknownToken
 from syncproxy.homeserver.client import HomeserverError
 
-_DEAD = ("M_UNKNOWN_TOKEN", "M_USER_DEACTIVATED")
+_DEAD = ((401, "M_UNKNOWN_TOKEN"), (401, "M_USER_DEACTIVATED"), (403, "M_USER_DEACTIVATED"))
 
 
 class Verdict(Enum):
@@ -38,9 +38,10 @@ def outcome_of(problem: Exception) -> Outcome:
     """What follows from an exception of the client, or of storing."""
     if not isinstance(problem, HomeserverError):
         return Outcome(Verdict.TRY_AGAIN, HomeserverDown("The homeserver does not answer"))
-    if problem.status == 401 and problem.errcode == "M_UNKNOWN_TOKEN" and problem.soft_logout:
-        return Outcome(Verdict.TOKEN_HAS_EXPIRED, UnknownToken(problem.message, soft_logout=True))
-    if problem.errcode in _DEAD and problem.status in (401, 403):
+    if problem.status == 401 and problem.soft_logout:
+        error = UnknownToken(problem.message, errcode=problem.errcode, soft_logout=True)
+        return Outcome(Verdict.TOKEN_HAS_EXPIRED, error)
+    if (problem.status, problem.errcode) in _DEAD:
         return Outcome(Verdict.TOKEN_IS_DEAD, UnknownToken(problem.message))
     if problem.status in (401, 403):
         return Outcome(Verdict.REFUSED, Forbidden(problem.message, errcode=problem.errcode or "M_FORBIDDEN"))

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import attrs
-import msgspec
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from syncproxy.errors import MatrixError
-from syncproxy.homeserver.client import HomeserverClient
+from syncproxy.homeserver.client import HomeserverClient, HomeserverError, HomeserverUnreachable
 from syncproxy.matrix.devices import Device
 from syncproxy.storage.writer import Writer
 from syncproxy.v2.access_tokens import AccessToken
-from syncproxy.v2.backoff import Backoff
+from syncproxy.v2.backoff import FIRST_S, Backoff
 from syncproxy.v2.filters import sync_filter
 from syncproxy.v2.handler import Handler
 from syncproxy.v2.outcomes import Outcome, Verdict, outcome_of
@@ -24,6 +24,8 @@ from syncproxy.v2.poller_machine import Machine
 
 _LONG_POLL_MS = 30_000
 _LATER_TIMELINE_LIMIT = 50
+#: after so many failures a first poll no longer counts among those that others wait for
+_PATIENCE = 3
 
 
 @attrs.frozen
@@ -47,7 +49,10 @@ class Progress:
 
 
 class Poller:
-    """Polls for one device. `token_refused` is told of each token that the homeserver takes no more."""
+    """Polls for one device. `token_refused` is told of each token that the homeserver takes no more.
+
+    `tried` fires once the first poll was applied, refused or stopped, or failed again and again.
+    """
 
     _log = Logger(namespace="syncproxy")
 
@@ -57,7 +62,8 @@ class Poller:
         token: AccessToken,
         progress: Progress,
         upstream: Upstream,
-        token_refused: Callable[[Poller, Outcome], None],
+        token_refused: Callable[[Poller, AccessToken, Outcome], None],
+        older_tokens: Iterable[AccessToken] = (),
     ) -> None:
         self.device = device
         self.token = token
@@ -69,10 +75,15 @@ class Poller:
         self._first_applied = False
         self._rest: IDelayedCall | None = None
         self._asking: Deferred[None] | None = None
+        self._halted = False
         self._position: int | None = None
-        self._loop = LoopingCall(self._poll)
-        self._loop.clock = upstream.clock
+        self._timeout_ms = 0
+        self._more_waits = False
+        #: tokens that were replaced: a client that still shows one of them has no newer one
+        self._replaced = {older.hash for older in older_tokens}
+        self._loop: LoopingCall | None = None
         self._machine = Machine(self)
+        self.tried: Deferred[None] = Deferred()
         #: when a poll was last answered with this token, in s; 0: never
         self.answered_s = 0.0
 
@@ -90,8 +101,15 @@ class Poller:
         self._machine.stop()
 
     def use(self, token: AccessToken) -> None:
-        """Poll with this token from the next request on."""
+        """Poll with this token from the next request on, unless a newer one replaced it."""
+        if token.hash not in self._replaced:
+            self.use_instead(token)
+
+    def use_instead(self, token: AccessToken) -> None:
+        """Poll with this token from the next request on, even if it was replaced."""
         if token.hash != self.token.hash:
+            self._replaced.add(self.token.hash)
+            self._replaced.discard(token.hash)
             self.token = token
             self.answered_s = 0.0
         self._machine.give_token()
@@ -109,23 +127,38 @@ class Poller:
 
     def go_on(self) -> None:
         """Poll, again and again."""
-        if not self._loop.running:
-            self._loop.start(0)
+        # a new loop each time: the old one may still be in the call that ended it
+        self._loop = LoopingCall(self._poll)
+        self._loop.clock = self._upstream.clock
+        self._halted = False
+        self._loop.start(0).addErrback(self._broke)
 
     def rest_for(self, wait_s: float) -> None:
         """Stop the loop until the wait is over."""
-        self._loop.stop()
+        self._end_loop()
         self._rest = self._upstream.clock.callLater(wait_s, self._rested)
 
     def halt(self) -> None:
         """Let go of the request in flight and of every wait."""
-        if self._loop.running:
-            self._loop.stop()
+        self._halted = True
+        self._end_loop()
         if self._rest is not None:
             self._rest.cancel()
             self._rest = None
-        if self._asking is not None:
-            self._asking.cancel()
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            asking.cancel()
+
+    def _end_loop(self) -> None:
+        if self._loop is not None and self._loop.running:
+            self._loop.stop()
+
+    def _broke(self, failure: Failure) -> None:
+        """An error of ours, not of a poll: it is told, and polling goes on."""
+        self._log.failure(
+            "Polling for {user} {device} broke", failure, user=self.device.user_id, device=self.device.device_id
+        )
+        self._machine.fail(self._backoff.failed())
 
     def _rested(self) -> None:
         self._rest = None
@@ -136,30 +169,31 @@ class Poller:
         return self._asking
 
     async def _ask(self) -> None:
+        token = self.token
         try:
-            await self._one_poll()
-        except CancelledError:
-            return
+            await self._one_poll(token)
         except Exception as problem:
             # what follows may halt the poller, which must not cancel the very call it is made in
             self._asking = None
-            self._failed(problem)
+            if not self._halted:
+                self._failed(token, problem)
 
-    async def _one_poll(self) -> None:
+    async def _one_poll(self, token: AccessToken) -> None:
         """One request, and its answer stored and applied."""
-        up, progress, token = self._upstream, self._progress, self.token
+        up, progress = self._upstream, self._progress
         if self._position is None:
             # a request that is tried again keeps the position of its first try
             self._position = up.writer.position
+        self._timeout_ms = self._next_timeout_ms()
         body = await up.client.sync(
             token.secret,
             since=progress.since,
-            timeout_ms=self._timeout_ms(),
+            timeout_ms=self._timeout_ms,
             filter=sync_filter(
                 timeline_limit=up.first_timeline_limit if progress.since is None else _LATER_TIMELINE_LIMIT
             ),
         )
-        next_batch = await up.handler.sync_received(
+        received = await up.handler.sync_received(
             self.device,
             body,
             since=progress.since,
@@ -169,44 +203,60 @@ class Poller:
         )
         self._position = None
         progress.sequence += 1
-        progress.since = next_batch or progress.since
-        self.answered_s = up.clock.seconds()
+        progress.since = received.next_batch or progress.since
+        self._more_waits = received.more_waits
+        if token.hash == self.token.hash:
+            self.answered_s = up.clock.seconds()
         self._applied()
 
-    def _timeout_ms(self) -> int:
+    def _next_timeout_ms(self) -> int:
         """No two alike in a row: Synapse would answer a repeated request from a cache."""
-        up = self._upstream
-        if self._first_applied:
-            return _LONG_POLL_MS + int(up.draw() * 1000)
-        return 1 + int(up.draw() * 9)
+        is_long = self._first_applied and not self._more_waits
+        lowest, count = (_LONG_POLL_MS, 1000) if is_long else (1, 9)
+        timeout_ms = lowest + int(self._upstream.draw() * count)
+        if timeout_ms == self._timeout_ms:
+            timeout_ms = lowest + (timeout_ms - lowest + 1) % count
+        return timeout_ms
 
     def _applied(self) -> None:
         self._backoff.succeeded()
         self._first_applied = True
         self._settle(lambda waiting: waiting.callback(None))
+        self._was_tried()
 
-    def _failed(self, problem: Exception) -> None:
+    def _failed(self, token: AccessToken, problem: Exception) -> None:
         outcome = outcome_of(problem)
+        # only the client's own errors are fit to print: others may quote what could not be stored
+        is_upstream = isinstance(problem, HomeserverError | HomeserverUnreachable)
         self._log.warn(
             "Polling for {user} {device} failed: {problem}",
             user=self.device.user_id,
             device=self.device.device_id,
-            problem=f"{type(problem).__name__}: {problem}"
-            if not isinstance(problem, msgspec.DecodeError)
-            else "bad JSON",
+            problem=str(problem) if is_upstream else type(problem).__name__,
         )
         if outcome.verdict in (Verdict.TOKEN_IS_DEAD, Verdict.TOKEN_HAS_EXPIRED):
-            self._machine.lose_token()
-            self._token_refused(self, outcome)
+            if token.hash == self.token.hash:
+                # the newest is refused: any other that the homeserver takes will do
+                self._replaced.clear()
+                self._machine.lose_token()
+            # else a newer one came while this one was asked with: the loop goes on with it at once
+            self._token_refused(self, token, outcome)
             return
         if outcome.verdict is Verdict.REFUSED:
             self.refuse(outcome.error)
         wait_s = self._backoff.failed()
-        self._machine.fail(wait_s if outcome.wait_s is None else outcome.wait_s)
+        if self._backoff.failures >= _PATIENCE:
+            self._was_tried()
+        self._machine.fail(wait_s if outcome.wait_s is None else max(outcome.wait_s, FIRST_S))
 
     def refuse(self, error: MatrixError) -> None:
         """Tell everybody who waits for the first poll."""
         self._settle(lambda waiting: waiting.errback(error))
+        self._was_tried()
+
+    def _was_tried(self) -> None:
+        if not self.tried.called:
+            self.tried.callback(None)
 
     def _settle(self, how: Callable[[Deferred[None]], None]) -> None:
         waiting, self._waiting = self._waiting, []

@@ -78,9 +78,12 @@ for state, happening in (
     (polling, Inputs.give_token),
     (resting, Inputs.begin),
     (resting, Inputs.give_token),
+    (without_token, Inputs.fail),
     (without_token, Inputs.begin),
     (without_token, Inputs.lose_token),
     (without_token, Inputs.end_rest),
+    # what was in flight when the poller was stopped may still fail
+    (stopped, Inputs.fail),
     (stopped, Inputs.begin),
     (stopped, Inputs.give_token),
     (stopped, Inputs.lose_token),

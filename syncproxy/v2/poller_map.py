@@ -31,7 +31,11 @@ _SEEN_S = 3600
 
 
 class PollerMap:
-    """The pollers of this process. `dead_token(device, token_hash, error)` is called for a refused token."""
+    """The pollers of this process.
+
+    `dead_token(device, token_hash, error)` is called for a refused token, `poller_stopped(device)` when a device is no
+    longer polled for.
+    """
 
     _log = Logger(namespace="syncproxy")
 
@@ -60,20 +64,23 @@ class PollerMap:
         #: so that a device never gets two pollers, whatever races while its row is read
         self._making = DeferredLock()
         self._queue: list[Poller] = []
+        self._stopped = False
         self._polling_first: set[Device] = set()
         self._seen_s: dict[Device, float] = {}
         self.dead_token: Callable[[Device, bytes, MatrixError], None] = lambda device, token_hash, error: None
+        self.poller_stopped: Callable[[Device], None] = lambda device: None
         tokens.is_confirmed = self._is_confirmed
 
     async def resume(self) -> None:
         """Poll again for the devices that were in use, the most recent first."""
         since_ms = int((self._clock.seconds() - self._idle_s) * 1000)
         for row in sorted(await self._reader.devices(since_ms), key=lambda row: -row.last_seen_ms):
-            if row.device in self._pollers:
-                continue
             tokens = await self._tokens.stored(row.device)
-            if tokens and row.device not in self._pollers:
-                self._add(row.device, tokens[0], Progress(row.since, row.sequence))
+            if self._stopped:
+                return
+            # one that a client asked for meanwhile polls already, or was found dead: the row is out of date then
+            if tokens and row.device not in self._pollers and row.device not in self._seen_s:
+                self._add(row.device, tokens, Progress(row.since, row.sequence))
 
     def ensure_polling(self, identity: Identity) -> Deferred[None]:
         """Poll for this device, with its newest token; fires when its first poll in this process was applied.
@@ -84,18 +91,13 @@ class PollerMap:
 
     async def stop(self) -> None:
         """Poll no more."""
-        pollers, self._pollers = list(self._pollers.values()), {}
+        self._stopped = True
         self._queue.clear()
-        for poller in pollers:
-            poller.stop()
-            poller.refuse(NotReady("The proxy is stopping", retry_after_s=5))
-        self._count()
+        for poller in list(self._pollers.values()):
+            self._remove(poller, _stopping())
 
     async def _ensure_polling(self, identity: Identity) -> None:
-        poller = self._pollers.get(identity.device)
-        if poller is None:
-            poller = await self._making.run(lambda: ensureDeferred(self._made(identity)))
-        assert poller is not None
+        poller = self._pollers.get(identity.device) or await self._made_alone(identity)
         self._seen(identity.device)
         poller.use(identity.token)
         if poller.has_polled:
@@ -108,16 +110,26 @@ class PollerMap:
         except TimeoutError:
             raise NotReady("The homeserver is still at the first sync: try again", retry_after_s=5) from None
 
-    async def _made(self, identity: Identity) -> Poller:
-        poller = self._pollers.get(identity.device)
-        if poller is None:
-            row = await self._reader.device(identity.device)
-            progress = Progress() if row is None else Progress(row.since, row.sequence)
-            poller = self._add(identity.device, identity.token, progress)
-        return poller
+    async def _made_alone(self, identity: Identity) -> Poller:
+        made: Poller = await self._making.run(lambda: ensureDeferred(self._made(identity)))
+        return made
 
-    def _add(self, device: Device, token: AccessToken, progress: Progress) -> Poller:
-        poller = Poller(device, token, progress, self._upstream, self._token_refused)
+    async def _made(self, identity: Identity) -> Poller:
+        if self._stopped:
+            raise _stopping()
+        if identity.device in self._pollers:
+            return self._pollers[identity.device]
+        row = await self._reader.device(identity.device)
+        if self._stopped:
+            raise _stopping()
+        # `resume` may have come first
+        return self._pollers.get(identity.device) or self._add(
+            identity.device, [identity.token], Progress() if row is None else Progress(row.since, row.sequence)
+        )
+
+    def _add(self, device: Device, tokens: list[AccessToken], progress: Progress) -> Poller:
+        newest, *older = tokens
+        poller = Poller(device, newest, progress, self._upstream, self._token_refused, older)
         self._pollers[device] = poller
         self._queue.append(poller)
         self._count()
@@ -136,33 +148,42 @@ class PollerMap:
 
     def _begin(self, poller: Poller) -> None:
         self._polling_first.add(poller.device)
-        poller.first_poll().addBoth(self._polled_first, poller)
+        poller.tried.addCallback(self._tried_first, poller)
         poller.begin()
 
-    def _polled_first(self, result: object, poller: Poller) -> None:
+    def _tried_first(self, result: None, poller: Poller) -> None:
         self._polling_first.discard(poller.device)
         self._begin_some()
 
-    def _token_refused(self, poller: Poller, outcome: Outcome) -> None:
+    def _token_refused(self, poller: Poller, refused: AccessToken, outcome: Outcome) -> None:
         """Go on with another token of the device, if there is one; else it is polled no more."""
         for_good = outcome.verdict is Verdict.TOKEN_IS_DEAD
-        self._tokens.rejected(poller.device, poller.token.hash, outcome.error, for_good=for_good)
-        self.dead_token(poller.device, poller.token.hash, outcome.error)
-        going_on = ensureDeferred(self._go_on_without(poller, poller.token, outcome))
+        self._tokens.rejected(poller.device, refused.hash, outcome.error, for_good=for_good)
+        self.dead_token(poller.device, refused.hash, outcome.error)
+        going_on = ensureDeferred(self._go_on_without(poller, refused, outcome))
         going_on.addErrback(lambda failure: self._log.failure("Looking for another token", failure))
 
     async def _go_on_without(self, poller: Poller, refused: AccessToken, outcome: Outcome) -> None:
-        others = [token for token in await self._tokens.stored(poller.device) if token.hash != refused.hash]
-        if poller.token.hash != refused.hash:
+        is_dead = outcome.verdict is Verdict.TOKEN_IS_DEAD
+        others = await self._tokens.stored(poller.device) if is_dead else []
+        others = [token for token in others if token.hash != refused.hash]
+        if self._pollers.get(poller.device) is not poller or poller.token.hash != refused.hash:
             return
-        if others and outcome.verdict is Verdict.TOKEN_IS_DEAD:
-            poller.use(others[0])
-            return
-        poller.refuse(outcome.error)
-        if outcome.verdict is Verdict.TOKEN_IS_DEAD and self._pollers.get(poller.device) is poller:
-            del self._pollers[poller.device]
-            poller.stop()
-            self._count()
+        if others:
+            poller.use_instead(others[0])
+        elif is_dead:
+            self._remove(poller, outcome.error)
+        else:
+            poller.refuse(outcome.error)
+
+    def _remove(self, poller: Poller, error: MatrixError) -> None:
+        """Poll no more for the device; who waits for its first poll gets the error."""
+        del self._pollers[poller.device]
+        poller.stop()
+        poller.refuse(error)
+        self._upstream.handler.forget(poller.device)
+        self._count()
+        self.poller_stopped(poller.device)
 
     def _is_confirmed(self, device: Device, token_hash: bytes) -> bool:
         poller = self._pollers.get(device)
@@ -179,3 +200,7 @@ class PollerMap:
 
     def _count(self) -> None:
         self._metrics.pollers.set(len(self._pollers))
+
+
+def _stopping() -> NotReady:
+    return NotReady("The proxy is stopping", retry_after_s=5)

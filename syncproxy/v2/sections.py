@@ -17,6 +17,7 @@ from syncproxy.homeserver.sync_response import (
     LeaveBlock,
     Summary,
     TimelineBlock,
+    sound_sections,
 )
 from syncproxy.matrix.events import Event
 from syncproxy.matrix.parsing import MalformedEvent, clamped, parse_event
@@ -32,6 +33,7 @@ from syncproxy.rooms.answers import (
 from syncproxy.rooms.receipts import Receipt
 
 _T = TypeVar("_T")
+_Block = TypeVar("_Block", bound=msgspec.Struct)
 _log = Logger(namespace="syncproxy")
 _KEY_REQUESTS = ("m.room_key_request",)
 
@@ -86,7 +88,7 @@ class Sections:
 
     def joined(self, room_id: str, raw: msgspec.Raw) -> JoinedRoom | None:
         """A room of `rooms.join`."""
-        block = self._decoded(raw, JoinBlock, "room", room_id)
+        block = self._block(raw, JoinBlock, room_id)
         if block is None:
             return None
         after = block.state_after or block.msc4222_state_after
@@ -94,11 +96,11 @@ class Sections:
         counts = folded_counts(block.unread_notifications, block.unread_thread_notifications)
         return JoinedRoom(
             room_id=room_id,
-            state=self.events(after or block.state or ()),
+            state=self.events(after or block.state or (), room_id),
             state_after=after is not None,
-            timeline=self._timeline(block.timeline),
+            timeline=self._timeline(block.timeline, room_id),
             summary=_summary(block.summary),
-            account_data=self.account_data(block.account_data or ()),
+            account_data=self.account_data(block.account_data or (), room_id),
             receipts=receipts,
             typing=typing,
             notification_count=counts.notification_count,
@@ -107,37 +109,37 @@ class Sections:
 
     def left(self, room_id: str, raw: msgspec.Raw) -> LeftRoom | None:
         """A room of `rooms.leave`."""
-        block = self._decoded(raw, LeaveBlock, "room", room_id)
+        block = self._block(raw, LeaveBlock, room_id)
         if block is None:
             return None
         state = block.state_after or block.msc4222_state_after or block.state
         return LeftRoom(
             room_id,
-            self.events(state or ()),
-            self._timeline(block.timeline),
-            self.account_data(block.account_data or ()),
+            self.events(state or (), room_id),
+            self._timeline(block.timeline, room_id),
+            self.account_data(block.account_data or (), room_id),
         )
 
     def invited(self, room_id: str, raw: msgspec.Raw) -> StrippedRoom | None:
         """A room of `rooms.invite`."""
-        block = self._decoded(raw, InviteBlock, "room", room_id)
+        block = self._block(raw, InviteBlock, room_id)
         return None if block is None else self._stripped(room_id, "invite", block.invite_state)
 
     def knocked(self, room_id: str, raw: msgspec.Raw) -> StrippedRoom | None:
         """A room of `rooms.knock`."""
-        block = self._decoded(raw, KnockBlock, "room", room_id)
+        block = self._block(raw, KnockBlock, room_id)
         return None if block is None else self._stripped(room_id, "knock", block.knock_state)
 
-    def events(self, raws: Iterable[msgspec.Raw]) -> tuple[Event, ...]:
+    def events(self, raws: Iterable[msgspec.Raw], room_id: str) -> tuple[Event, ...]:
         """Well-formed events, in order."""
-        return tuple(event for raw in raws if (event := self._event(raw)) is not None)
+        return tuple(event for raw in raws if (event := self._event(raw, room_id)) is not None)
 
-    def account_data(self, raws: Iterable[msgspec.Raw]) -> tuple[AccountDatum, ...]:
-        """Account data events."""
+    def account_data(self, raws: Iterable[msgspec.Raw], room_id: str = "") -> tuple[AccountDatum, ...]:
+        """Account data events, of a room or global ones."""
         found = []
         for raw in raws:
-            head = self._decoded(raw, _Typed, "account data", "")
-            if head is not None:
+            head = self._decoded(raw, _Typed, "account data", room_id)
+            if head is not None and "\x00" not in head.type:
                 found.append(AccountDatum(head.type, bytes(raw)))
         return tuple(found)
 
@@ -150,18 +152,40 @@ class Sections:
                 found.append(ToDeviceMessage(head.type, head.sender, bytes(raw), _key_request(head)))
         return tuple(found)
 
-    def _event(self, raw: msgspec.Raw) -> Event | None:
+    def users(self, user_ids: Iterable[str] | None) -> tuple[str, ...]:
+        """Those user ids that can be stored."""
+        return tuple(user_id for user_id in user_ids or () if "\x00" not in user_id)
+
+    def section_dropped(self, section: str, room_id: str = "") -> None:
+        """A section had the wrong shape."""
+        _log.warn("Dropped: section {section} {room_id}", section=section, room_id=room_id)
+        self._dropped("malformed_section")
+
+    def _block(self, raw: msgspec.Raw, kind: type[_Block], room_id: str) -> _Block | None:
+        """A room's block, without its sections of the wrong shape."""
+        try:
+            if "\x00" in room_id:
+                raise msgspec.DecodeError("NUL in the room id")
+            try:
+                return msgspec.json.decode(raw, type=kind)
+            except msgspec.ValidationError:
+                return sound_sections(raw, kind, lambda section: self.section_dropped(section, room_id))
+        except msgspec.DecodeError as problem:
+            self._log_dropped("room", room_id, problem)
+            return None
+
+    def _event(self, raw: msgspec.Raw, room_id: str) -> Event | None:
         try:
             return parse_event(raw)
         except MalformedEvent as problem:
-            _log.warn("An event was dropped: {problem}", problem=str(problem))
+            _log.warn("Dropped: event in {room_id}: {problem}", room_id=room_id, problem=str(problem))
             self._dropped("malformed_event")
             return None
 
-    def _timeline(self, block: TimelineBlock | None) -> Timeline:
+    def _timeline(self, block: TimelineBlock | None, room_id: str) -> Timeline:
         if block is None:
             return Timeline()
-        return Timeline(self.events(block.events or ()), bool(block.limited), block.prev_batch)
+        return Timeline(self.events(block.events or (), room_id), bool(block.limited), block.prev_batch)
 
     def _ephemeral(self, room_id: str, block: EventList | None) -> tuple[tuple[str, ...] | None, tuple[Receipt, ...]]:
         typing: tuple[str, ...] | None = None
@@ -185,11 +209,14 @@ class Sections:
             return ()
 
     def _stripped(self, room_id: str, membership: str, block: EventList | None) -> StrippedRoom:
-        raws = [bytes(raw) for raw in block or ()]
+        raws: list[bytes] = []
         ts, is_direct = None, False
-        for raw in raws:
-            head = self._decoded(msgspec.Raw(raw), _Stripped, "stripped event", room_id)
-            if head is None or head.type != "m.room.member" or head.state_key != self._user_id:
+        for raw in block or ():
+            head = self._decoded(raw, _Stripped, "stripped event", room_id)
+            if head is None:
+                continue
+            raws.append(bytes(raw))
+            if head.type != "m.room.member" or head.state_key != self._user_id:
                 continue
             member = self._decoded(head.content, _StrippedMember, "stripped member", room_id)
             ts = None if head.origin_server_ts is None else clamped(head.origin_server_ts)
@@ -209,14 +236,18 @@ class Sections:
 
 
 def folded_counts(room: Counts | None, threads: dict[str, Counts] | None) -> Counts:
-    """The room's counts with its threads' added; `None` where the homeserver said nothing."""
-    if room is None and not threads:
+    """The room's counts with its threads' added; `None` where the homeserver said nothing of the room's own."""
+    if room is None:
         return Counts()
-    all_counts = [room or Counts(), *(threads or {}).values()]
+    each = list((threads or {}).values())
     return Counts(
-        sum(clamped(counts.notification_count) for counts in all_counts),
-        sum(clamped(counts.highlight_count) for counts in all_counts),
+        _total(room.notification_count, [counts.notification_count for counts in each]),
+        _total(room.highlight_count, [counts.highlight_count for counts in each]),
     )
+
+
+def _total(own: int | None, of_threads: Iterable[int | None]) -> int | None:
+    return None if own is None else clamped(clamped(own) + sum(map(clamped, of_threads)))
 
 
 def _summary(block: Summary | None) -> SummaryBlock | None:
@@ -236,6 +267,8 @@ def _receipts(room_id: str, content: msgspec.Raw) -> Iterable[Receipt]:
                 continue
             for user_id, raw in users.items():
                 data = msgspec.json.decode(raw, type=_ReceiptData)
+                if "\x00" in f"{event_id}{user_id}{data.thread_id}":
+                    continue
                 yield Receipt(room_id, user_id, event_id, clamped(data.ts), data.thread_id, kind == "m.read.private")
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import attrs
+from cryptography.fernet import InvalidToken
 from twisted.internet.defer import Deferred, DeferredSemaphore, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from syncproxy.errors import LimitExceeded, MatrixError
 from syncproxy.homeserver.client import HomeserverClient, HomeserverError, HomeserverUnreachable
@@ -38,6 +40,8 @@ class Identity:
 
 class TokenMap:
     """Identifies tokens. `is_confirmed(device, token_hash)` says whether polls confirm the token just now."""
+
+    _log = Logger(namespace="syncproxy")
 
     def __init__(
         self,
@@ -74,16 +78,30 @@ class TokenMap:
         return Identity(device, token)
 
     async def stored(self, device: Device) -> list[AccessToken]:
-        """The device's tokens, newest first; ones that cannot be read any more are left out."""
-        return [AccessToken.of(self._cipher.decrypt(row.encrypted)) for row in await self._reader.tokens_of(device)]
+        """The device's tokens, newest first, without those rejected just now and those that cannot be read."""
+        found = []
+        for row in await self._reader.tokens_of(device):
+            if self._rejection(row.token_hash) is not None:
+                continue
+            try:
+                found.append(AccessToken.of(self._cipher.decrypt(row.encrypted)))
+            except InvalidToken:
+                self._log.error("A token of {user} cannot be decrypted: left out", user=device.user_id)
+                continue
+            # it is stored: once polls confirm it, nothing is left to ask
+            self._known.setdefault(row.token_hash, device)
+        return found
 
     def rejected(self, device: Device, token_hash: bytes, error: MatrixError, *, for_good: bool) -> None:
         """The homeserver refused this token in a poll; `for_good`: it is forgotten."""
-        self._known.pop(token_hash, None)
-        self._confirmed_s.pop(token_hash, None)
         self._remember_rejection(token_hash, error)
         if for_good:
-            self._writer.do(ForgetToken(token_hash))
+            self._forget(token_hash)
+
+    def _forget(self, token_hash: bytes) -> None:
+        self._writer.do(ForgetToken(token_hash)).addErrback(
+            lambda failure: self._log.failure("A dead token was not forgotten", failure)
+        )
 
     def _is_fresh(self, device: Device, token_hash: bytes) -> bool:
         confirmed_s = self._confirmed_s.get(token_hash)
@@ -93,9 +111,10 @@ class TokenMap:
 
     async def _asked(self, token: AccessToken) -> Device:
         """Ask the homeserver, once for all that want to know at the same time."""
-        rejection = self._rejected.get(token.hash)
-        if rejection is not None and rejection[0] > self._clock.seconds():
-            raise rejection[1]
+        rejection = self._rejection(token.hash)
+        if rejection is not None:
+            # raised again and again: its traceback must not grow
+            raise rejection.with_traceback(None)
         mine: Deferred[Device] = Deferred()
         waiting = self._asking.setdefault(token.hash, [])
         waiting.append(mine)
@@ -127,10 +146,21 @@ class TokenMap:
             return LimitExceeded("The homeserver asks to wait", retry_after_s=wait_s)
         outcome = outcome_of(problem)
         if outcome.verdict in (Verdict.TOKEN_IS_DEAD, Verdict.TOKEN_HAS_EXPIRED):
+            was_known = token.hash in self._known
             self._remember_rejection(token.hash, outcome.error)
+            if was_known and outcome.verdict is Verdict.TOKEN_IS_DEAD:
+                self._forget(token.hash)
         return outcome.error
 
+    def _rejection(self, token_hash: bytes) -> MatrixError | None:
+        until_s, error = self._rejected.get(token_hash, (0.0, None))
+        return error if until_s > self._clock.seconds() else None
+
     def _remember_rejection(self, token_hash: bytes, error: MatrixError) -> None:
+        self._known.pop(token_hash, None)
+        self._confirmed_s.pop(token_hash, None)
+        # the oldest go first
+        self._rejected.pop(token_hash, None)
         if len(self._rejected) >= _REJECTED:
             del self._rejected[next(iter(self._rejected))]
         self._rejected[token_hash] = (self._clock.seconds() + _REJECTED_S, error)
