@@ -155,7 +155,7 @@ class UserCacheMap:
         return UserFacts(rooms, account_data, own_receipts, devices, transaction_ids, horizon)
 
     async def _horizon(self, devices: Iterable[DeviceFacts]) -> int:
-        """Up to where the user's stored polls vouch for the user's rooms: the newest of them does, on whatever device."""
+        """Up to where the user's stored polls vouch for the rooms: the newest of them does, on whatever device."""
         rows = await together(*(self._reader.device(facts.device) for facts in devices))
         return max((row.horizon for row in rows if row is not None and row.since), default=0)
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from syncproxy.storage.work import AcknowledgeDeviceLists
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -15,6 +14,7 @@ from syncproxy.extensions.core import Extended
 from syncproxy.extensions.e2ee import E2eeExtension, merged_device_lists
 from syncproxy.protocol.request import ExtensionParams
 from syncproxy.rooms.changes import DeviceFacts
+from syncproxy.storage.work import AcknowledgeDeviceLists
 from tests.extensions.fakes import BOB, CAROL, PHONE, FakeReader, FakeUserCache, FakeWriter, context
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from syncproxy.storage.work import AcknowledgeToDevice
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -15,6 +14,7 @@ from syncproxy.extensions.since_tokens import SinceTokens
 from syncproxy.extensions.to_device import ToDeviceExtension
 from syncproxy.protocol.request import ExtensionParams
 from syncproxy.rooms.changes import DeviceFacts
+from syncproxy.storage.work import AcknowledgeToDevice
 from tests.extensions.fakes import BOB, PHONE, FakeReader, FakeUserCache, FakeWriter, context
 
 
