@@ -6,11 +6,13 @@ Needs `SYNCPROXY_TEST_SYNAPSE` (a Python with matrix-synapse), Node, and `SYNCPR
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -68,7 +70,10 @@ class SlidingSyncTests(SynchronousTestCase):
         if missing is not None:
             raise SkipTest(missing)
         if not _servers:
-            _servers.append(Servers(Path(self.mktemp()).absolute()))
+            # not self.mktemp(): trial removes that with the first test
+            home = Path(tempfile.mkdtemp(prefix="syncproxy-e2e-"))
+            atexit.register(shutil.rmtree, home, True)
+            _servers.append(Servers(home))
         self.servers = _servers[0]
 
     def play(self, script: str) -> None:
