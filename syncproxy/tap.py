@@ -30,6 +30,7 @@ from syncproxy.storage.cipher import TokenCipher, check_secret
 from syncproxy.storage.reader import Reader
 from syncproxy.storage.writer import Writer
 from syncproxy.v2.handler import Handler
+from syncproxy.v2.member_lists import MemberLists
 from syncproxy.v2.poller_map import PollerMap
 from syncproxy.v2.tokens import TokenMap
 from syncproxy.web.resource import make_resource
@@ -90,6 +91,8 @@ async def _start(
         first_timeline_limit=settings.first_sync_timeline_limit,
     )
 
+    members = MemberLists(client, writer, reactor, metrics, pollers.token_of)
+
     # wire all
     writer.committed = lambda changes: bus.publish(Payload(changes))
     bus.subscribe(dispatcher.received)
@@ -100,7 +103,15 @@ async def _start(
     stack.push_async_callback(writer.stop)
     await global_cache.start(writer.position)
     extensions = factories(reader, writer, derived_key(secret, "since tokens"), database.epoch)
-    conns = ConnMap(global_cache, user_caches, extensions, reactor, metrics, ttl_s=settings.connection_ttl)
+    conns = ConnMap(
+        global_cache,
+        user_caches,
+        extensions,
+        reactor,
+        metrics,
+        ttl_s=settings.connection_ttl,
+        complete_members=members.complete,
+    )
     pollers.dead_token = conns.token_died
     pollers.poller_stopped = global_cache.poller_stopped
     web = make_resource(

@@ -16,6 +16,7 @@ from syncproxy.connection.extension_part import Factories
 from syncproxy.connection.held import HeldRequest
 from syncproxy.connection.marks import PendingMarks
 from syncproxy.connection.positions import Fresh, Positions, Repeated
+from syncproxy.connection.whole_members import CompleteMembers
 from syncproxy.errors import MatrixError
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
@@ -39,12 +40,13 @@ class Conn:
         factories: Factories,
         clock: IReactorTime,
         metrics: Metrics,
+        complete_members: CompleteMembers,
     ) -> None:
         """`name` is in all of its positions: no two connections have the same."""
         self.device_id = device.device_id
         self._clock = clock
         self._metrics = metrics
-        self._state = ConnState(device, self, global_cache, user_caches, factories, clock)
+        self._state = ConnState(device, self, global_cache, user_caches, factories, clock, complete_members)
         self._positions = Positions(name)
         self._pending = PendingMarks()
         self._unacknowledged: Delta | None = None

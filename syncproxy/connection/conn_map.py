@@ -15,6 +15,7 @@ from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.user_cache_map import UserCacheMap
 from syncproxy.connection.conn import REPEAT_DELAY_S, Conn
 from syncproxy.connection.extension_part import Factories
+from syncproxy.connection.whole_members import CompleteMembers, members_as_they_are
 from syncproxy.errors import NotReady, UnknownPos
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
@@ -48,8 +49,10 @@ class ConnMap:
         clock: IReactorTime,
         metrics: Metrics,
         ttl_s: float = 1800,
+        complete_members: CompleteMembers = members_as_they_are,
     ) -> None:
         """A connection expires `ttl_s` seconds after its last request."""
+        self._complete_members = complete_members
         self._global = global_cache
         self._users = user_caches
         self._factories = extension_factories
@@ -130,7 +133,16 @@ class ConnMap:
             self._close(device, next(iter(conns)), UnknownPos("The device has too many connections"))
         # the last of a device takes the device's place along
         conns = self._devices.setdefault(device, conns)
-        conn = Conn(device, token_hex(8), self._global, self._users, self._factories, self._clock, self._metrics)
+        conn = Conn(
+            device,
+            token_hex(8),
+            self._global,
+            self._users,
+            self._factories,
+            self._clock,
+            self._metrics,
+            self._complete_members,
+        )
         entry = conns[conn_id] = _Entry(conn, now_s, now_s)
         self._metrics.connections.inc()
         self._sweep_later()

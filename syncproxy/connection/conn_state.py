@@ -25,6 +25,7 @@ from syncproxy.connection.room_answers import Moment, RoomAnswers
 from syncproxy.connection.room_config import RoomConfig
 from syncproxy.connection.sent import RoomDelta, SentRooms
 from syncproxy.connection.visible import Configs, Visible, configs, visible
+from syncproxy.connection.whole_members import CompleteMembers, members_completed
 from syncproxy.connection.windows import ListSources, ListWindow, advanced, list_spec
 from syncproxy.extensions.core import Context, Extension
 from syncproxy.matrix.devices import Device
@@ -104,7 +105,9 @@ class ConnState:
         user_caches: UserCacheMap,
         factories: Factories,
         clock: IReactorTime,
+        complete_members: CompleteMembers,
     ) -> None:
+        self._complete_members = complete_members
         self._device = device
         self._listener = listener
         self._global = global_cache
@@ -274,6 +277,7 @@ class ConnState:
         due = list(snapshot.due.rooms.values())
         if not due:
             return answers, deltas, Marks({}, UserMark(0))
+        await members_completed(due, self._device, self._global, self._complete_members, self._clock)
         maker = RoomAnswers(self._moment(prepared, user))
         size = 0
         turn = Turn(self._clock)

@@ -85,6 +85,15 @@ class ToDeviceMessage(msgspec.Struct, frozen=True, gc=False):
     key_request: tuple[str, str, str] | None = None
 
 
+class MembersAnswer(msgspec.Struct, frozen=True):
+    """What `/rooms/{id}/members` brought: every member event, as of some time after `position` (*s*)."""
+
+    room_id: str
+    position: int
+    received_ms: int
+    members: tuple[Event, ...]
+
+
 class PollAnswer(msgspec.Struct, frozen=True):
     """What one `/sync` request brought.
 

@@ -32,7 +32,7 @@ from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.facts import Facts
 from syncproxy.storage.nids import Nids
 from syncproxy.storage.room_accumulator import RoomAccumulator
-from syncproxy.storage.slices import Slice
+from syncproxy.storage.slices import MembersSlice, Part, Slice
 from syncproxy.storage.writes import DeviceUpdate, Writes
 
 _MEMBER = "m.room.member"
@@ -48,9 +48,28 @@ class Accumulator:
         self._known_users = known_users
         self.writes = Writes()
 
-    def add(self, part: Slice) -> tuple[Change, ...]:
+    def add(self, part: Part) -> tuple[Change, ...]:
         """Store an answer, or a slice of one; return what it changed, in the order in which it is told."""
+        if isinstance(part, MembersSlice):
+            return tuple(self._add_members(part))
         return tuple(_AnswerAccumulator(part, self._facts, self._nids, self._known_users, self.writes).changes())
+
+    def _add_members(self, part: MembersSlice) -> Iterable[Change]:
+        """A member list is a state block of its own age, for a room that is known."""
+        answer = part.answer
+        facts = self._facts.room(answer.room_id)
+        if facts.summary is None:
+            return
+        work = RoomAccumulator(
+            facts, self.writes, self._nids, has_since=True, position=answer.position, received_ms=answer.received_ms
+        )
+        work.state_block(answer.members, is_after=False, limited=True)
+        work.fold_members(None)
+        if part.is_last:
+            work.members_are_complete()
+        change = work.finish()
+        if change is not None:
+            yield change
 
 
 class _AnswerAccumulator:

@@ -10,7 +10,7 @@ import msgspec
 
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import StoredEvent
-from syncproxy.rooms.answers import JoinedRoom, LeftRoom, PollAnswer
+from syncproxy.rooms.answers import JoinedRoom, LeftRoom, MembersAnswer, PollAnswer
 from syncproxy.rooms.changes import DeviceFacts
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.timelines import KnownEvent
@@ -88,11 +88,14 @@ class Questions:
     receipts: set[tuple[str, str, str, bool]] = attrs.field(factory=set)
 
 
-def questions_of(answers: Iterable[PollAnswer], known_users: Collection[str]) -> Questions:
+def questions_of(answers: Iterable[PollAnswer | MembersAnswer], known_users: Collection[str]) -> Questions:
     """What must be known to store these answers; `known_users` are those that have a device here."""
     asked = Questions()
     for answer in answers:
-        _ask(asked, answer, known_users)
+        if isinstance(answer, PollAnswer):
+            _ask(asked, answer, known_users)
+        else:
+            _ask_members(asked, answer)
     return asked
 
 
@@ -127,6 +130,13 @@ def _ask(asked: Questions, answer: PollAnswer, known_users: Collection[str]) -> 
         for receipt in joined.receipts:
             asked.receipts.add((joined.room_id, receipt.user_id, receipt.thread_id or "", receipt.private))
     asked.users.update((me, stripped.room_id) for stripped in answer.stripped)
+
+
+def _ask_members(asked: Questions, answer: MembersAnswer) -> None:
+    asked.rooms.add(answer.room_id)
+    for event in answer.members:
+        asked.events.add((answer.room_id, event.event_id))
+        asked.state.add((answer.room_id, _MEMBER, event.state_key or ""))
 
 
 #: every branch of the statement: what it is for, and its rows' columns after the kind:

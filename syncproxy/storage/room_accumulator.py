@@ -55,7 +55,7 @@ class RoomAccumulator:
                     continue
                 if event.event_id in self.facts.known and not may_restore:
                     continue
-            self._make_current(event, self._stored_state(event))
+            self._make_current(event, self._stored_state(event), is_news=self.facts.summary is None)
 
     def add_timeline(self, timeline: Timeline, *, rolls_state: bool) -> Appended:
         """Append what is new; `rolls_state`: its state events become current, in order."""
@@ -81,6 +81,10 @@ class RoomAccumulator:
             self.summary = with_counts(self.summary, self._transitions, block)
             named = () if block is None or block.heroes is None else block.heroes
             self.summary = with_heroes(self.summary, members, named, self.member)
+
+    def members_are_complete(self) -> None:
+        """Every member is known now."""
+        self.summary = msgspec.structs.replace(self.summary, members_complete=True)
 
     def member(self, user_id: str) -> StoredEvent | None:
         """The user's current member event, as far as this batch knows it."""
@@ -161,11 +165,12 @@ class RoomAccumulator:
             prev_batch=prev_batch,
         )
 
-    def _make_current(self, event: Event, stored: StoredEvent) -> None:
+    def _make_current(self, event: Event, stored: StoredEvent, *, is_news: bool = True) -> None:
+        """`is_news`: a member without a row came just now, and is not one that was not sent before."""
         key = (event.type, event.state_key or "")
         current = self.facts.state.get(key)
         self._writes.state_changed((self.facts.room_id, *key), stored.event_id, stored.nid, had_row=current is not None)
-        if event.type == _MEMBER:
+        if event.type == _MEMBER and (is_news or current is not None):
             before = current.event.membership if current is not None else event.prev_membership
             self._transitions.append((before, event.membership))
         self._enter(key, stored, stored.nid)

@@ -1,13 +1,13 @@
-"""A first sync can bring tens of thousands of events: it is stored in slices, between other devices' answers."""
+"""First syncs and member lists can have tens of thousands of events: they are stored in slices."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import attrs
 import msgspec
 
-from syncproxy.rooms.answers import JoinedRoom, LeftRoom, PollAnswer, StrippedRoom
+from syncproxy.rooms.answers import JoinedRoom, LeftRoom, MembersAnswer, PollAnswer, StrippedRoom
 
 #: events in one slice, unless one room alone has more
 MOST_EVENTS = 2000
@@ -24,6 +24,38 @@ class Slice:
     is_last: bool
     room_ids: frozenset[str]
     events: int
+
+
+@attrs.frozen
+class MembersSlice:
+    """A part of a member list; with the last one the list is complete."""
+
+    answer: MembersAnswer
+    is_last: bool
+
+    @property
+    def events(self) -> int:
+        """How many events it has."""
+        return len(self.answer.members)
+
+
+Part = Slice | MembersSlice
+
+
+def parts_of(answer: PollAnswer | MembersAnswer) -> Sequence[Part]:
+    """The answer in slices."""
+    return slices_of(answer) if isinstance(answer, PollAnswer) else member_slices_of(answer)
+
+
+def member_slices_of(answer: MembersAnswer) -> list[MembersSlice]:
+    """The member list in slices; at least one."""
+    starts = range(0, max(len(answer.members), 1), MOST_EVENTS)
+    return [
+        MembersSlice(
+            msgspec.structs.replace(answer, members=answer.members[start : start + MOST_EVENTS]), start == starts[-1]
+        )
+        for start in starts
+    ]
 
 
 def slices_of(answer: PollAnswer) -> list[Slice]:

@@ -15,13 +15,13 @@ from twisted.logger import Logger
 
 from syncproxy.errors import NotReady
 from syncproxy.metrics import Metrics
-from syncproxy.rooms.answers import PollAnswer
+from syncproxy.rooms.answers import MembersAnswer, PollAnswer
 from syncproxy.rooms.changes import Change
 from syncproxy.storage.accumulator import Accumulator
 from syncproxy.storage.database import Database, DatabaseGone, Session
 from syncproxy.storage.facts import Facts, facts_of, questions_of, statement_of
 from syncproxy.storage.nids import Nids
-from syncproxy.storage.slices import Slice, slices_of
+from syncproxy.storage.slices import Part, Slice, parts_of
 from syncproxy.storage.work import SaveToken, Work
 from syncproxy.storage.working import statements_of
 from syncproxy.turns import Turn
@@ -37,7 +37,7 @@ class _Item:
     """Something that waits to be stored; `slices` are what is left of an answer."""
 
     done: Deferred[None]
-    slices: deque[Slice] = attrs.field(factory=deque)
+    slices: deque[Part] = attrs.field(factory=deque)
     work: Work | None = None
 
     @property
@@ -81,9 +81,9 @@ class Writer:
             await self._running
         self._session.close()
 
-    def store(self, answer: PollAnswer) -> Deferred[None]:
+    def store(self, answer: PollAnswer | MembersAnswer) -> Deferred[None]:
         """Store an answer whole; fires when it is committed and told. Fails with psycopg2.Error if it never can be."""
-        return self._enqueue(_Item(Deferred(), deque(slices_of(answer))))
+        return self._enqueue(_Item(Deferred(), deque(parts_of(answer))))
 
     def do(self, work: Work) -> Deferred[None]:
         """Let this ride in the next batch; fires when it is committed."""
@@ -201,7 +201,7 @@ class Writer:
         self.position = newest
         return changes
 
-    async def _loaded(self, parts: Sequence[Slice]) -> Facts:
+    async def _loaded(self, parts: Sequence[Part]) -> Facts:
         if not parts:
             return Facts()
         sql, args = statement_of(questions_of((part.answer for part in parts), self._known_users))
@@ -213,7 +213,9 @@ class Writer:
             self.committed(changes)
         for item in batch:
             if item.slices:
-                self._known_users.add(item.slices.popleft().answer.device.user_id)
+                part = item.slices.popleft()
+                if isinstance(part, Slice):
+                    self._known_users.add(part.answer.device.user_id)
             if isinstance(item.work, SaveToken):
                 self._known_users.add(item.work.device.user_id)
             if item.slices:

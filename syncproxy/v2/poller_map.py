@@ -82,6 +82,11 @@ class PollerMap:
             if tokens and row.device not in self._pollers and row.device not in self._seen_s:
                 self._add(row.device, tokens, Progress(row.since, row.sequence))
 
+    def token_of(self, device: Device) -> AccessToken | None:
+        """The token that the device is polled with; `None`: it is not polled."""
+        poller = self._pollers.get(device)
+        return None if poller is None else poller.token
+
     def ensure_polling(self, identity: Identity) -> Deferred[None]:
         """Poll for this device, with its newest token; fires when its first poll in this process was applied.
 

@@ -1,0 +1,104 @@
+"""Members come lazily; who wants all of a room's gets them by `/members`, fetched once for all who ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from twisted.internet.defer import Deferred, DeferredSemaphore, ensureDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from syncproxy.homeserver.client import HomeserverClient
+from syncproxy.matrix.devices import Device
+from syncproxy.matrix.events import Event
+from syncproxy.matrix.parsing import MalformedEvent, parse_event
+from syncproxy.metrics import Metrics
+from syncproxy.rooms.answers import MembersAnswer
+from syncproxy.storage.writer import Writer
+from syncproxy.turns import Turn
+from syncproxy.v2.access_tokens import AccessToken
+
+#: fetches of one user at the same time
+_AT_A_TIME = 4
+#: how long a failed fetch is not tried again, in seconds
+_RETRY_S = 30.0
+
+
+class _Members(msgspec.Struct):
+    chunk: list[msgspec.Raw]
+
+
+class MemberLists:
+    """Completes member lists. `token_of` gives the token that a device is polled with, if it is."""
+
+    _log = Logger(namespace="syncproxy")
+
+    def __init__(
+        self,
+        client: HomeserverClient,
+        writer: Writer,
+        clock: IReactorTime,
+        metrics: Metrics,
+        token_of: Callable[[Device], AccessToken | None],
+    ) -> None:
+        self._client = client
+        self._writer = writer
+        self._clock = clock
+        self._metrics = metrics
+        self._token_of = token_of
+        self._waiting: dict[str, list[Deferred[None]]] = {}
+        self._gates: dict[str, DeferredSemaphore] = {}
+        self._failed_s: dict[str, float] = {}
+
+    def complete(self, device: Device, room_id: str) -> Deferred[None]:
+        """Fires when all members of the room are stored and told, or could not be had; never fails."""
+        waiting: Deferred[None] = Deferred()
+        token = self._token_of(device)
+        if token is None or self._clock.seconds() - self._failed_s.get(room_id, 0.0) < _RETRY_S:
+            waiting.callback(None)
+            return waiting
+        others = self._waiting.setdefault(room_id, [])
+        others.append(waiting)
+        if len(others) == 1:
+            gate = self._gates.setdefault(device.user_id, DeferredSemaphore(_AT_A_TIME))
+            fetching = gate.run(lambda: ensureDeferred(self._fetch(token, room_id)))
+            fetching.addErrback(self._could_not_fetch, room_id)
+            fetching.addCallback(lambda _: self._tell(room_id))
+        return waiting
+
+    async def _fetch(self, token: AccessToken, room_id: str) -> None:
+        position = self._writer.position
+        body = await self._client.members(token.secret, room_id)
+        events = await self._events(msgspec.json.decode(body, type=_Members).chunk)
+        received_ms = int(self._clock.seconds() * 1000)
+        await self._writer.store(MembersAnswer(room_id, position, received_ms, events))
+        self._failed_s.pop(room_id, None)
+
+    async def _events(self, raws: list[msgspec.Raw]) -> tuple[Event, ...]:
+        turn = Turn(self._clock)
+        events = []
+        for raw in raws:
+            if turn.is_over:
+                await turn.pause()
+            try:
+                event = parse_event(raw)
+            except MalformedEvent:
+                self._metrics.errors.labels("malformed_event").inc()
+                continue
+            if event.type == "m.room.member" and event.state_key is not None:
+                events.append(event)
+        return tuple(events)
+
+    def _could_not_fetch(self, failure: Failure, room_id: str) -> None:
+        self._failed_s[room_id] = self._clock.seconds()
+        self._metrics.errors.labels("members").inc()
+        self._log.warn(
+            "The members of {room_id} could not be had: {problem}", room_id=room_id, problem=failure.getErrorMessage()
+        )
+
+    def _tell(self, room_id: str) -> None:
+        for one in self._waiting.pop(room_id):
+            if not one.called:
+                one.callback(None)
