@@ -106,6 +106,30 @@ class TokenTests(HttpCase):
         await self.hs.start()
         await self.client_with(token).sync()
 
+    async def test_expired(self) -> None:
+        """A token that only expired is refused softly: the client may refresh it and go on."""
+        token = self.token()
+        self.hs.expire(token)
+        status, body = await self.ask("POST", SYNC_PATH, token=token, data=b"{}")
+        self.assertEqual((status, body["errcode"], body["soft_logout"]), (401, "M_UNKNOWN_TOKEN", True))
+
+    async def test_refused_for_another_reason(self) -> None:
+        """What the homeserver refuses otherwise is a 403 with its error code, or M_FORBIDDEN if it has none."""
+        token = self.token()
+        for body, errcode in (
+            ({"errcode": "M_CONSENT_NOT_GIVEN", "error": "read it"}, "M_CONSENT_NOT_GIVEN"),
+            ({}, "M_FORBIDDEN"),
+        ):
+            self.hs.fail("whoami", 403, body)
+            await self.refused(403, errcode, "POST", SYNC_PATH, token=token, data=b"{}")
+        await self.client_with(token).sync()
+
+    async def test_first_poll_refused(self) -> None:
+        """So is a refusal of the first poll, which the request waits for."""
+        token = self.token()
+        self.hs.fail("sync", 403, {"errcode": "M_CONSENT_NOT_GIVEN", "error": "read it"})
+        await self.refused(403, "M_CONSENT_NOT_GIVEN", "POST", SYNC_PATH, token=token, data=b"{}")
+
     async def test_logged_out(self) -> None:
         """A token that dies takes its connection and held request with it."""
         client = self.client(ALICE)

@@ -85,17 +85,18 @@ class MessageTests(ProxyCase):
         self.assertEqual(client.room(room.room_id).fields["joined_count"], 3)
 
     async def test_burst(self) -> None:
-        """After a burst of more than 50 events the client gets the newest, and knows that there is a gap."""
+        """After a burst of more than 50 events the client gets the newest, and a token for those before them."""
         room = self.hs.create_room(ALICE, members=[BOB])
         client = self.client(ALICE)
-        await client.sync(lists={"all": ALL})
+        await client.sync(lists={"all": {**ALL, "timeline_limit": 50}})
         for i in range(120):
             room.message(BOB, f"m{i}")
         await client.until(lambda: client.room(room.room_id).bodies[-1:] == ["m119"])
         told = client.last["rooms"][room.room_id]
         self.assertTrue(told["limited"])
         self.assertLessEqual(len(told["timeline"]), 50)
-        self.assertIn("prev_batch", told)
+        first = room.event(told["timeline"][0]["event_id"])
+        self.assertEqual(told["prev_batch"], f"t{first.position}")
 
     async def test_timeline_limit(self) -> None:
         """An initial timeline has `timeline_limit` events, and says that more exist."""
@@ -109,6 +110,16 @@ class MessageTests(ProxyCase):
         answer = await client.sync(lists={"all": {**ALL, "timeline_limit": 3}})
         self.assertEqual(client.room(room.room_id).bodies, ["m3", "m4", "m5"])
         self.assertTrue(answer["rooms"][room.room_id]["limited"])
+
+    async def test_prev_batch(self) -> None:
+        """An initial timeline says where its first event's history goes on."""
+        room = self.hs.create_room(ALICE, members=[BOB])
+        room.message(BOB, "newest")
+        client = self.client(ALICE)
+        answer = await client.sync(lists={"all": ALL})
+        told = answer["rooms"][room.room_id]
+        first = room.event(told["timeline"][0]["event_id"])
+        self.assertEqual(told["prev_batch"], f"t{first.position}")
 
 
 class CountTests(ProxyCase):
