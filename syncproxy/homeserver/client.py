@@ -11,11 +11,12 @@ import msgspec
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.endpoints import UNIXClientEndpoint
-from twisted.web.client import Agent, HTTPConnectionPool, PartialDownloadError, readBody
+from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from zope.interface import implementer
 
 from syncproxy import __version__
+from syncproxy.homeserver.bodies import read_body
 
 _CONNECT_S = 10
 _SHORT_S = 10
@@ -182,12 +183,7 @@ class HomeserverClient:
             self._base + path, params=parameters, headers=headers, unbuffered=True, allow_redirects=False
         )
         retry_after = response.headers.getRawHeaders("Retry-After", [None])[0]
-        try:
-            # unlike treq's, Twisted's collector closes the connection when it is cancelled
-            return response.code, retry_after, await readBody(response)
-        except PartialDownloadError as ended:
-            # neither length nor chunks were announced, so the end of the connection is the end of the body
-            return response.code, retry_after, ended.response or b""
+        return response.code, retry_after, await read_body(response)
 
     def _wait_ms(self, retry_after: str | None) -> int | None:
         """The wait that a `Retry-After` asks for: seconds or a date."""

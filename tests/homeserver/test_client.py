@@ -1,0 +1,362 @@
+"""The client of the homeserver, against real servers on a loopback port and a unix socket."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from twisted.internet import reactor as default_reactor
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+from twisted.web.http import Request
+from twisted.web.iweb import IAgent
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
+from zope.interface import implementer
+
+from syncproxy import __version__
+from syncproxy.homeserver.client import HomeserverClient, HomeserverError, HomeserverUnreachable, WhoAmI
+
+reactor: Any = default_reactor
+TOKEN = "syt_secret_token"
+
+
+class Scripted(Resource):
+    """Does with each request what `script` does; keeps the requests."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[Request] = []
+        self.script: Callable[[Request], bytes | None] = lambda request: b"{}"
+
+    def render(self, request: Request) -> bytes | int:
+        self.requests.append(request)
+        body = self.script(request)
+        return NOT_DONE_YET if body is None else body
+
+
+class _QuietSite(Site):
+    noisy = False
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(resource)
+        self.channels: list[Any] = []
+
+    def buildProtocol(self, addr: Any) -> Any:
+        channel = super().buildProtocol(addr)
+        self.channels.append(channel)
+        return channel
+
+
+class ClientCase(TestCase):
+    """A scripted server on a loopback port, and a client of it."""
+
+    timeout = 20
+
+    def setUp(self) -> None:
+        """Listen."""
+        self.server = Scripted()
+        self.site = _QuietSite(self.server)
+        self.port = reactor.listenTCP(0, self.site, interface="127.0.0.1")
+        self.client = self.client_of(f"http://127.0.0.1:{self.port.getHost().port}/")
+        self.addCleanup(self.shut)
+
+    def client_of(self, base_url: str) -> HomeserverClient:
+        """A client that is closed in the end."""
+        client = HomeserverClient(reactor, base_url)
+        self.addCleanup(client.close)
+        return client
+
+    async def shut(self) -> None:
+        """Stop listening, and cut what is open."""
+        await self.port.stopListening()
+        for channel in self.site.channels:
+            transport = channel._channel.transport  # Twisted gives the wrapper no transport
+            if transport is not None:
+                transport.abortConnection()
+
+    def answer(self, status: int, body: Any = b"", **headers: str) -> None:
+        """What the server answers from now on; bytes as they are, all else as JSON."""
+
+        def script(request: Request) -> bytes:
+            request.setResponseCode(status)
+            for name, value in headers.items():
+                request.setHeader(name.replace("_", "-"), value)
+            return body if isinstance(body, bytes) else json.dumps(body).encode()
+
+        self.server.script = script
+
+    async def error(self, asked: Awaitable[Any]) -> HomeserverError:
+        """The error that an answer becomes."""
+        try:
+            await asked
+        except HomeserverError as problem:
+            self.assertNotIn(TOKEN, repr(problem) + str(problem) + problem.message)
+            return problem
+        raise AssertionError("no error")
+
+    async def unreachable(self, asked: Awaitable[Any]) -> None:
+        """See that there is no usable answer, and that the exception does not tell the token."""
+        try:
+            await asked
+        except HomeserverUnreachable as problem:
+            self.assertNotIn(TOKEN, repr(problem))
+            self.assertIsNone(problem.__cause__)
+        else:
+            raise AssertionError("no error")
+
+
+class RequestTests(ClientCase):
+    """What the homeserver is asked."""
+
+    async def test_sync(self) -> None:
+        """A poll names its parameters, and the token only in a header."""
+        body = await self.client.sync(TOKEN, since="s1&x", timeout_ms=30_001, filter='{"a": [1]}')
+        (request,) = self.server.requests
+        self.assertEqual(body, b"{}")
+        self.assertEqual(request.path, b"/_matrix/client/v3/sync")
+        args = {name.decode(): value.decode() for name, (value,) in request.args.items()}
+        self.assertEqual(
+            args,
+            {
+                "since": "s1&x",
+                "timeout": "30001",
+                "filter": '{"a": [1]}',
+                "set_presence": "offline",
+                "use_state_after": "true",
+                "org.matrix.msc4222.use_state_after": "true",
+            },
+        )
+        self.assertEqual(request.getHeader("Authorization"), f"Bearer {TOKEN}")
+        self.assertEqual(request.getHeader("User-Agent"), f"syncproxy/{__version__}")
+        self.assertNotIn(TOKEN.encode(), request.uri)
+
+    async def test_first_sync(self) -> None:
+        """Without `since` there is no such parameter."""
+        await self.client.sync(TOKEN, since=None, timeout_ms=1, filter="{}")
+        self.assertNotIn(b"since", self.server.requests[0].args)
+
+    async def test_identifiers_in_paths(self) -> None:
+        """Ids are opaque: whatever is in them arrives."""
+        await self.client.context(TOKEN, "!a/b?c%2F#d:hs", "$é+ /")
+        await self.client.members(TOKEN, "!a/b")
+        await self.client.state(TOKEN, "!a")
+        await self.client.keys_changes(TOKEN, since="s1", until="s+2")
+        context, members, state, changes = self.server.requests
+        self.assertEqual(
+            context.path,
+            b"/_matrix/client/v3/rooms/%21a%2Fb%3Fc%252F%23d%3Ahs/context/%24%C3%A9%2B%20%2F",
+        )
+        self.assertEqual(members.path, b"/_matrix/client/v3/rooms/%21a%2Fb/members")
+        self.assertEqual(state.path, b"/_matrix/client/v3/rooms/%21a/state")
+        self.assertEqual(changes.args, {b"from": [b"s1"], b"to": [b"s+2"]})
+
+    async def test_versions(self) -> None:
+        """`versions` carries no token."""
+        self.answer(200, {"versions": []})
+        self.assertEqual(await self.client.versions(), b'{"versions": []}')
+        self.assertIsNone(self.server.requests[0].getHeader("Authorization"))
+
+    async def test_unix_socket(self) -> None:
+        """`unix:/path` is spoken to as any other."""
+        path = self.mktemp()[:90]
+        port = reactor.listenUNIX(path, self.site)
+        self.addCleanup(port.stopListening)
+        self.assertEqual(await self.client_of(f"unix:{path}").versions(), b"{}")
+
+    async def test_connections_are_kept(self) -> None:
+        """One request after the other takes one connection."""
+        for _ in range(3):
+            await self.client.versions()
+        self.assertEqual(len(self.site.channels), 1)
+
+
+class AnswerTests(ClientCase):
+    """What its answers become."""
+
+    async def test_whoami(self) -> None:
+        """A token's user and device; a token may have none."""
+        self.answer(200, {"user_id": "@a:hs", "device_id": "D"})
+        self.assertEqual(await self.client.whoami(TOKEN), WhoAmI("@a:hs", "D"))
+        self.answer(200, {"user_id": "@a:hs", "is_guest": False})
+        self.assertEqual(await self.client.whoami(TOKEN), WhoAmI("@a:hs", None))
+
+    async def test_whoami_of_wrong_shape(self) -> None:
+        """An answer that names nobody is none."""
+        for body in (b"<html>", b"null", b"{}", b'{"user_id": 5}'):
+            self.answer(200, body)
+            await self.unreachable(self.client.whoami(TOKEN))
+
+    async def test_matrix_error(self) -> None:
+        """Status, errcode, message and soft logout of a Matrix error."""
+        self.answer(401, {"errcode": "M_UNKNOWN_TOKEN", "error": "gone", "soft_logout": True})
+        error = await self.error(self.client.whoami(TOKEN))
+        self.assertEqual((error.status, error.errcode, error.message), (401, "M_UNKNOWN_TOKEN", "gone"))
+        self.assertTrue(error.soft_logout)
+
+    async def test_error_that_is_no_json(self) -> None:
+        """A reverse proxy's page has a status and nothing else."""
+        self.answer(502, b"<html>bad gateway</html>")
+        error = await self.error(self.client.versions())
+        self.assertEqual((error.status, error.errcode, error.retry_after_ms), (502, None, None))
+
+    async def test_error_of_wrong_shape(self) -> None:
+        """Members of other types are as if they were not there."""
+        self.answer(403, {"errcode": 5, "error": [], "soft_logout": "true", "retry_after_ms": "x"})
+        error = await self.error(self.client.versions())
+        self.assertEqual((error.errcode, error.soft_logout, error.retry_after_ms), (None, False, None))
+
+    async def test_quoted_token(self) -> None:
+        """A homeserver that quotes the token does not bring it into an exception."""
+        self.answer(401, {"errcode": "M_UNKNOWN_TOKEN", "error": f"Unknown token: {TOKEN}"})
+        await self.error(self.client.whoami(TOKEN))
+
+    async def test_retry_after(self) -> None:
+        """The wait comes from the body, else from the header, as seconds or a date."""
+        self.answer(429, {"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 1500}, Retry_After="9")
+        self.assertEqual((await self.error(self.client.versions())).retry_after_ms, 1500)
+        self.answer(429, {}, Retry_After="9")
+        self.assertEqual((await self.error(self.client.versions())).retry_after_ms, 9000)
+        self.answer(429, {}, Retry_After="Sun, 06 Nov 1994 08:49:37 GMT")
+        self.assertEqual((await self.error(self.client.versions())).retry_after_ms, 0)
+        self.answer(429, {}, Retry_After="soon")
+        self.assertIsNone((await self.error(self.client.versions())).retry_after_ms)
+
+    async def test_absurd_wait(self) -> None:
+        """No wait is longer than a day, or negative."""
+        for named, believed in ((10**30, 86_400_000), (-5, 0)):
+            self.answer(429, {"retry_after_ms": named})
+            self.assertEqual((await self.error(self.client.versions())).retry_after_ms, believed)
+
+    async def test_redirect(self) -> None:
+        """A redirect is not followed: the token is meant for one host."""
+        self.answer(302, b"", Location="http://127.0.0.1:1/")
+        self.assertEqual((await self.error(self.client.whoami(TOKEN))).status, 302)
+
+    async def test_gzip(self) -> None:
+        """A compressed body arrives unpacked."""
+        self.answer(200, gzip.compress(b'{"a": 1}'), Content_Encoding="gzip")
+        self.assertEqual(await self.client.versions(), b'{"a": 1}')
+
+
+class NoAnswerTests(ClientCase):
+    """When there is no answer."""
+
+    def says(self, data: bytes) -> str:
+        """The URL of a server that says this, whatever it is asked, and hangs up."""
+
+        class Other(Protocol):
+            def dataReceived(self, asked: bytes) -> None:
+                assert self.transport is not None
+                self.transport.write(data)
+                self.transport.loseConnection()
+
+        factory = Factory.forProtocol(Other)
+        factory.noisy = False
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        return f"http://127.0.0.1:{port.getHost().port}"
+
+    async def test_refused(self) -> None:
+        """Nobody listens."""
+        await self.unreachable(self.client_of("http://127.0.0.1:1").whoami(TOKEN))
+        await self.unreachable(self.client_of(f"unix:{self.mktemp()}").whoami(TOKEN))
+
+    async def test_truncated(self) -> None:
+        """A body shorter than was announced is none."""
+
+        def script(request: Any) -> None:
+            request.setHeader("Content-Length", "100")
+            request.write(b'{"next_batch": "s1"')
+            reactor.callLater(0.05, request.channel.loseConnection)
+
+        self.server.script = script
+        await self.unreachable(self.client.sync(TOKEN, since="s", timeout_ms=1, filter="{}"))
+
+    async def test_reset(self) -> None:
+        """A connection that is cut before the answer."""
+
+        def script(request: Any) -> None:
+            request.channel.forceAbortClient()
+
+        self.server.script = script
+        await self.unreachable(self.client.sync(TOKEN, since="s", timeout_ms=1, filter="{}"))
+
+    async def test_no_http(self) -> None:
+        """A server that speaks something else."""
+        await self.unreachable(self.client_of(self.says(b"220 mail ready\r\n\r\n")).whoami(TOKEN))
+
+    async def test_body_until_the_end_of_the_connection(self) -> None:
+        """A body without a length ends with its connection."""
+        client = self.client_of(self.says(b"HTTP/1.0 200 OK\r\n\r\n{}"))
+        self.assertEqual(await client.versions(), b"{}")
+
+    async def test_cancelled(self) -> None:
+        """A request that nobody waits for any more closes its connection, in the middle of a body too."""
+        gone: Deferred[Any] = Deferred()
+        began: Deferred[None] = Deferred()
+
+        def script(request: Any) -> None:
+            request.notifyFinish().addErrback(lambda reason: gone.callback(None))
+            request.setHeader("Content-Length", "100")
+            request.write(b"{")
+            reactor.callLater(0.05, began.callback, None)
+
+        self.server.script = script
+        asking = ensureDeferred(self.client.sync(TOKEN, since="s", timeout_ms=1, filter="{}"))
+        await began
+        asking.cancel()
+        await gone
+        self.failureResultOf(asking, CancelledError, HomeserverUnreachable)
+
+
+@implementer(IAgent)
+class _Silent:
+    """An agent that never answers."""
+
+    def __init__(self) -> None:
+        self.cancelled = 0
+
+    def request(self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: Any = None) -> Deferred[Any]:
+        def cancelled(asked: Deferred[Any]) -> None:
+            self.cancelled += 1
+
+        return Deferred(cancelled)
+
+
+class TimeOutTests(TestCase):
+    """How long it waits."""
+
+    def limit_of(self, ask: Callable[[HomeserverClient], Any]) -> float:
+        """After how many seconds a request is given up; nothing stays behind."""
+        clock, agent = Clock(), _Silent()
+        client = HomeserverClient(clock, "http://hs", agent=cast(IAgent, agent))
+        asking = ensureDeferred(ask(client))
+        (call,) = clock.getDelayedCalls()
+        limit_s = call.getTime()
+        clock.advance(limit_s - 0.001)
+        self.assertNoResult(asking)
+        clock.advance(0.002)
+        self.failureResultOf(asking, HomeserverUnreachable)
+        self.assertEqual((agent.cancelled, clock.getDelayedCalls()), (1, []))
+        return limit_s
+
+    def test_sync(self) -> None:
+        """A poll has five minutes beyond its own time, a first sync half an hour."""
+        self.assertEqual(self.limit_of(lambda hs: hs.sync(TOKEN, since="s", timeout_ms=30_000, filter="")), 330)
+        self.assertEqual(self.limit_of(lambda hs: hs.sync(TOKEN, since=None, timeout_ms=5, filter="")), 1800)
+
+    def test_others(self) -> None:
+        """What clients wait for has 10 s, what is done in the background 60 s."""
+        self.assertEqual(self.limit_of(lambda hs: hs.versions()), 10)
+        self.assertEqual(self.limit_of(lambda hs: hs.whoami(TOKEN)), 10)
+        self.assertEqual(self.limit_of(lambda hs: hs.members(TOKEN, "!r")), 60)
+        self.assertEqual(self.limit_of(lambda hs: hs.state(TOKEN, "!r")), 60)
+        self.assertEqual(self.limit_of(lambda hs: hs.context(TOKEN, "!r", "$e")), 60)
+        self.assertEqual(self.limit_of(lambda hs: hs.keys_changes(TOKEN, since="a", until="b")), 60)
