@@ -1,0 +1,220 @@
+"""What pollers stand on, held in memory: a homeserver that is answered for by the test, stored rows, a writer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from syncproxy.homeserver.client import HomeserverError, HomeserverUnreachable, WhoAmI
+from syncproxy.matrix.devices import Device
+from syncproxy.metrics import Metrics
+from syncproxy.storage.cipher import TokenCipher
+from syncproxy.storage.reader import DeviceRow, TokenRow
+from syncproxy.v2.access_tokens import AccessToken
+from syncproxy.v2.handler import Handler
+from syncproxy.v2.outcomes import Outcome
+from syncproxy.v2.poller import Poller, Progress, Upstream
+from syncproxy.v2.tokens import TokenMap
+
+ALICE = "@alice:example.org"
+PHONE = Device(ALICE, "PHONE")
+LAPTOP = Device(ALICE, "LAPTOP")
+CIPHER = TokenCipher(b"secret")
+#: 0 is "never" in places, so the clocks of tests begin later
+NOW_S = 1_700_000_000.0
+
+DEAD = HomeserverError(401, "M_UNKNOWN_TOKEN", "gone")
+EXPIRED = HomeserverError(401, "M_UNKNOWN_TOKEN", "log in again", soft_logout=True)
+CONSENT = HomeserverError(403, "M_CONSENT_NOT_GIVEN", "read the terms")
+BROKEN = HomeserverError(502, None, "no reason given")
+AWAY = HomeserverUnreachable("sync: ConnectionRefusedError")
+
+
+def a_clock() -> Clock:
+    """A clock that shows a day of this century."""
+    clock = Clock()
+    clock.rightNow = NOW_S
+    return clock
+
+
+def body(next_batch: str | None = "s1", **sections: Any) -> bytes:
+    """An answer to `/sync`."""
+    return json.dumps({"next_batch": next_batch, **sections}).encode()
+
+
+def messages(count: int) -> dict[str, Any]:
+    """A `to_device` section of so many messages."""
+    return {"events": [{"type": "m.test", "sender": ALICE, "content": {"i": i}} for i in range(count)]}
+
+
+@attrs.define
+class Poll:
+    """A `/sync` request in flight."""
+
+    token: str
+    since: str | None
+    timeout_ms: int
+    filter: dict[str, Any]
+    answered: Deferred[bytes]
+    cancelled: bool = False
+
+    def answer(self, next_batch: str | None = "s1", **sections: Any) -> None:
+        """A 200."""
+        self.answered.callback(body(next_batch, **sections))
+
+    def fail(self, problem: Exception) -> None:
+        """Anything else."""
+        self.answered.errback(problem)
+
+
+class FakeHomeserver:
+    """The client of a homeserver; `polls` and `asked` (`whoami`) are all requests so far, oldest first."""
+
+    def __init__(self) -> None:
+        self.polls: list[Poll] = []
+        self.asked: list[str] = []
+        #: what `whoami` says of a secret: a device, an error, or nothing yet
+        self.whose: dict[str, Device | Exception | Deferred[WhoAmI]] = {}
+
+    @property
+    def poll(self) -> Poll:
+        """The newest poll."""
+        return self.polls[-1]
+
+    async def sync(self, token: str, *, since: str | None, timeout_ms: int, filter: str) -> bytes:
+        def cancelled(answered: Deferred[bytes]) -> None:
+            poll.cancelled = True
+
+        poll = Poll(token, since, timeout_ms, json.loads(filter), Deferred(cancelled))
+        self.polls.append(poll)
+        return await poll.answered
+
+    async def whoami(self, token: str) -> WhoAmI:
+        self.asked.append(token)
+        found = self.whose[token]
+        if isinstance(found, Exception):
+            raise found
+        if isinstance(found, Deferred):
+            return await found
+        return WhoAmI(found.user_id, found.device_id or None)
+
+
+@attrs.define
+class FakeWriter:
+    """Stores at once, unless `hold` is set: then what waits fires when the test says so."""
+
+    position: int = 0
+    hold: bool = False
+    stored: list[Any] = attrs.field(factory=list)
+    done: list[Any] = attrs.field(factory=list)
+    waiting: list[Deferred[None]] = attrs.field(factory=list)
+
+    def store(self, answer: Any) -> Deferred[None]:
+        self.stored.append(answer)
+        return self._fired()
+
+    def do(self, work: Any) -> Deferred[None]:
+        self.done.append(work)
+        return self._fired()
+
+    def _fired(self) -> Deferred[None]:
+        done: Deferred[None] = Deferred()
+        if self.hold:
+            self.waiting.append(done)
+        else:
+            done.callback(None)
+        return done
+
+    def did(self, kind: type) -> list[Any]:
+        """The work of this kind."""
+        return [work for work in self.done if isinstance(work, kind)]
+
+
+@attrs.define
+class FakeReader:
+    """Stored rows; every read waits for `ready`."""
+
+    rows: dict[Device, DeviceRow] = attrs.field(factory=dict)
+    tokens: dict[Device, list[TokenRow]] = attrs.field(factory=dict)
+    ready: Deferred[None] | None = None
+
+    def add(self, device: Device, *secrets: str, since: str | None = None, seen_s: float = NOW_S) -> None:
+        """A device that was polled before, with its tokens, newest first."""
+        self.rows[device] = DeviceRow(device, since, 5, 0, int(seen_s * 1000))
+        self.tokens[device] = [
+            TokenRow(AccessToken.of(secret).hash, device, CIPHER.encrypt(secret)) for secret in secrets
+        ]
+
+    async def device(self, device: Device) -> DeviceRow | None:
+        await self._wait()
+        return self.rows.get(device)
+
+    async def devices(self, seen_after_ms: int) -> list[DeviceRow]:
+        await self._wait()
+        return [row for row in self.rows.values() if row.last_seen_ms > seen_after_ms]
+
+    async def tokens_of(self, device: Device) -> list[TokenRow]:
+        await self._wait()
+        return list(self.tokens.get(device, []))
+
+    async def _wait(self) -> None:
+        if self.ready is not None:
+            mine: Deferred[None] = Deferred()
+            self.ready.chainDeferred(mine)
+            self.ready = Deferred()
+            await mine
+
+
+class World:
+    """A homeserver, a database and a clock, and real parts of `v2` between them."""
+
+    def __init__(self) -> None:
+        self.clock = a_clock()
+        self.homeserver = FakeHomeserver()
+        self.writer = FakeWriter()
+        self.reader = FakeReader()
+        self.metrics = Metrics()
+        self.drawn = 0.5
+        self.refused: list[tuple[Poller, AccessToken, Outcome]] = []
+        writer: Any = self.writer
+        self.handler = Handler(writer, self.clock, self.metrics)
+
+    @property
+    def poll(self) -> Poll:
+        """The newest poll."""
+        return self.homeserver.poll
+
+    @property
+    def polls(self) -> list[Poll]:
+        """All polls."""
+        return self.homeserver.polls
+
+    def turn(self) -> None:
+        """Let the reactor come round: a poller asks again in its next turn."""
+        self.clock.advance(0)
+
+    def draw(self) -> float:
+        """A random number, as the test has chosen it."""
+        return self.drawn
+
+    def poller(self, secret: str = "t1", progress: Progress | None = None, **more: Any) -> Poller:
+        """A poller of the phone that has not begun."""
+        writer: Any = self.writer
+        client: Any = self.homeserver
+        upstream = Upstream(client, self.handler, writer, self.clock, self.draw, **more)
+        return Poller(PHONE, AccessToken.of(secret), progress or Progress(), upstream, self.on_refused)
+
+    def on_refused(self, poller: Poller, token: AccessToken, outcome: Outcome) -> None:
+        """What a poller tells of its token."""
+        self.refused.append((poller, token, outcome))
+
+    def token_map(self) -> TokenMap:
+        """A TokenMap that asks this homeserver."""
+        parts: Any = (self.homeserver, self.reader, self.writer, CIPHER, self.clock, self.metrics)
+        make: Callable[..., TokenMap] = TokenMap
+        return make(*parts)
