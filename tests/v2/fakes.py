@@ -180,7 +180,9 @@ class World:
         self.reader = FakeReader()
         self.metrics = Metrics()
         self.drawn = 0.5
+        #: what pollers told of their tokens, and what a test does when they do
         self.refused: list[tuple[Poller, AccessToken, Outcome]] = []
+        self.when_refused: Callable[[Poller], None] = lambda poller: None
         writer: Any = self.writer
         self.handler = Handler(writer, self.clock, self.metrics)
 
@@ -212,6 +214,7 @@ class World:
     def on_refused(self, poller: Poller, token: AccessToken, outcome: Outcome) -> None:
         """What a poller tells of its token."""
         self.refused.append((poller, token, outcome))
+        self.when_refused(poller)
 
     def token_map(self) -> TokenMap:
         """A TokenMap that asks this homeserver."""

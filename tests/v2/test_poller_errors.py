@@ -1,0 +1,261 @@
+"""What a poller does when a poll fails: spec/upstream.md's table, from the request to the next one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg2
+
+from syncproxy.errors import Forbidden
+from syncproxy.homeserver.client import HomeserverError, HomeserverUnreachable
+from syncproxy.v2.access_tokens import AccessToken
+from syncproxy.v2.outcomes import Verdict
+from syncproxy.v2.poller import Poller
+from tests.v2.fakes import AWAY, BROKEN, CONSENT, DEAD, EXPIRED, messages
+from tests.v2.test_poller import PollerCase
+
+
+class ErrorCase(PollerCase):
+    """A poller whose polls fail."""
+
+    def setUp(self) -> None:
+        """Waits are as long as they can be."""
+        super().setUp()
+        self.world.drawn = 0.999_999
+
+    def failed(self, problem: Any = BROKEN) -> None:
+        """Let the newest poll fail."""
+        self.poll.fail(problem)
+        self.world.turn()
+
+    def waited_s(self) -> float:
+        """How long it is until the next poll."""
+        asked, began_s = len(self.world.polls), self.clock.seconds()
+        (call,) = self.clock.getDelayedCalls()
+        self.clock.advance(call.getTime() - began_s)
+        self.assertEqual(len(self.world.polls), asked + 1)
+        return round(self.clock.seconds() - began_s, 3)
+
+
+class TryAgainTests(ErrorCase):
+    """What passes: the same `since` again, later."""
+
+    def test_waits_grow(self) -> None:
+        """Waits double up to a minute, for ever."""
+        self.polling("s5")
+        waits = []
+        for _ in range(8):
+            self.failed()
+            waits.append(self.waited_s())
+        self.assertEqual(waits, [1, 2, 4, 8, 16, 32, 60, 60])
+        self.assertEqual(self.sinces(), [None] + ["s5"] * 9)
+
+    def test_waits_are_short_again_after_a_success(self) -> None:
+        """One answer, and the next failure waits a second."""
+        self.polling()
+        for _ in range(4):
+            self.failed()
+            self.waited_s()
+        self.answer("s1")
+        self.failed()
+        self.assertEqual(self.waited_s(), 1)
+
+    def test_every_kind(self) -> None:
+        """Other statuses, no answer and a time-out all keep `since` and try again."""
+        self.polling("s5")
+        problems = [HomeserverError(status, "M_UNKNOWN", "x") for status in (302, 400, 404, 413, 500, 503)]
+        for problem in (*problems, AWAY, HomeserverUnreachable("sync: TimeoutError")):
+            self.failed(problem)
+            self.waited_s()
+            self.assertEqual((self.poll.since, self.world.refused), ("s5", []))
+
+    def test_body_that_is_no_json(self) -> None:
+        """A 200 that cannot be read is a failure, and nothing of it is stored."""
+        self.polling("s5")
+        for bad in (b"<html>", b"", b"[]", b'{"next_batch": "s6"'):
+            self.poll.answered.callback(bad)
+            self.waited_s()
+            self.assertEqual(self.poll.since, "s5")
+        self.assertEqual(len(self.world.writer.stored), 1)
+
+    def test_database_error(self) -> None:
+        """What could not be stored is asked for again, with the number and position that it had."""
+        self.polling("s5")
+        self.world.writer.hold, self.world.writer.position = True, 10
+        self.answer("s6", to_device=messages(1))
+        self.world.writer.waiting.pop().errback(psycopg2.DataError("bad"))
+        self.world.writer.position = 50
+        self.waited_s()
+        self.assertEqual(self.poll.since, "s5")
+        self.answer("s7", to_device=messages(2))
+        first, again = self.world.writer.stored[1:]
+        self.assertEqual((again.sequence, again.position), (first.sequence, first.position))
+
+    def test_waits_are_jittered(self) -> None:
+        """Pollers do not come back all at once."""
+        self.polling()
+        self.world.drawn = 0.25
+        self.failed()
+        self.assertEqual(self.waited_s(), 0.25)
+
+    def test_rate_limit(self) -> None:
+        """The wait that a 429 names is kept, shorter or longer than ours."""
+        self.polling()
+        for named_ms, wait_s in ((1500, 1.5), (300_000, 300), (0, 1)):
+            self.failed(HomeserverError(429, "M_LIMIT_EXCEEDED", "slow", retry_after_ms=named_ms))
+            self.assertEqual(self.waited_s(), wait_s)
+
+    def test_rate_limit_without_a_wait(self) -> None:
+        """A 429 that names none is a failure as any."""
+        self.polling()
+        self.failed(HomeserverError(429, "M_LIMIT_EXCEEDED", "slow"))
+        self.assertEqual(self.waited_s(), 1)
+
+    def test_failures_before_the_first_answer(self) -> None:
+        """After three failures its turn among first polls is over, so that others get theirs; it goes on."""
+        self.poller.begin()
+        for _ in range(3):
+            self.assertNoResult(self.poller.tried)
+            self.failed()
+            self.waited_s()
+        self.successResultOf(self.poller.tried)
+        self.assertFalse(self.poller.has_polled)
+
+    def test_newer_token_while_resting(self) -> None:
+        """A newer token waits for the end of the rest, and is then used."""
+        self.polling()
+        self.failed()
+        self.poller.use(AccessToken.of("t2"))
+        self.assertEqual(len(self.world.polls), 2)
+        self.waited_s()
+        self.assertEqual(self.poll.token, "t2")
+
+
+class RefusalTests(ErrorCase):
+    """Other 401 and 403: back off, keep everything."""
+
+    def test_those_who_wait_are_told(self) -> None:
+        """They get a 403 with the homeserver's errcode, and the poller tries again."""
+        waiting = self.poller.first_poll()
+        self.poller.begin()
+        self.failed(CONSENT)
+        error: Any = self.failureResultOf(waiting, Forbidden).value
+        self.assertEqual((error.status, error.errcode), (403, "M_CONSENT_NOT_GIVEN"))
+        self.assertEqual(self.waited_s(), 1)
+        self.assertEqual(self.world.refused, [])
+
+    def test_page_of_a_reverse_proxy(self) -> None:
+        """A 401 that is no Matrix error does not cost the token."""
+        waiting = self.poller.first_poll()
+        self.poller.begin()
+        self.failed(HomeserverError(401, None, "no reason given"))
+        error: Any = self.failureResultOf(waiting, Forbidden).value
+        self.assertEqual(error.errcode, "M_FORBIDDEN")
+        self.waited_s()
+        self.assertEqual((self.poll.token, self.world.refused), ("t1", []))
+
+    def test_consent_given(self) -> None:
+        """Once it works, new ones that wait get their data."""
+        self.poller.begin()
+        self.failed(CONSENT)
+        waiting = self.poller.first_poll()
+        self.waited_s()
+        self.answer("s0")
+        self.successResultOf(waiting)
+
+
+class TokenTests(ErrorCase):
+    """Tokens that the homeserver takes no more."""
+
+    def test_dead_token(self) -> None:
+        """It is told once, and nothing is asked with it any more."""
+        self.polling()
+        self.failed(DEAD)
+        ((poller, token, outcome),) = self.world.refused
+        self.assertEqual((poller, token), (self.poller, AccessToken.of("t1")))
+        self.assertEqual((outcome.verdict, outcome.error.status), (Verdict.TOKEN_IS_DEAD, 401))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_deactivated_user(self) -> None:
+        """So is the token of a deactivated user."""
+        self.polling()
+        self.failed(HomeserverError(403, "M_USER_DEACTIVATED", "bye"))
+        self.assertEqual([told[2].verdict for told in self.world.refused], [Verdict.TOKEN_IS_DEAD])
+
+    def test_expired_token(self) -> None:
+        """A soft logout ends polling with this token; those who wait go on waiting for a newer one."""
+        waiting = self.poller.first_poll()
+        self.poller.begin()
+        self.failed(EXPIRED)
+        self.assertEqual([told[2].verdict for told in self.world.refused], [Verdict.TOKEN_HAS_EXPIRED])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertNoResult(waiting)
+        self.poller.use(AccessToken.of("t2"))
+        self.answer("s0")
+        self.successResultOf(waiting)
+
+    def test_goes_on_with_another(self) -> None:
+        """A newer token polls at once, from the same `since`."""
+        self.polling("s5")
+        self.failed(DEAD)
+        self.poller.use(AccessToken.of("t2"))
+        self.assertEqual((self.poll.token, self.poll.since), ("t2", "s5"))
+        self.answer("s6")
+        self.assertEqual(self.poll.since, "s6")
+
+    def test_expired_token_that_is_good_again(self) -> None:
+        """A user who was unlocked goes on with the same token."""
+        self.polling("s5")
+        self.failed(EXPIRED)
+        self.poller.use(AccessToken.of("t1"))
+        self.assertEqual((self.poll.token, self.poll.since), ("t1", "s5"))
+
+    def test_older_token_once_the_newest_is_refused(self) -> None:
+        """With the newest refused, one that was replaced will do."""
+        self.polling()
+        self.poller.use(AccessToken.of("t2"))
+        self.answer("s1")
+        self.failed(DEAD)
+        self.poller.use(AccessToken.of("t1"))
+        self.assertEqual(self.poll.token, "t1")
+
+    def test_refused_after_it_was_replaced(self) -> None:
+        """The old token of the poll in flight is the one that is refused, and the newer one polls at once."""
+        self.polling("s5")
+        self.poller.use(AccessToken.of("t2"))
+        self.failed(DEAD)
+        self.assertEqual([told[1] for told in self.world.refused], [AccessToken.of("t1")])
+        self.assertEqual((self.poll.token, self.poll.since), ("t2", "s5"))
+
+    def test_another_token_from_within(self) -> None:
+        """Whoever is told may hand over another token there and then."""
+        self.world.when_refused = lambda poller: poller.use_instead(AccessToken.of("t2"))
+        self.polling("s5")
+        self.failed(DEAD)
+        self.assertEqual((self.poll.token, self.poll.since), ("t2", "s5"))
+        self.clock.advance(60)
+        self.assertEqual(len(self.world.polls), 3)
+
+    def test_stopped_from_within(self) -> None:
+        """Whoever is told may stop the poller there and then."""
+        self.world.when_refused = Poller.stop
+        self.polling("s5")
+        self.failed(DEAD)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class OwnErrorTests(ErrorCase):
+    """Errors of ours."""
+
+    def test_error_of_who_is_told(self) -> None:
+        """It is logged and ends nothing else: the poller takes another token still."""
+
+        def broken(poller: Poller) -> None:
+            raise RuntimeError("ours")
+
+        self.world.when_refused = broken
+        self.polling()
+        self.failed(DEAD)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.poller.use(AccessToken.of("t2"))
+        self.assertEqual(self.poll.token, "t2")
