@@ -1,0 +1,263 @@
+"""Connections over the caches of `tests.caches.fakes`: rooms whose events tell their ids, and a client that asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+import msgspec
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from syncproxy.connection.conn import Conn
+from syncproxy.connection.conn_map import ConnMap
+from syncproxy.connection.extension_part import Factories
+from syncproxy.connection.whole_members import CompleteMembers, members_as_they_are
+from syncproxy.dialects.msc3575 import MSC3575
+from syncproxy.extensions.core import Context, Extended
+from syncproxy.matrix.devices import Device
+from syncproxy.matrix.events import StoredEvent
+from syncproxy.protocol.request import ExtensionParams, ListParams, Request
+from syncproxy.protocol.response import Answer
+from syncproxy.pubsub.payloads import Payload
+from syncproxy.rooms.changes import Change
+from syncproxy.rooms.memberships import after_joined_section, after_member_event, with_unread
+from tests.caches.fakes import ALICE, BOB, PHONE, World
+
+TOKEN = b"token"
+
+
+class Stage(World):
+    """The caches, and rooms in them. Alice is polled, and in no room yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factories: Factories = {}
+        self.complete_members: CompleteMembers = members_as_they_are
+        #: by room: user id to membership
+        self.members: dict[str, dict[str, str]] = {}
+        self.told(self.polled())
+
+    def conn(self, name: str = "c", device: Device = PHONE) -> Conn:
+        """A connection of its own, in no map."""
+        return Conn(
+            device,
+            name,
+            self.global_cache,
+            self.users,
+            self.factories,
+            self.clock,
+            self.metrics,
+            self.complete_members,
+        )
+
+    def conn_map(self, ttl_s: float = 1800) -> ConnMap:
+        """A map of connections."""
+        return ConnMap(self.global_cache, self.users, self.factories, self.clock, self.metrics, ttl_s)
+
+    def told(self, *changes: Change) -> None:
+        """Dispatch one batch; delayed calls that are due run, those for later stay."""
+        self.dispatcher.received(Payload(changes))
+        self.settled()
+
+    def settled(self) -> None:
+        """Run what wants a turn of its own."""
+        while any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
+            self.clock.advance(0)
+
+    # What happens in rooms
+
+    def event(self, event_type: str = "m.room.message", sender: str = BOB, **fields: Any) -> StoredEvent:
+        """A new event whose JSON tells its id."""
+        fields.setdefault("json", b'{"event_id":"$%d"}' % (self.database.nid + 1))
+        return self.database.event(event_type, sender, **fields)
+
+    def message(self, room_id: str, sender: str = BOB, **fields: Any) -> str:
+        """The id of a message that was sent."""
+        return self.happened(room_id, self.event(sender=sender, **fields))
+
+    def messages(self, room_id: str, count: int) -> list[str]:
+        """The ids of messages that were sent one by one."""
+        return [self.message(room_id) for _ in range(count)]
+
+    def state(self, room_id: str, event_type: str, state_key: str = "", **facts: Any) -> str:
+        """The id of a state event that was sent; `facts` are new in the room's summary."""
+        return self.happened(room_id, self.event(event_type, state_key=state_key), **facts)
+
+    def happened(self, room_id: str, event: StoredEvent, **facts: Any) -> str:
+        """Dispatch an event; its id."""
+        self.told(self.database.stored(room_id, event, **facts))
+        return event.event_id
+
+    def room(self, room_id: str, *user_ids: str, **facts: Any) -> None:
+        """A room that these users' pollers were handed from its first event on."""
+        create = self.event("m.room.create", state_key="")
+        joins = [self._member_event(user_id, "join", user_id) for user_id in user_ids]
+        self.members[room_id] = dict.fromkeys(user_ids, "join")
+        rows = [
+            after_joined_section(
+                None, user_id, room_id, member_nid=join.nid, first_handed_nid=create.nid, join_ts=join.origin_server_ts
+            )
+            for user_id, join in zip(user_ids, joins, strict=True)
+        ]
+        changes = [self.database.standing(**msgspec.structs.asdict(row)) for row in rows]
+        room = self.database.stored(room_id, create, *joins, **self._counts(room_id), **facts)
+        self.told(room, *changes, *(self.polled(Device(user_id, "PHONE")) for user_id in user_ids))
+
+    def rooms(self, *room_ids: str) -> None:
+        """Rooms of Alice and Bob; the last one is the newest."""
+        for room_id in room_ids:
+            self.room(room_id, ALICE, BOB)
+
+    def member(self, room_id: str, user_id: str, membership: str = "join", sender: str | None = None) -> str:
+        """The id of a member event that was sent, as the writer has it change the user's standing."""
+        event = self._member_event(user_id, membership, sender or user_id)
+        self.members[room_id][user_id] = membership
+        changes: list[Change] = [self.database.stored(room_id, event, **self._counts(room_id))]
+        row = self.database.user_rows.get((user_id, room_id))
+        after = after_member_event(row, event, user_id, room_id)
+        if user_id == ALICE and after is not None and after is not row:
+            fields = msgspec.structs.asdict(after)
+            changes.append(self.database.standing(**fields, leave_event=event if membership != "join" else None))
+        self.told(*changes)
+        return event.event_id
+
+    def invite(self, room_id: str, name: str = "Party", nid: int = 0, **fields: Any) -> None:
+        """Alice is invited by Bob."""
+        self.database.nid += 1
+        stripped = [
+            {"type": "m.room.name", "state_key": "", "sender": BOB, "content": {"name": name}},
+            {"type": "m.room.member", "state_key": ALICE, "sender": BOB, "content": {"membership": "invite"}},
+        ]
+        row = {"stripped_state": msgspec.json.encode(stripped), "invite_ts": 5000, **fields}
+        self.told(self.database.standing(ALICE, room_id, "invite", membership_nid=nid or self.database.nid, **row))
+
+    def unread(self, room_id: str, notifications: int | None = None, highlights: int | None = None) -> None:
+        """Alice's counts in the room."""
+        row = with_unread(self.database.user_rows[ALICE, room_id], notifications, highlights)
+        self.told(self.database.standing(**msgspec.structs.asdict(row)))
+
+    def datum(self, data_type: str, content: object, room_id: str | None = None) -> None:
+        """Alice's account data."""
+        self.told(self.database.datum(ALICE, data_type, msgspec.json.encode({"content": content}), room_id))
+
+    def _member_event(self, user_id: str, membership: str, sender: str) -> StoredEvent:
+        return self.event("m.room.member", sender, state_key=user_id, membership=membership)
+
+    def _counts(self, room_id: str) -> dict[str, int]:
+        memberships = list(self.members[room_id].values())
+        return {"joined_count": memberships.count("join"), "invited_count": memberships.count("invite")}
+
+
+class Notebook:
+    """MSC3575, remembering which answer became which bytes."""
+
+    semantics = MSC3575.semantics
+
+    def __init__(self) -> None:
+        self.answers: dict[bytes, Answer] = {}
+
+    def parse(self, body: bytes, query: Any) -> Request:
+        raise NotImplementedError("requests are values here")
+
+    def encode(self, answer: Answer) -> bytes:
+        body = MSC3575.encode(answer)
+        self.answers[body] = answer
+        return body
+
+
+def listed(*ranges: tuple[int, int], **said: Any) -> dict[str, ListParams]:
+    """The one list `a`, by default with its first ten rooms and a timeline of five."""
+    return {"a": ListParams(**{"ranges": ranges or ((0, 9),), "timeline_limit": 5, **said})}
+
+
+def asked(pos: str | None = None, *, timeout_s: float = 0, txn_id: str | None = None, **said: Any) -> Request:
+    """A request, with a fingerprint that tells its body from others."""
+    fingerprint = repr(sorted(said.items())).encode()
+    return Request(pos=pos, timeout_ms=int(timeout_s * 1000), txn_id=txn_id, fingerprint=fingerprint, **said)
+
+
+def event_ids(events: Iterable[bytes]) -> list[str]:
+    """The ids of events in an answer."""
+    return [msgspec.json.decode(event)["event_id"] for event in events]
+
+
+class Client:
+    """Asks on one connection. It stays at its `pos` until it is told that an answer came through."""
+
+    def __init__(self, stage: Stage, conn: Conn) -> None:
+        self.stage = stage
+        self.conn = conn
+        self.pos: str | None = None
+        self.notebook = Notebook()
+
+    def send(self, *, hung_up: Deferred[None] | None = None, token_hash: bytes = TOKEN, **said: Any) -> Deferred[bytes]:
+        """The bytes that will be answered at the client's `pos`, unless another is given."""
+        request = asked(**{"pos": self.pos, **said})
+        gone: Deferred[None] = Deferred() if hung_up is None else hung_up
+        body = ensureDeferred(self.conn.answer(request, token_hash, self.notebook, gone))
+        self.stage.settled()
+        return body
+
+
+class ConnCase(SynchronousTestCase):
+    """A client of Alice's on one connection."""
+
+    def setUp(self) -> None:
+        self.stage = Stage()
+        self.client = Client(self.stage, self.stage.conn())
+
+    def lost(self, **said: Any) -> Answer:
+        """An answer that the client never sees."""
+        return self.client.notebook.answers[self.successResultOf(self.client.send(**said))]
+
+    def sync(self, **said: Any) -> Answer:
+        """An answer that the client has from now on."""
+        return self.received(self.client.send(**said))
+
+    def received(self, body: Deferred[bytes]) -> Answer:
+        """A held request's answer, which the client has from now on."""
+        answer = self.client.notebook.answers[self.successResultOf(body)]
+        self.client.pos = answer.pos
+        return answer
+
+    def assert_no_delayed_calls(self) -> None:
+        """Nothing is left to happen later."""
+        self.assertEqual(self.stage.clock.getDelayedCalls(), [])
+
+
+@attrs.define(eq=False)
+class Echo:
+    """An extension that says how many of its answers were acknowledged; `problem` is raised instead."""
+
+    news: bool = False
+    problem: Exception | None = None
+    heard: list[Context] = attrs.field(factory=list)
+    acknowledged: int = 0
+
+    async def answer(self, params: ExtensionParams, context: Context) -> Extended:
+        if self.problem is not None:
+            raise self.problem
+        self.heard.append(context)
+        return Extended(b"%d" % self.acknowledged, self.news, self.acknowledged + 1)
+
+    def fold(self, delta: Any) -> None:
+        self.acknowledged = delta
+
+
+class HeldCase(ConnCase):
+    """Two rooms in a list that the client has; its next request is held."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.echo = Echo()
+        self.stage.factories = {"echo": lambda device: self.echo}
+        self.client = Client(self.stage, self.stage.conn())
+        self.stage.rooms("!a", "!b")
+        self.sync(lists=listed())
+
+    def held(self, timeout_s: float = 30, **said: Any) -> Deferred[bytes]:
+        body = self.client.send(timeout_s=timeout_s, **said)
+        self.assertNoResult(body)
+        return body
