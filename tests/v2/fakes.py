@@ -19,6 +19,7 @@ from syncproxy.v2.access_tokens import AccessToken
 from syncproxy.v2.handler import Handler
 from syncproxy.v2.outcomes import Outcome
 from syncproxy.v2.poller import Poller, Progress, Upstream
+from syncproxy.v2.poller_map import PollerMap
 from syncproxy.v2.tokens import TokenMap
 
 ALICE = "@alice:example.org"
@@ -137,11 +138,12 @@ class FakeWriter:
 
 @attrs.define
 class FakeReader:
-    """Stored rows; every read waits for `ready`."""
+    """Stored rows, read at once, unless `hold` is set: then each read waits until the test says so."""
 
     rows: dict[Device, DeviceRow] = attrs.field(factory=dict)
     tokens: dict[Device, list[TokenRow]] = attrs.field(factory=dict)
-    ready: Deferred[None] | None = None
+    hold: bool = False
+    waiting: list[Deferred[None]] = attrs.field(factory=list)
 
     def add(self, device: Device, *secrets: str, since: str | None = None, seen_s: float = NOW_S) -> None:
         """A device that was polled before, with its tokens, newest first."""
@@ -162,11 +164,16 @@ class FakeReader:
         await self._wait()
         return list(self.tokens.get(device, []))
 
+    def go_on(self) -> None:
+        """Let all reads that wait happen."""
+        waiting, self.waiting = self.waiting, []
+        for one in waiting:
+            one.callback(None)
+
     async def _wait(self) -> None:
-        if self.ready is not None:
+        if self.hold:
             mine: Deferred[None] = Deferred()
-            self.ready.chainDeferred(mine)
-            self.ready = Deferred()
+            self.waiting.append(mine)
             await mine
 
 
@@ -221,3 +228,9 @@ class World:
         parts: Any = (self.homeserver, self.reader, self.writer, CIPHER, self.clock, self.metrics)
         make: Callable[..., TokenMap] = TokenMap
         return make(*parts)
+
+    def poller_map(self, tokens: TokenMap, **more: Any) -> PollerMap:
+        """A PollerMap between the same parts."""
+        parts: Any = (self.homeserver, self.handler, self.reader, self.writer, tokens, self.clock, self.metrics)
+        make: Callable[..., PollerMap] = PollerMap
+        return make(*parts, draw=self.draw, **more)

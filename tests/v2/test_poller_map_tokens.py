@@ -1,0 +1,82 @@
+"""What becomes of a device when the homeserver takes one of its tokens no more."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import ensureDeferred
+
+from syncproxy.errors import UnknownToken
+from syncproxy.storage.work import ForgetToken
+from syncproxy.v2.access_tokens import AccessToken
+from tests.v2.fakes import DEAD, EXPIRED, PHONE
+from tests.v2.test_poller_map import PollersCase
+
+
+class TokenTests(PollersCase):
+    """Tokens that the homeserver takes no more."""
+
+    def test_last_token_dies(self) -> None:
+        """Without another token the device is polled no more: who waits and all hooks are told."""
+        waiting = self.ensure()
+        self.failed(DEAD)
+        self.assertEqual(self.error(waiting, UnknownToken).status, 401)
+        self.assertEqual(self.told, [(PHONE, AccessToken.of("t1").hash), PHONE])
+        self.assertEqual(self.writer.did(ForgetToken), [ForgetToken(AccessToken.of("t1").hash)])
+        self.assertIsNone(self.pollers.token_of(PHONE))
+        self.assertEqual(self.world.metrics.pollers._value.get(), 0)
+
+    def test_another_token_is_left(self) -> None:
+        """With another one the device is polled on, and only the dead one's requests are told."""
+        self.reader.add(PHONE, "t2", "t1", since="s5")
+        self.polled(secret="t2")
+        self.failed(DEAD)
+        self.assertEqual(self.told, [(PHONE, AccessToken.of("t2").hash)])
+        self.assertEqual((self.poll.token, self.poll.since), ("t1", "s1"))
+
+    def test_all_tokens_die(self) -> None:
+        """One after the other is tried; when none is left, the poller stops."""
+        self.reader.add(PHONE, "t3", "t2", "t1")
+        self.polled(secret="t3")
+        for _ in range(3):
+            self.failed(DEAD)
+        self.assertEqual([poll.token for poll in self.polls], ["t3", "t3", "t2", "t1"])
+        self.assertEqual(self.told[-1], PHONE)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_new_login_after_it_died(self) -> None:
+        """A new token of the device polls on from the stored `since`."""
+        self.reader.add(PHONE, "t1", since="s5")
+        self.polled()
+        self.failed(DEAD)
+        self.ensure(secret="t2")
+        self.assertEqual((self.poll.token, self.poll.since), ("t2", "s5"))
+
+    def test_newer_token_while_others_are_looked_for(self) -> None:
+        """A client that brings a newer token in that moment keeps the poller."""
+        self.polled()
+        self.reader.hold = True
+        self.failed(DEAD)
+        self.ensure(secret="t2")
+        self.reader.go_on()
+        self.assertEqual(self.poll.token, "t2")
+        self.assertNotIn(PHONE, self.told)
+
+    def test_expired_token(self) -> None:
+        """A soft logout keeps the poller; who waits gets the 401, and a newer token goes on."""
+        self.reader.add(PHONE, "t1", "t0")
+        waiting = self.ensure()
+        self.failed(EXPIRED)
+        self.assertTrue(self.error(waiting, UnknownToken).soft_logout)
+        self.assertEqual(self.told, [(PHONE, AccessToken.of("t1").hash)])
+        self.assertEqual(self.writer.did(ForgetToken), [])
+        self.assertEqual(len(self.polls), 1)
+        self.ensure(secret="t2")
+        self.assertEqual(self.poll.token, "t2")
+
+    def test_refused_token_is_not_confirmed(self) -> None:
+        """Its next request is refused without asking."""
+        self.world.homeserver.whose["t1"] = PHONE
+        self.successResultOf(ensureDeferred(self.tokens.identify("t1")))
+        self.polled()
+        self.failed(DEAD)
+        self.failureResultOf(ensureDeferred(self.tokens.identify("t1")), UnknownToken)
+        self.assertEqual(self.world.homeserver.asked, ["t1"])
