@@ -83,8 +83,9 @@ class RoomAccumulator:
             self.summary = with_heroes(self.summary, members, named, self.member)
 
     def members_are_complete(self) -> None:
-        """Every member is known now."""
-        self.summary = msgspec.structs.replace(self.summary, members_complete=True)
+        """Every member is known now, unless a gap that came after *s* hides some."""
+        if self.summary.gap_nid <= self._position:
+            self.summary = msgspec.structs.replace(self.summary, members_complete=True)
 
     def member(self, user_id: str) -> StoredEvent | None:
         """The user's current member event, as far as this batch knows it."""
