@@ -161,6 +161,11 @@ _BRANCHES = {
         FROM unnest(%s::text[], %s::text[], %s::text[]) q(room_id, type, state_key)
         JOIN room_state s USING (room_id, type, state_key)
         JOIN events e ON e.room_id = s.room_id AND e.event_id = s.event_id WHERE s.valid_to IS NULL""",
+    # redacting current state changes its row
+    "target_state": f"""SELECT 'state', s.room_id, s.type, s.state_key, NULL, s.valid_from, NULL, NULL, {EVENT_COLUMNS}
+        FROM unnest(%s::text[], %s::text[]) q(room_id, event_id) JOIN events e USING (room_id, event_id)
+        JOIN room_state s ON s.room_id = e.room_id AND s.type = e.type AND s.state_key = e.state_key
+        WHERE s.event_id = e.event_id AND s.valid_to IS NULL""",
     "users": f"""SELECT 'user', u.room_id, u.user_id, NULL, NULL, NULL, NULL, u.row, {_NO_EVENT}
         FROM unnest(%s::text[], %s::text[]) q(user_id, room_id) JOIN user_rooms u USING (user_id, room_id)""",
     "whole_users": f"""SELECT 'user', u.room_id, u.user_id, NULL, NULL, NULL, NULL, u.row, {_NO_EVENT}
@@ -178,13 +183,16 @@ _BRANCHES = {
         JOIN receipts r USING (room_id, user_id, thread_id, private)""",
 }
 
+#: branches that ask about what another one names
+_QUESTIONS = {"redactions": "events", "target_state": "targets"}
+
 
 def statement_of(asked: Questions) -> tuple[str, list[object]]:
     """One statement for all the questions, and its arguments."""
     branches: list[str] = []
     args: list[object] = []
     for name, sql in _BRANCHES.items():
-        wanted: Collection[Any] = asked.events if name == "redactions" else getattr(asked, name)
+        wanted: Collection[Any] = getattr(asked, _QUESTIONS.get(name, name))
         if not wanted:
             continue
         branches.append(sql)
