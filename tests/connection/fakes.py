@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -19,7 +19,7 @@ from syncproxy.extensions.core import Context, Extended
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import StoredEvent
 from syncproxy.protocol.request import ExtensionParams, ListParams, Request
-from syncproxy.protocol.response import Answer
+from syncproxy.protocol.response import Answer, RoomAnswer
 from syncproxy.pubsub.payloads import Payload
 from syncproxy.rooms.changes import Change
 from syncproxy.rooms.memberships import after_joined_section, after_member_event, with_unread
@@ -65,6 +65,19 @@ class Stage(World):
         """Run what wants a turn of its own."""
         while any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
             self.clock.advance(0)
+
+    def close_gate(self, *evicted: str) -> Callable[[], None]:
+        """Make the database wait until what is returned is called; these rooms must be read from it."""
+        for room_id in evicted:
+            self.global_cache._hot.evict(room_id)
+        self.database.gate = gate = Deferred[None]()
+
+        def opened() -> None:
+            self.database.gate = None
+            gate.callback(None)
+            self.settled()
+
+        return opened
 
     # What happens in rooms
 
@@ -261,3 +274,25 @@ class HeldCase(ConnCase):
         body = self.client.send(timeout_s=timeout_s, **said)
         self.assertNoResult(body)
         return body
+
+
+class RoomCase(ConnCase):
+    """A room `!a`: `$1` creates it, Alice joins by `$2`, Bob by `$3`."""
+
+    params: dict[str, Any] = {}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.stage.room("!a", ALICE, BOB, name="Den", avatar_url="mxc://a")
+
+    def begin(self) -> RoomAnswer:
+        return self.sync(lists=listed(**self.params)).rooms["!a"]
+
+    def next(self, **said: Any) -> RoomAnswer | None:
+        """What is told of the room in the next answer, which is not held."""
+        return self.sync(**said).rooms.get("!a")
+
+    def change(self, **said: Any) -> RoomAnswer:
+        room = self.next(**said)
+        assert room is not None
+        return room

@@ -1,0 +1,123 @@
+"""A room's timeline: the newest at first, all that is live then, without a gap."""
+
+from __future__ import annotations
+
+from syncproxy.rooms.changes import TransactionIds
+from tests.caches.fakes import ALICE, BOB, PHONE
+from tests.connection.fakes import RoomCase, event_ids, listed
+
+
+class InitialTests(RoomCase):
+    """A room that the client does not have."""
+
+    def test_newest_events_up_to_the_limit(self) -> None:
+        """As many as asked for, newest last, with more before them."""
+        messages = self.stage.messages("!a", 7)
+        room = self.begin()
+        self.assertEqual((room.timeline_ids, room.limited), (messages[2:], True))
+        self.assertEqual(event_ids(room.timeline), messages[2:])
+
+    def test_whole_history_is_not_limited(self) -> None:
+        """A timeline that begins with the room's creation is all there is."""
+        room = self.begin()
+        self.assertEqual((room.timeline_ids, room.limited), (["$1", "$2", "$3"], False))
+
+    def test_no_limit_no_events(self) -> None:
+        """A list without `timeline_limit` brings rooms without events."""
+        room = self.sync(lists=listed(timeline_limit=0)).rooms["!a"]
+        self.assertEqual((room.timeline_ids, room.limited), ([], True))
+
+    def test_gap_ends_timeline(self) -> None:
+        """No timeline crosses a gap; the token before it leads there."""
+        self.stage.message("!a")
+        behind = self.stage.message("!a", gap_before=True, prev_batch="p1")
+        room = self.begin()
+        self.assertEqual((room.timeline_ids, room.limited, room.prev_batch), ([behind], True, "p1"))
+
+    def test_nearest_later_token_is_given(self) -> None:
+        """Where the first event has no token, the next one that has."""
+        self.stage.messages("!a", 5)
+        self.stage.message("!a", prev_batch="p2")
+        self.stage.message("!a")
+        self.assertEqual(self.begin().prev_batch, "p2")
+
+    def test_nothing_before_the_own_join(self) -> None:
+        """A room joined later shows its events from the join on."""
+        self.stage.room("!b", BOB)
+        self.stage.message("!b")
+        join = self.stage.member("!b", ALICE)
+        message = self.stage.message("!b")
+        room = self.sync(lists=listed()).rooms["!b"]
+        self.assertEqual((room.timeline_ids, room.limited), ([join, message], True))
+
+    def test_room_that_enters_window_by_events_counts_them_as_live(self) -> None:
+        """`num_live` counts what arrived after the previous answer."""
+        self.stage.rooms("!b")
+        self.sync(lists=listed((0, 0)))
+        message = self.stage.message("!a")
+        room = self.sync().rooms["!a"]
+        self.assertEqual((room.initial, room.num_live, room.timeline_ids[-1]), (True, 1, message))
+
+
+class LiveTests(RoomCase):
+    """Events since the previous answer."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.begin()
+
+    def test_live_events_are_not_cut_by_the_limit(self) -> None:
+        """All events since the previous answer, though the limit is five."""
+        messages = self.stage.messages("!a", 9)
+        room = self.change()
+        self.assertEqual((room.timeline_ids, room.limited, room.num_live), (messages, False, 9))
+
+    def test_fifty_live_events_are_whole(self) -> None:
+        """Fifty are sent, as many as an answer may have."""
+        messages = self.stage.messages("!a", 50)
+        room = self.change()
+        self.assertEqual((room.timeline_ids, room.limited), (messages, False))
+
+    def test_more_than_fifty_are_cut_to_the_limit(self) -> None:
+        """Beyond fifty, the newest `timeline_limit`, limited."""
+        messages = self.stage.messages("!a", 51)
+        room = self.change()
+        self.assertEqual((room.timeline_ids, room.limited, room.num_live), (messages[-5:], True, 5))
+        self.assertIsNone(self.next())
+
+    def test_gap_among_live_events(self) -> None:
+        """What is before a gap stays behind it."""
+        self.stage.message("!a")
+        behind = self.stage.message("!a", gap_before=True, prev_batch="p")
+        room = self.change()
+        self.assertEqual((room.timeline_ids, room.limited, room.prev_batch), ([behind], True, "p"))
+
+    def test_ignored_senders_are_not_sent(self) -> None:
+        """Events of ignored users are left out, their state events are not."""
+        self.stage.datum("m.ignored_user_list", {"ignored_users": {BOB: {}}})
+        self.stage.message("!a", BOB)
+        own, topic = self.stage.message("!a", ALICE), self.stage.state("!a", "m.room.topic")
+        self.assertEqual(self.change().timeline_ids, [own, topic])
+
+    def test_transaction_id_goes_to_the_sending_device_only(self) -> None:
+        """The device that sent an event finds its transaction id in it, another device does not."""
+        event = self.stage.event(sender=ALICE)
+        self.stage.told(TransactionIds(PHONE, ((event.event_id, "txn"),)))
+        self.stage.happened("!a", event)
+        self.assertIn(b'"transaction_id":"txn"', self.change().timeline[0])
+        self.client = type(self.client)(self.stage, self.stage.conn(device=type(PHONE)(ALICE, "TABLET")))
+        self.assertEqual(self.begin().timeline[-1], event.json)
+
+    def test_raised_limit_sends_longer_timeline_again(self) -> None:
+        """The longer timeline comes at once, as initial, without repeating state."""
+        messages = self.stage.messages("!a", 9)
+        self.next()
+        state = (("m.room.create", ""),)
+        self.next(lists=listed(required_state=state))
+        room = self.change(lists=listed(timeline_limit=8), timeout_s=30)
+        self.assertEqual((room.initial, room.timeline_ids, room.required_state), (True, messages[-8:], []))
+
+    def test_lowered_limit_sends_nothing(self) -> None:
+        """A shorter timeline is not sent again."""
+        self.assertIsNone(self.next(lists=listed(timeline_limit=1)))
+        self.assertEqual(len(self.stage.messages("!a", 3)), len(self.change().timeline))
