@@ -184,10 +184,12 @@ class RoomAccumulator:
 
     def _redact(self, target_id: str, redaction: StoredEvent) -> None:
         """Prune a stored event; if it is current state, its row ends and one opens here."""
-        target = self.facts.targets.get(target_id) or next(
-            (event for event in self.timeline if event.event_id == target_id), None
-        )
-        if target is None or target.event_id == redaction.event_id:
+        if target_id == redaction.event_id:
+            return
+        # for an event that comes later in this batch
+        self.facts.redactions[target_id] = redaction.json
+        target = self._target(target_id)
+        if target is None:
             return
         pruned = self._redacted(target, redaction.json)
         self.facts.targets[target_id] = pruned
@@ -203,6 +205,11 @@ class RoomAccumulator:
         if pruned.state_key is not None and current is not None and current.event.event_id == target_id:
             self._writes.state_changed((self.facts.room_id, *key), target_id, redaction.nid, had_row=True)
             self._enter(key, pruned, redaction.nid)
+
+    def _target(self, event_id: str) -> StoredEvent | None:
+        """An event that is stored, or that this batch stores."""
+        row = self._writes.events.get((self.facts.room_id, event_id))
+        return self.facts.targets.get(event_id) if row is None else row.event
 
     def _redacted(self, event: StoredEvent, redaction: bytes) -> StoredEvent:
         return msgspec.structs.replace(event, json=redact(event.json, redaction, self.summary.room_version))
