@@ -41,6 +41,8 @@ class RoomAccumulator:
         self.timeline: list[StoredEvent] = []
         self._state: dict[tuple[str, str], StateEntry] = {}
         self._rewritten: dict[str, StoredEvent] = {}
+        #: ids that were unknown before this answer
+        self._new: set[str] = set()
         self._transitions: list[tuple[str | None, str | None]] = []
 
     def state_block(self, events: Iterable[Event], *, is_after: bool, limited: bool) -> None:
@@ -53,7 +55,7 @@ class RoomAccumulator:
             if current is not None:
                 if current.event.event_id == event.event_id or current.valid_from > self._position:
                     continue
-                if event.event_id in self.facts.known and not may_restore:
+                if event.event_id in self.facts.known and not (may_restore or event.event_id in self._new):
                     continue
             self._make_current(event, self._stored_state(event), is_news=self.facts.summary is None)
 
@@ -144,6 +146,8 @@ class RoomAccumulator:
         self._writes.events[self.facts.room_id, event.event_id] = EventRow(
             self.facts.room_id, stored, in_timeline, event.redacts
         )
+        if event.event_id not in self.facts.known:
+            self._new.add(event.event_id)
         self.facts.known[event.event_id] = KnownEvent(stored.nid, in_timeline, gap_before, prev_batch)
         self.summary = with_bump(self.summary, stored, in_timeline=in_timeline)
         return stored
