@@ -35,13 +35,14 @@ class Stage(World):
         super().__init__()
         self.factories: Factories = {}
         self.complete_members: CompleteMembers = members_as_they_are
+        self.events: dict[str, StoredEvent] = {}
         #: by room: user id to membership
         self.members: dict[str, dict[str, str]] = {}
         self.told(self.polled())
 
-    def conn(self, name: str = "c", device: Device = PHONE) -> Conn:
+    def conn(self, name: str = "c", device: Device = PHONE, kind: type[Conn] = Conn) -> Conn:
         """A connection of its own, in no map."""
-        return Conn(
+        return kind(
             device,
             name,
             self.global_cache,
@@ -84,7 +85,9 @@ class Stage(World):
     def event(self, event_type: str = "m.room.message", sender: str = BOB, **fields: Any) -> StoredEvent:
         """A new event whose JSON tells its id."""
         fields.setdefault("json", b'{"event_id":"$%d"}' % (self.database.nid + 1))
-        return self.database.event(event_type, sender, **fields)
+        event = self.database.event(event_type, sender, **fields)
+        self.events[event.event_id] = event
+        return event
 
     def message(self, room_id: str, sender: str = BOB, **fields: Any) -> str:
         """The id of a message that was sent."""
@@ -155,6 +158,16 @@ class Stage(World):
         """Alice's account data."""
         self.told(self.database.datum(ALICE, data_type, msgspec.json.encode({"content": content}), room_id))
 
+    def order(self, room_id: str) -> list[tuple[int, str]]:
+        """The nids and ids of all events of the room's timeline."""
+        return [(event.nid, event.event_id) for event in self.database._timelines[room_id]]
+
+    def current(self, room_id: str, event_type: str, state_key: str = "") -> str | None:
+        """The id of the event that is the room's state of this type and key."""
+        entries = self.database._current(room_id, self.database.nid)
+        found = [one.event for one in entries if (one.event.type, one.event.state_key) == (event_type, state_key)]
+        return found[0].event_id if found else None
+
     def _member_event(self, user_id: str, membership: str, sender: str) -> StoredEvent:
         return self.event("m.room.member", sender, state_key=user_id, membership=membership)
 
@@ -208,6 +221,12 @@ class Client:
     def send(self, *, hung_up: Deferred[None] | None = None, token_hash: bytes = TOKEN, **said: Any) -> Deferred[bytes]:
         """The bytes that will be answered at the client's `pos`, unless another is given."""
         request = asked(**{"pos": self.pos, **said})
+        return self.forward(request, hung_up=hung_up, token_hash=token_hash)
+
+    def forward(
+        self, request: Request, *, hung_up: Deferred[None] | None = None, token_hash: bytes = TOKEN
+    ) -> Deferred[bytes]:
+        """The bytes that will be answered to this very request."""
         gone: Deferred[None] = Deferred() if hung_up is None else hung_up
         body = ensureDeferred(self.conn.answer(request, token_hash, self.notebook, gone))
         self.stage.settled()
