@@ -39,6 +39,8 @@ class RoomSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     tombstoned: bool = False
     joined_count: int = 0
     invited_count: int = 0
+    #: the nid at which these counts became what they are: older first syncs do not change them
+    counts_nid: int = 0
     #: joined before invited before left, in the order of their joining; six at most, five without the reader
     heroes: tuple[Hero, ...] = ()
     #: the rooms that this space lists: `m.space.child` events whose `via` is a non-empty list

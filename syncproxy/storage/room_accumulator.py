@@ -80,7 +80,9 @@ class RoomAccumulator:
         """Set counts and heroes from what changed and what the homeserver says, if that is fresh."""
         members = {key: entry.event for (kind, key), entry in self._state.items() if kind == _MEMBER}
         if members or block is not None:
-            self.summary = with_counts(self.summary, self._transitions, block)
+            # a first sync can be long on its way; what a live poller is told is as of now
+            is_fresh = self._has_since or self.summary.counts_nid <= self._position
+            self.summary = with_counts(self.summary, self._transitions, block if is_fresh else None)
             named = () if block is None or block.heroes is None else block.heroes
             self.summary = with_heroes(self.summary, members, named, self.member)
 
@@ -109,6 +111,8 @@ class RoomAccumulator:
         if self.summary.position == self._previous:
             # counts or heroes alone: the position tells receivers that there is something new
             self.summary = msgspec.structs.replace(self.summary, position=self._nids.draw())
+        if _counts(self.summary) != _counts(self.facts.summary):
+            self.summary = msgspec.structs.replace(self.summary, counts_nid=self.summary.position)
         self.facts.summary = self.summary
         self._writes.rooms[self.facts.room_id] = self.summary
         return RoomChange(
@@ -227,3 +231,7 @@ class RoomAccumulator:
             told = msgspec.structs.replace(first, prev_batch=timeline.prev_batch)
             self.facts.targets[first.event_id] = self._rewritten[first.event_id] = told
             self._writes.rewritten[self.facts.room_id, first.event_id] = (told.json, told.prev_batch)
+
+
+def _counts(summary: RoomSummary | None) -> tuple[int, int] | None:
+    return None if summary is None else (summary.joined_count, summary.invited_count)
