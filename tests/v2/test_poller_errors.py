@@ -245,15 +245,28 @@ class TokenTests(ErrorCase):
 
 
 class OwnErrorTests(ErrorCase):
-    """Errors of ours."""
+    """Errors of ours, in what is done about a refused token."""
 
-    def test_error_of_who_is_told(self) -> None:
-        """It is logged and ends nothing else: the poller takes another token still."""
+    def setUp(self) -> None:
+        """Whoever is told of a token has a bug."""
+        super().setUp()
 
         def broken(poller: Poller) -> None:
             raise RuntimeError("ours")
 
         self.world.when_refused = broken
+
+    def test_while_polling(self) -> None:
+        """It is logged, and polling goes on after a rest."""
+        self.polling("s5")
+        self.poller.use(AccessToken.of("t2"))
+        self.failed(DEAD)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual(self.waited_s(), 1)
+        self.assertEqual((self.poll.token, self.poll.since), ("t2", "s5"))
+
+    def test_without_a_token(self) -> None:
+        """It is logged and ends nothing else: the poller takes another token still."""
         self.polling()
         self.failed(DEAD)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)

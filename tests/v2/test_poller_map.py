@@ -12,7 +12,7 @@ from syncproxy.matrix.devices import Device
 from syncproxy.storage.work import DeviceSeen
 from syncproxy.v2.access_tokens import AccessToken
 from syncproxy.v2.tokens import Identity
-from tests.v2.fakes import ALICE, AWAY, CONSENT, LAPTOP, NOW_S, PHONE, Poll, World
+from tests.v2.fakes import ALICE, AWAY, CONSENT, LAPTOP, NOW_S, PHONE, Poll, World, messages
 
 
 class PollersCase(SynchronousTestCase):
@@ -102,6 +102,18 @@ class OnePollerTests(PollersCase):
         self.poll.answer("s6")
         self.successResultOf(waiting)
 
+    def test_start_overtakes_a_request(self) -> None:
+        """A client whose device's row is read slowly finds the poller that the start made meanwhile."""
+        self.reader.add(PHONE, "t1", since="s5")
+        self.reader.hold = True
+        waiting = self.ensure()
+        self.reader.hold = False
+        self.successResultOf(self.resume())
+        self.reader.go_on()
+        self.assertEqual(len(self.polls), 1)
+        self.poll.answer("s6")
+        self.successResultOf(waiting)
+
     def test_each_device_has_its_own(self) -> None:
         """Devices of one user are polled apart, each with its own token."""
         self.ensure(PHONE, "t1")
@@ -112,8 +124,11 @@ class OnePollerTests(PollersCase):
     def test_goes_on_where_it_was(self) -> None:
         """A device that was polled before goes on from its stored `since` and number."""
         self.reader.add(PHONE, "t0", since="s5")
-        self.polled()
-        self.assertEqual((self.polls[0].since, self.polls[0].token), ("s5", "t1"))
+        waiting = self.ensure()
+        self.assertEqual((self.poll.since, self.poll.token), ("s5", "t1"))
+        self.poll.answer("s6", to_device=messages(1))
+        self.successResultOf(waiting)
+        self.assertEqual(self.writer.stored[0].sequence, 6)
 
     def test_newer_token(self) -> None:
         """A request with a newer token brings it to the poller that is there."""
@@ -137,6 +152,14 @@ class OnePollerTests(PollersCase):
             self.ensure()
         seen = [(work.device, work.now_ms) for work in self.writer.did(DeviceSeen)]
         self.assertEqual(seen, [(PHONE, int(NOW_S * 1000)), (PHONE, int((NOW_S + 3600) * 1000))])
+
+    def test_poll_in_flight_confirms_nothing(self) -> None:
+        """A stored token is asked about as long as no poll of this process was answered with it."""
+        self.world.homeserver.whose["t1"] = PHONE
+        self.reader.add(PHONE, "t1", since="s5")
+        self.successResultOf(self.resume())
+        self.successResultOf(ensureDeferred(self.tokens.identify("t1")))
+        self.assertEqual(self.world.homeserver.asked, ["t1"])
 
     def test_polls_confirm_the_token(self) -> None:
         """While a token is polled with, nobody asks whose it is, but for the first time."""

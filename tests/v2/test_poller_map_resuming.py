@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from syncproxy.matrix.devices import Device
-from tests.v2.fakes import ALICE, BROKEN, DEAD, LAPTOP, NOW_S, PHONE
+from tests.v2.fakes import ALICE, BROKEN, DEAD, LAPTOP, NOW_S, PHONE, messages
 from tests.v2.test_poller_map import PollersCase
 
 DAY_S = 24 * 3600
@@ -31,6 +31,13 @@ class ResumeTests(PollersCase):
         self.polls[3].answer("x")
         self.polls[9].answer("x")
         self.assertEqual(self.sinces()[16:18], ["s16", "s17"])
+
+    def test_goes_on_where_it_was(self) -> None:
+        """Answers are numbered on."""
+        self.reader.add(PHONE, "t1", since="s5")
+        self.successResultOf(self.resume())
+        self.poll.answer("s6", to_device=messages(1))
+        self.assertEqual([(one.since, one.sequence) for one in self.writer.stored], [("s5", 6)])
 
     def test_first_poll_that_fails(self) -> None:
         """One that fails three times holds up the others no longer."""
@@ -104,6 +111,8 @@ class ResumeTests(PollersCase):
         self.reader.waiting.pop().callback(None)
         self.reader.hold = False
         self.failed(DEAD)
+        # the rejection is no longer known, and the read began before the token was forgotten
+        self.clock.advance(60)
         self.reader.go_on()
         self.successResultOf(resuming)
         self.assertEqual(len(self.polls), 1)

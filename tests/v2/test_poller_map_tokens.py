@@ -50,6 +50,17 @@ class TokenTests(PollersCase):
         self.ensure(secret="t2")
         self.assertEqual((self.poll.token, self.poll.since), ("t2", "s5"))
 
+    def test_nothing_is_kept_of_a_device_that_is_gone(self) -> None:
+        """What was known of its keys is stored anew when it comes back."""
+        self.reader.add(PHONE, "t1", since="s5")
+        counts = {"signed_curve25519": 50}
+        for secret in ("t1", "t2"):
+            self.ensure(secret=secret)
+            self.poll.answer("s6", device_one_time_keys_count=counts)
+            self.world.turn()
+            self.failed(DEAD)
+        self.assertEqual(len(self.writer.stored), 2)
+
     def test_newer_token_while_others_are_looked_for(self) -> None:
         """A client that brings a newer token in that moment keeps the poller."""
         self.polled()
