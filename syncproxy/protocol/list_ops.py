@@ -120,10 +120,12 @@ def _in_order(
     segments: list[tuple[int, _Rooms, _Rooms]],
     place: Callable[[str], int | None] | None,
 ) -> list[list[Op]]:
-    left = next((i for i, part in enumerate(parts) if _is_left(part, segments[i], place)), None)
+    jumps = [_jump(part, segment, place) for part, segment in zip(parts, segments, strict=True)]
+    left = next((i for i, jump in enumerate(jumps) if jump is None or abs(jump) > 1), None)
     ordered = [] if left is None else [left]
     ends = (0, len(parts) - 1)
-    goes_down = any(part[0].index < part[1].index for part in parts if _is_pair(part))  # type: ignore[union-attr] # DELETE and INSERT
+    # a room that goes down moves those between up by one; in a range with one entry only `place` can tell
+    goes_down = -1 in jumps or any(part[0].index < part[1].index for part in parts if _is_pair(part))  # type: ignore[union-attr] # DELETE and INSERT
     ordered += reversed(ends) if goes_down else ends
     return [parts[i] for i in dict.fromkeys([*ordered, *range(len(parts))])]
 
@@ -132,14 +134,14 @@ def _is_pair(part: list[Op]) -> bool:
     return len(part) == 2 and isinstance(part[0], Delete) and isinstance(part[1], Insert)
 
 
-def _is_left(part: list[Op], segment: tuple[int, _Rooms, _Rooms], place: Callable[[str], int | None] | None) -> bool:
-    """Whether the room that this segment loses is the one that moved, and not one that was pushed by one."""
+def _jump(part: list[Op], segment: tuple[int, _Rooms, _Rooms], place: Callable[[str], int | None] | None) -> int | None:
+    """How far the room that this segment loses has gone: one that is pushed goes by one. `None`: out of the list."""
     first, old, _ = segment
     op = part[0]
     if place is None or not isinstance(op, Delete) or op.index - first >= len(old):
-        return False
+        return 0
     now = place(old[op.index - first])
-    return now is None or abs(now - op.index) != 1
+    return None if now is None else now - op.index
 
 
 # Rooms out and in
