@@ -26,6 +26,11 @@ def after_member_event(row: UserRoom | None, event: StoredEvent, user_id: str, r
     return row
 
 
+def is_before_invite(row: UserRoom | None, event: StoredEvent) -> bool:
+    """Whether the user is invited, and this member event is older: another's poller brought it late."""
+    return row is not None and row.membership == "invite" and event.origin_server_ts < row.invite_ts
+
+
 def after_joined_section(
     row: UserRoom | None, user_id: str, room_id: str, *, member_nid: int, first_handed_nid: int, join_ts: int
 ) -> UserRoom:

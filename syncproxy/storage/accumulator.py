@@ -178,6 +178,8 @@ class _AnswerAccumulator:
             if event.type != _MEMBER or user_id is None or (user_id != self._me and user_id not in self._known_users):
                 continue
             row = self._facts.users.get((user_id, work.facts.room_id))
+            if user_id != self._me and memberships.is_before_invite(row, event):
+                continue
             now = memberships.after_member_event(row, event, user_id, work.facts.room_id)
             yield from self._set_row(now, event if now is not row and event.membership in _OUT else None)
 
