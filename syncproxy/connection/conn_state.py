@@ -6,7 +6,7 @@ lost answer leaves the state as it was.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -283,18 +283,21 @@ class ConnState:
         turn = Turn(self._clock)
         while due and size < MAX_ANSWER_BYTES:
             chunk, due = due[:_CHUNK], due[_CHUNK:]
-            size += await self._chunk(maker, chunk, answers, deltas, turn)
+            weight, left = await self._chunk(maker, chunk, answers, deltas, turn, MAX_ANSWER_BYTES - size)
+            size, due = size + weight, [*left, *due]
         unserved = {one.room_id: one.mark for one in due}
         return answers, deltas, Marks(unserved, UserMark(0))
 
     async def _chunk(
         self,
         maker: RoomAnswers,
-        chunk: Iterable[DueRoom],
+        chunk: Sequence[DueRoom],
         answers: dict[str, RoomAnswer],
         deltas: dict[str, RoomDelta],
         turn: Turn,
-    ) -> int:
+        most_bytes: int,
+    ) -> tuple[int, Sequence[DueRoom]]:
+        """The rooms' weight, and the rooms that are left when that has grown to `most_bytes`."""
         hot = await self._hot(maker.want(due) for due in chunk)
         drafts = {}
         for due in chunk:
@@ -304,7 +307,9 @@ class ConnState:
                 drafts[due.room_id] = draft
         await self._hot(maker.want_members(draft) for draft in drafts.values())
         size = 0
-        for due in chunk:
+        for index, due in enumerate(chunk):
+            if size >= most_bytes:
+                return size, chunk[index:]
             await turn.pause()
             told = maker.tell(due, drafts.get(due.room_id), hot.get(due.room_id))
             if told.answer is not None:
@@ -312,7 +317,7 @@ class ConnState:
                 size += _weight(told.answer)
             if told.delta is not None:
                 deltas[due.room_id] = told.delta
-        return size
+        return size, ()
 
     async def _hot(self, wants: Iterable[RoomWant | None]) -> dict[str, HotRoom]:
         """The rooms; those that are not in memory are read together."""
