@@ -89,12 +89,14 @@ async def _start(
         metrics,
         idle_s=settings.poller_idle,
         first_timeline_limit=settings.first_sync_timeline_limit,
+        is_waiting=tracker.polled.is_waiting,
     )
 
     members = MemberLists(client, writer, reactor, metrics, pollers.token_of)
 
     # wire all
     writer.committed = lambda changes: bus.publish(Payload(changes))
+    handler.nothing_came = lambda polled: bus.publish(Payload((polled,)))
     bus.subscribe(dispatcher.received)
 
     # start all

@@ -29,6 +29,7 @@ from syncproxy.rooms.changes import (
     TypingChange,
     UserRoomChange,
 )
+from syncproxy.rooms.visibility import vouched_for
 from syncproxy.turns import SLICE_S
 
 _P = ParamSpec("_P")
@@ -81,44 +82,34 @@ class Dispatcher:
     def _apply_global(self, changes: Iterable[Change]) -> list[_News]:
         """Take in what is true for everyone; what those who are in the rooms are to be told."""
         told: list[_News] = list(self._global.stale_typing())
-        gaps: list[RoomChange] = []
         for change in changes:
             try:
-                told += self._applied(change, gaps)
+                told += self._applied(change)
             except Exception:
                 self._log.failure("A change could not be taken in: {kind}", kind=type(change).__name__)
                 self._metrics.errors.labels("cache").inc()
-        self._state_members(gaps, None)
         return told
 
-    def _applied(self, change: Change, gaps: list[RoomChange]) -> list[_News]:
+    def _applied(self, change: Change) -> list[_News]:
         previous = self._global.changed(change)
         if isinstance(change, RoomChange):
-            if change.summary.gap_nid > (0 if previous is None else previous.gap_nid):
-                gaps.append(change)
+            # nobody can have been in a room that was unknown before its gap
+            if previous is not None and change.summary.gap_nid > previous.gap_nid:
+                self._tracker.polled.gap_came(change.summary.gap_nid, previous, self._vouched_for(change))
             return [room_news(change, previous, self._global.index)]
         if isinstance(change, ReceiptsChange):
             return [change]
         if isinstance(change, TypingChange) and self._global.typing_changed(change):
             return [change.room_id]
-        if isinstance(change, Polled):
-            self._polled(change, gaps)
-            gaps.clear()
+        if isinstance(change, Polled) and change.complete:
+            self._tracker.polled.finished(change.device.user_id, change.position)
         return []
 
-    def _polled(self, change: Polled, gaps: list[RoomChange]) -> None:
-        self._state_members(gaps, change.device.user_id)
-        self._tracker.polled.finished(change.device.user_id, change.position)
-
-    def _state_members(self, gaps: list[RoomChange], polled_by: str | None) -> None:
-        """An answer with these gaps states the membership of some users: of whose poll it was, and in its state."""
+    def _vouched_for(self, change: RoomChange) -> set[str]:
+        """Those whom a gap does not concern, as far as they are polled: of thousands of members few are."""
         polled = self._tracker.polled
-        for change in gaps:
-            stated = {entry.event.state_key for entry in change.state if entry.event.membership == "join"}
-            users = {user for user in stated if user is not None and polled.position(user) is not None}
-            if polled_by is not None:
-                users.add(polled_by)
-            polled.stated(change.room_id, change.summary.gap_nid, users)
+        users = vouched_for(change)
+        return {user for user in users if user == change.handed_to or polled.position(user) is not None}
 
     # What concerns one user
 
@@ -131,7 +122,7 @@ class Dispatcher:
             self._tell(change.facts.device.user_id, UserCache.device_changed, change.facts)
         elif isinstance(change, TransactionIds):
             self._tell(change.device.user_id, UserCache.transaction_ids_came, change)
-        elif isinstance(change, Polled):
+        elif isinstance(change, Polled) and change.complete:
             self._tell(change.device.user_id, UserCache.polled)
         elif isinstance(change, ReceiptsChange):
             for receipt in change.receipts:

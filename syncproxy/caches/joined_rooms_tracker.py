@@ -15,11 +15,10 @@ class JoinedRoomsTracker:
     Other members stay in the database. `polled` knows whose polls finished, in memory or not.
     """
 
-    def __init__(self, *, holds_gaps: bool = False) -> None:
-        """`holds_gaps`: see PolledUsers."""
+    def __init__(self) -> None:
         self._rooms: dict[str, set[str]] = {}
         self._users: dict[str, set[str]] = {}
-        self.polled = PolledUsers(holds_gaps=holds_gaps)
+        self.polled = PolledUsers()
 
     def track(self, user_id: str, room_ids: Iterable[str]) -> None:
         """The user is in memory now and joined to exactly these rooms."""

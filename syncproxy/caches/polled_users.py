@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
+
+import attrs
+
+from syncproxy.rooms.summary import RoomSummary
+
+#: gaps remembered of a room; of more the two oldest are taken for one, which opens when the later one would
+_MOST_GAPS = 4
+
+
+@attrs.frozen
+class Gap:
+    """A gap that came in this process: who was in the room may have been thrown out in it."""
+
+    #: of the first event behind it
+    nid: int
+    #: the room before it: all that is shown to whom it concerns
+    before: RoomSummary
+    #: users who are known to have been in the room all the time
+    vouched_for: Set[str]
 
 
 class PolledUsers:
     """How far each user's own polls vouch for the user's memberships.
 
-    Positions are *s* of the newest finished poll: the newest committed nid when it was first sent.
+    Positions are *s* of the newest finished poll: the newest committed nid when it was first sent. Polls that brought
+    nothing count like all others.
     """
 
-    def __init__(self, *, holds_gaps: bool) -> None:
-        """`holds_gaps`: enforce rule 4; only if polls of users that `is_waiting` are dispatched even when empty."""
-        self._holds_gaps = holds_gaps
+    def __init__(self) -> None:
         self._positions: dict[str, int] = {}
         #: user -> the newest gap that the user must not see past yet
         self._waiting: dict[str, int] = {}
-        #: room -> (its gap, the users whose membership the gappy answer stated)
-        self._stated: dict[str, tuple[int, set[str]]] = {}
+        #: room -> its gaps, the oldest first
+        self._gaps: dict[str, list[Gap]] = {}
 
     def finished(self, user_id: str, position: int) -> None:
         """A poll of the user, sent at `position`, was stored."""
@@ -30,23 +48,25 @@ class PolledUsers:
         """Where the user's newest finished poll was sent; `None`: none finished in this process."""
         return self._positions.get(user_id)
 
-    def stated(self, room_id: str, gap_nid: int, user_ids: Iterable[str]) -> None:
-        """The answer that brought this gap says that these users are in the room."""
-        known_gap, users = self._stated.get(room_id, (0, set()))
-        if gap_nid > known_gap:
-            self._stated[room_id] = gap_nid, set(user_ids)
-        elif gap_nid == known_gap:
-            users.update(user_ids)
+    def gap_came(self, nid: int, before: RoomSummary, vouched_for: Iterable[str]) -> None:
+        """A room got a gap before the event `nid`; who is vouched for needs no poll to see past it."""
+        gaps = self._gaps.setdefault(before.room_id, [])
+        gaps.append(Gap(nid, before, frozenset(vouched_for)))
+        if len(gaps) > _MOST_GAPS:
+            # none is forgotten: a poll that is still in flight may have been sent before it
+            first, second, *_ = gaps
+            gaps[:2] = [Gap(second.nid, first.before, first.vouched_for & second.vouched_for)]
 
-    def open_gap(self, user_id: str, room_id: str, gap_nid: int) -> int:
-        """`gap_nid` if the user must not see past it yet, else 0."""
-        if not self._holds_gaps or self._positions.get(user_id, 0) >= gap_nid:
-            return 0
-        known_gap, users = self._stated.get(room_id, (0, frozenset()))
-        if known_gap == gap_nid and user_id in users:
-            return 0
-        self._waiting[user_id] = max(gap_nid, self._waiting.get(user_id, 0))
-        return gap_nid
+    def open_gap(self, user_id: str, room_id: str, visible_from: int) -> Gap | None:
+        """The oldest gap that the user, whose stay began at `visible_from`, must not see past yet."""
+        gaps = self._gaps.get(room_id)
+        if gaps is None:
+            return None
+        certain_to = max(self._positions.get(user_id, 0), visible_from)
+        gap = next((gap for gap in gaps if gap.nid > certain_to and user_id not in gap.vouched_for), None)
+        if gap is not None:
+            self._waiting[user_id] = max(gap.nid, self._waiting.get(user_id, 0))
+        return gap
 
     def is_waiting(self, user_id: str) -> bool:
         """Whether the user sees less than there is until a poll of the user that is sent from now on has finished."""

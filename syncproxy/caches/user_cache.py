@@ -20,6 +20,7 @@ from syncproxy.matrix.events import StoredEvent
 from syncproxy.matrix.names import RoomName
 from syncproxy.rooms.changes import AccountDataChange, DeviceFacts, TransactionIds, UserRoomChange
 from syncproxy.rooms.receipts import Receipt
+from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.rooms.visibility import View, last_view
 
@@ -63,8 +64,6 @@ class UserCache:
         self._devices = UserDevices(user_id)
         self._lists = SharedLists(self._rooms.listed, lambda: self._rooms.rows)
         self._listeners: list[Listener] = []
-        #: rooms with news that were not told, for they are past the horizon or a gap
-        self._withheld: set[str] = set()
 
     # What connections ask
 
@@ -79,6 +78,14 @@ class UserCache:
     def view(self, room_id: str) -> View | None:
         """Which nids of the room the user may see now; `None`: nothing live."""
         return self._rooms.view(room_id)
+
+    def summary(self, room_id: str) -> RoomSummary | None:
+        """The room's facts as the user may know them now; `None`: nothing live."""
+        return self._rooms.summary(room_id)
+
+    def bound(self, room_id: str) -> int | None:
+        """The nid past which nothing of a joined room may be told for now (rules 3 and 4); `None`: all may."""
+        return self._rooms.bound(room_id)
 
     def last_view(self, room_id: str) -> View | None:
         """Which nids of a room that was left may still be sent: up to the leave; `None`: none."""
@@ -182,7 +189,8 @@ class UserCache:
             self._rooms.bumps.room_changed(change, news.previous, ignored)
         view = self.view(room_id)
         if view is None or view.to_nid < change.position:
-            self._withheld.add(room_id)
+            # told once a poll of the user has finished; past the horizon the room itself may have to go for now
+            self.reevaluate(news.related)
             return
         self._mark(room_id, news.mark_for(ignored) if ignored else news.mark)
         self.reevaluate(news.related)
@@ -242,19 +250,17 @@ class UserCache:
         self._devices.add_transaction_ids(ids, self._global.seconds())
 
     def polled(self) -> None:
-        """A poll of the user finished: what was withheld until it vouched for the user's rooms may be told now."""
+        """A poll of the user finished: what was held until it vouched for the user's rooms may be told now."""
         horizon, self._rooms.horizon = self._rooms.horizon, None
+        held, self._rooms.held = self._rooms.held, set()
         if horizon is not None:
-            self._withheld.update(
-                room_id for room_id in self._tracker.rooms(self.user_id) if self._global.position_of(room_id) > horizon
-            )
-        for room_id in list(self._withheld):
-            view = self.view(room_id)
-            if view is None or view.to_nid >= self._global.position_of(room_id):
-                self._withheld.discard(room_id)
-            if view is not None:
+            rooms = self._tracker.rooms(self.user_id)
+            held.update(room_id for room_id in rooms if self._global.position_of(room_id) > horizon)
+        for room_id in held:
+            # looking at it notes it again if it is still held
+            if self.view(room_id) is not None:
                 self._mark(room_id, _EVERYTHING)
-                self.reevaluate((room_id,))
+                self.reevaluate(self._rooms.related(room_id))
 
     def reevaluate(self, room_ids: Iterable[str]) -> None:
         """Facts of these rooms changed that lists are filtered and sorted by."""

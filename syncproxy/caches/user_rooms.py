@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from syncproxy.caches.bumps import Bumps
 from syncproxy.caches.listed_room import ListedRoom
-from syncproxy.caches.polled_users import PolledUsers
+from syncproxy.caches.polled_users import Gap, PolledUsers
 from syncproxy.caches.room_index import RoomIndex
 from syncproxy.caches.stripped import StrippedFacts, stripped_facts
 from syncproxy.caches.user_account_data import UserAccountData
@@ -34,6 +34,8 @@ class UserRooms:
         self._leave_events: dict[str, StoredEvent] = {}
         #: nothing past it is shown; `None` once a poll of the user finished in this process
         self.horizon: int | None = 0
+        #: rooms of which less was shown than there is, since they were taken from here last
+        self.held: set[str] = set()
         #: what bumped rooms, for this user
         self.bumps = Bumps()
 
@@ -66,8 +68,24 @@ class UserRooms:
 
     def view(self, room_id: str) -> View | None:
         """Which nids of the room the user may see now; `None`: nothing live."""
-        summary = self._index.summaries.get(room_id)
-        return None if summary is None else self._view(self._rows.get(room_id), summary)
+        seen = self._seen(room_id)
+        return None if seen is None else seen[1]
+
+    def summary(self, room_id: str) -> RoomSummary | None:
+        """The room's facts as the user may know them; `None`: nothing live."""
+        seen = self._seen(room_id)
+        return None if seen is None else seen[0]
+
+    def bound(self, room_id: str) -> int | None:
+        """The nid past which nothing of a joined room may be told for now; `None`: all may."""
+        summary, row = self._index.summaries.get(room_id), self._rows.get(room_id)
+        if summary is None or row is None:
+            return None
+        if self.horizon is not None:
+            self.held.add(room_id)
+            return self.horizon
+        gap = self._gap(row, summary)
+        return None if gap is None else gap.before.position
 
     def is_listed(self, room_id: str) -> bool:
         """Whether the room may be shown at all: joined and visible, or an invite of somebody who is not ignored."""
@@ -88,8 +106,8 @@ class UserRooms:
         row = self._rows.get(room_id)
         if row is not None and row.membership in _STRIPPED:
             return self._stripped_facts(row).name
-        facts = self._index.summaries.get(room_id)
-        if facts is None or self._view(row, facts) is None:
+        facts = self.summary(room_id)
+        if facts is None:
             return _NAMELESS
         return room_name(
             facts.name,
@@ -104,22 +122,23 @@ class UserRooms:
         row = self._rows.get(room_id)
         if row is not None and row.membership in _STRIPPED:
             return self._stripped_facts(row).avatar_url
-        facts = self._index.summaries.get(room_id)
-        if facts is None or self._view(row, facts) is None:
+        facts = self.summary(room_id)
+        if facts is None:
             return None
         return room_avatar(facts.avatar_url, heroes_for(self._user_id, facts.heroes), is_dm=self.is_dm(room_id))
 
     def timestamp(self, room_id: str, bump_types: frozenset[str] | None) -> int:
         """Time in ms of the newest event of these types; of an invite its own, of a room that was left the leave's."""
-        row, summary = self._rows.get(room_id), self._index.summaries.get(room_id)
+        row = self._rows.get(room_id)
         if row is None:
             return 0
         if row.membership in _STRIPPED:
             return row.invite_ts
-        view = None if summary is None else self._view(row, summary)
-        if summary is None or view is None:
+        seen = self._seen(room_id)
+        if seen is None:
             leave = self.leave_event(room_id)
             return row.join_ts if leave is None else leave.origin_server_ts
+        summary, view = seen
         return self.recency(row, summary, bump_types, view.to_nid)[1]
 
     def recency(
@@ -137,7 +156,7 @@ class UserRooms:
 
     def is_in_any(self, room_id: str, space_ids: Iterable[str]) -> bool:
         """Whether one of these spaces lists the room, or one that it replaces, and the user is joined to that space."""
-        spaces = [self._index.children(space_id) for space_id in space_ids if self.view(space_id) is not None]
+        spaces = [self._children(summary) for summary in map(self.summary, space_ids) if summary is not None]
         return bool(spaces) and any(older in space for older in self._index.ancestors(room_id) for space in spaces)
 
     def listed(self, room_id: str) -> ListedRoom | None:
@@ -146,11 +165,10 @@ class UserRooms:
         if row is None:
             return None
         if row.membership == "join":
-            summary = self._index.summaries.get(room_id)
-            view = None if summary is None else self._view(row, summary)
-            if summary is None or view is None or self._is_replaced(summary):
+            seen = self._seen(room_id)
+            if seen is None or self._is_replaced(seen[0]):
                 return None
-            return ListedRoom(self, row, summary, None, view.to_nid)
+            return ListedRoom(self, row, seen[0], None, seen[1].to_nid)
         if row.membership == "invite":
             facts = self._stripped_facts(row)
             return None if facts.inviter in self._account_data.ignored else ListedRoom(self, row, None, facts, 0)
@@ -161,11 +179,30 @@ class UserRooms:
         index = self._index
         return {room_id, *index.replaced_by(room_id), *index.with_successors(index.children(room_id))}
 
-    def _view(self, row: UserRoom | None, summary: RoomSummary) -> View | None:
-        gap_nid = summary.gap_nid
-        if gap_nid and row is not None and gap_nid > row.visible_from:
-            gap_nid = self._polled.open_gap(self._user_id, summary.room_id, gap_nid)
-        return live_view(row, summary.position, horizon=self.horizon, gap_nid=gap_nid)
+    def _seen(self, room_id: str) -> tuple[RoomSummary, View] | None:
+        """The room as the user may know it; notes it as held if there is more."""
+        newest, row = self._index.summaries.get(room_id), self._rows.get(room_id)
+        if newest is None or row is None or row.membership != "join":
+            return None
+        gap = self._gap(row, newest)
+        summary = newest if gap is None else gap.before
+        view = live_view(row, summary, horizon=self.horizon)
+        if view is None or view.to_nid < newest.position:
+            self.held.add(room_id)
+        return None if view is None else (summary, view)
+
+    def _gap(self, row: UserRoom, summary: RoomSummary) -> Gap | None:
+        if summary.gap_nid <= row.visible_from:
+            return None
+        gap = self._polled.open_gap(self._user_id, row.room_id, row.visible_from)
+        if gap is not None:
+            self.held.add(row.room_id)
+        return gap
+
+    def _children(self, space: RoomSummary) -> Collection[str]:
+        """The rooms that the space lists."""
+        is_newest = space is self._index.summaries.get(space.room_id)
+        return self._index.children(space.room_id) if is_newest else space.children
 
     def _is_replaced(self, summary: RoomSummary) -> bool:
         if summary.replacement is None:

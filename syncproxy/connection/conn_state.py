@@ -234,7 +234,7 @@ class ConnState:
             and not self._is_affected(prepared, marks)
         ):
             return self._visible
-        return visible(prepared.configs, windows, user, self._global)
+        return visible(prepared.configs, windows, user)
 
     def _is_affected(self, prepared: Prepared, marks: Marks) -> bool:
         """Whether marks may change what is shown beside the lists: subscriptions that open, chains of old rooms."""

@@ -142,9 +142,8 @@ class RoomAnswers:
             return ()
         if due.sent is not None and not due.mark & Mark.TYPING:
             return ()
-        view, summary = self._user.view(due.room_id), moment.global_cache.summary(due.room_id)
         typing = moment.global_cache.typing(due.room_id)
-        if typing is None or view is None or summary is None or view.to_nid < summary.position:
+        if typing is None or self._user.view(due.room_id) is None or self._user.bound(due.room_id) is not None:
             return ()
         have = moment.sent.members(due.room_id)
         return [
@@ -175,7 +174,7 @@ class RoomAnswers:
         state = [entry.event for entry in self._state(draft, view)]
         in_state = {event.event_id for event in state}
         state += [event for event in members if event.event_id not in in_state]
-        facts = facts_of(self._user, row, self._moment.global_cache.summary(due.room_id))
+        facts = facts_of(self._user, row, self._user.summary(due.room_id))
         is_initial = sent is None or due.longer
         if sent is None or due.longer:
             shown = initial_facts(facts, due.config)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
-from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.connection.params import ListConfig, Params
 from syncproxy.connection.room_config import RoomConfig, room_config
@@ -48,7 +47,7 @@ class Visible:
     subscribed: frozenset[str] = frozenset()
 
 
-def visible(wanted: Configs, windows: Mapping[str, ListWindow], user: UserCache, global_cache: GlobalCache) -> Visible:
+def visible(wanted: Configs, windows: Mapping[str, ListWindow], user: UserCache) -> Visible:
     """What is shown now: costs a look at each room that is."""
     shown = {key: window.shown for key, window in windows.items()}
     subscribed = frozenset(room_id for room_id in wanted.subscriptions if user.is_listed(room_id))
@@ -57,12 +56,12 @@ def visible(wanted: Configs, windows: Mapping[str, ListWindow], user: UserCache,
         for room_id in shown[key]:
             rooms.put(room_id, config)
         if old is not None:
-            rooms.put_all(_old_rooms(shown[key], user, global_cache), old)
+            rooms.put_all(_old_rooms(shown[key], user), old)
     for room_id in subscribed:
         config, old = wanted.subscriptions[room_id]
         rooms.put(room_id, config)
         if old is not None:
-            rooms.put_all(_old_rooms((room_id,), user, global_cache), old)
+            rooms.put_all(_old_rooms((room_id,), user), old)
     return Visible(rooms.rooms, shown, subscribed)
 
 
@@ -91,16 +90,16 @@ class _Rooms:
         return self._united[key][0]
 
 
-def _old_rooms(room_ids: Iterable[str], user: UserCache, global_cache: GlobalCache) -> Iterator[str]:
+def _old_rooms(room_ids: Iterable[str], user: UserCache) -> Iterator[str]:
     """The chains of predecessors that the user is joined to; a chain stops at the first room the user is not in."""
     for room_id in room_ids:
         seen = {room_id}
         # what an invited user may know of a room does not tell its predecessor
-        summary = global_cache.summary(room_id) if user.view(room_id) is not None else None
+        summary = user.summary(room_id)
         while summary is not None and summary.predecessor is not None and summary.predecessor not in seen:
             older = summary.predecessor
-            if user.view(older) is None:
+            summary = user.summary(older)
+            if summary is None:
                 break
             seen.add(older)
             yield older
-            summary = global_cache.summary(older)

@@ -24,10 +24,7 @@ def hears_live(context: Context, room_id: str) -> bool:
 
 def live_bound(context: Context, room_id: str) -> int | None:
     """The nid past which nothing of the room may be told for now; `None`: all may."""
-    view, summary = context.user.view(room_id), context.global_cache.summary(room_id)
-    if view is None or summary is None or view.to_nid >= summary.position:
-        return None
-    return view.to_nid
+    return context.user.bound(room_id)
 
 
 def initial_rooms(context: Context) -> Iterator[str]:

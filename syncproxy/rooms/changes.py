@@ -29,6 +29,8 @@ class RoomChange(msgspec.Struct, frozen=True):
     ended: tuple[tuple[str, str], ...] = ()
     #: timeline events that were stored before and whose bytes or `prev_batch` changed
     rewritten: tuple[StoredEvent, ...] = ()
+    #: whose own poll brought this among the rooms that its user is joined to; `None`: it came otherwise
+    handed_to: str | None = None
 
     @property
     def room_id(self) -> str:
@@ -102,7 +104,7 @@ class TransactionIds(msgspec.Struct, frozen=True):
 class Polled(msgspec.Struct, frozen=True):
     """A device's poll was stored and everything it brought precedes this: always an answer's last change.
 
-    `position` is *s* of the answer; `complete` that its filter excluded no room.
+    `position` is *s* of the answer; `complete` that its filter excluded no room: only then it vouches for the rooms.
     """
 
     device: Device

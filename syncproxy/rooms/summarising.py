@@ -94,6 +94,13 @@ def with_heroes(
     return msgspec.structs.replace(summary, heroes=tuple(ordered))
 
 
+def with_facts_nid(summary: RoomSummary, before: RoomSummary | None) -> RoomSummary:
+    """The summary with the position since which its facts are these; `before` is what it was made from."""
+    if before is not None and _lasting(before) == _lasting(summary):
+        return summary
+    return msgspec.structs.replace(summary, facts_nid=summary.position)
+
+
 def hero_of(event: StoredEvent) -> Hero:
     """The hero that a member event makes."""
     content = content_of(event.json)
@@ -102,6 +109,20 @@ def hero_of(event: StoredEvent) -> Hero:
         event.membership or "leave",
         _text(content.get("displayname")),
         _text(content.get("avatar_url")),
+    )
+
+
+def _lasting(summary: RoomSummary) -> RoomSummary:
+    """What of a summary an ordinary message does not change."""
+    return msgspec.structs.replace(
+        summary,
+        position=0,
+        newest=None,
+        timeline_nid=0,
+        newest_by_type={},
+        members_complete=False,
+        gap_nid=0,
+        facts_nid=0,
     )
 
 

@@ -54,3 +54,5 @@ class RoomSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     members_complete: bool = False
     #: the nid of the newest event with `gap_before`; 0: none
     gap_nid: int = 0
+    #: the position since which nothing has changed but `position` itself, the newest events, and what is known of gaps
+    facts_nid: int = 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from syncproxy.rooms.changes import RoomChange
+from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 
 
@@ -17,23 +19,43 @@ class View(msgspec.Struct, frozen=True, gc=False):
         return isinstance(nid, int) and self.from_nid <= nid <= self.to_nid
 
 
-def live_view(row: UserRoom | None, position: int, *, horizon: int | None = None, gap_nid: int = 0) -> View | None:
-    """What the user with this row may see of a room at `position`; `None`: nothing live.
+def live_view(row: UserRoom | None, summary: RoomSummary, *, horizon: int | None = None) -> View | None:
+    """What the user with this row may see of a room with this summary; `None`: nothing live.
 
-    `horizon`: nothing past it is shown, `None` once a poll of the user finished in this process (rule 3).
-    `gap_nid`: the first event behind a gap past which the user's membership is not certain, 0 for none (rule 4); a
-    stay that began behind the gap is certain.
+    `horizon`: nothing past it is shown, `None` once a poll of the user finished in this process (rule 3). A summary
+    tells what is true at its position, not what was true at the horizon: a room of which more than the time of its
+    newest events changed past the horizon is not shown at all until that poll, which comes at once, has finished.
+
+    Behind a gap past which the user's membership is not certain (rule 4) the summary is the one from before the gap:
+    such a room was shown already, so it stays as it was.
     """
     if row is None or row.membership != "join":
         return None
-    to_nid = position
+    to_nid = summary.position
     if horizon is not None:
+        if summary.facts_nid > horizon:
+            return None
         to_nid = min(to_nid, horizon)
-    if gap_nid > row.visible_from:
-        to_nid = min(to_nid, gap_nid - 1)
     if to_nid < row.visible_from:
         return None
     return View(row.visible_from, to_nid)
+
+
+def vouched_for(change: RoomChange) -> set[str]:
+    """The users of whom the answer that brought this change, behind a gap, says that they were in all the time.
+
+    That is whose own poll it was, and who has a new join in its state that is from before the timeline: somebody who
+    joined within the timeline may have been out before.
+    """
+    in_timeline = {event.event_id for event in change.timeline}
+    users = {
+        entry.event.state_key
+        for entry in change.state
+        if entry.event.type == "m.room.member"
+        and entry.event.membership == "join"
+        and entry.event.event_id not in in_timeline
+    }
+    return {user_id for user_id in (*users, change.handed_to) if user_id is not None}
 
 
 def last_view(row: UserRoom | None) -> View | None:

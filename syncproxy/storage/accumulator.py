@@ -111,7 +111,7 @@ class _AnswerAccumulator:
             work.state_block(room.state, is_after=False, limited=room.timeline.limited)
             work.add_timeline(room.timeline, rolls_state=True)
         work.fold_members(room.summary)
-        yield from self._told(work)
+        yield from self._told(work, handed_to=self._me)
         yield from self._others(work)
         yield from self._standing(work, room)
         yield from self._receipts(room.room_id, room.receipts)
@@ -166,10 +166,10 @@ class _AnswerAccumulator:
             received_ms=answer.received_ms,
         )
 
-    def _told(self, work: RoomAccumulator) -> Iterable[RoomChange]:
+    def _told(self, work: RoomAccumulator, handed_to: str | None = None) -> Iterable[RoomChange]:
         change = work.finish()
         if change is not None:
-            yield change
+            yield msgspec.structs.replace(change, handed_to=handed_to)
 
     def _others(self, work: RoomAccumulator) -> Iterable[UserRoomChange]:
         """The standings of users with a device here that the timeline's member events change."""
@@ -271,7 +271,8 @@ class _AnswerAccumulator:
         self._writes.devices[answer.device] = DeviceUpdate(
             since=answer.next_batch,
             sequence=answer.sequence,
-            horizon=answer.position,
+            # a poll that was not asked for rooms does not vouch for them
+            horizon=answer.position if answer.complete else 0,
             one_time_key_counts=facts.one_time_key_counts,
             unused_fallback_key_types=facts.unused_fallback_key_types,
             to_device_position=facts.to_device_position,

@@ -10,7 +10,7 @@ from syncproxy.matrix.events import Event, StateEntry, StoredEvent
 from syncproxy.matrix.redaction import redact
 from syncproxy.rooms.answers import SummaryBlock, Timeline
 from syncproxy.rooms.changes import RoomChange
-from syncproxy.rooms.summarising import with_bump, with_counts, with_heroes, with_state
+from syncproxy.rooms.summarising import with_bump, with_counts, with_facts_nid, with_heroes, with_state
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.timelines import Appended, KnownEvent, appended
 from syncproxy.rooms.times import recency, sort_ts
@@ -113,6 +113,7 @@ class RoomAccumulator:
             self.summary = msgspec.structs.replace(self.summary, position=self._nids.draw())
         if _counts(self.summary) != _counts(self.facts.summary):
             self.summary = msgspec.structs.replace(self.summary, counts_nid=self.summary.position)
+        self.summary = with_facts_nid(self.summary, self.facts.summary)
         self.facts.summary = self.summary
         self._writes.rooms[self.facts.room_id] = self.summary
         return RoomChange(

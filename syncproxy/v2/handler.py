@@ -14,6 +14,7 @@ from syncproxy.homeserver.sync_response import DeviceListsBlock, RoomsBlock, Syn
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.rooms.answers import PollAnswer
+from syncproxy.rooms.changes import Polled
 from syncproxy.storage.writer import Writer
 from syncproxy.turns import Turn
 from syncproxy.v2.sections import Sections
@@ -40,6 +41,8 @@ class Handler:
         self._writer = writer
         self._clock = clock
         self._metrics = metrics
+        #: told of the answers that are not stored: they, too, say that what is known of the user is up to date
+        self.nothing_came: Callable[[Polled], None] = lambda polled: None
         #: key counts and fallback types as last stored: every answer repeats them
         self._key_facts: dict[Device, _KeyFacts] = {}
 
@@ -48,9 +51,9 @@ class Handler:
     ) -> Received:
         """Store what the answer brought; return once that is committed and dispatched.
 
-        An answer that brings nothing is not stored, save a device's first one in this process: it tells that what is
-        known of the user is up to date. Raises msgspec.DecodeError for a body that is none, and whatever
-        the writer raises: then nothing of it is stored.
+        An answer that brings nothing is not stored, save a device's first one in this process; `nothing_came` is told
+        of it. Raises msgspec.DecodeError for a body that is none, and whatever the writer raises: then nothing of it
+        is stored.
         """
         began = perf_counter()
         sections = Sections(device.user_id, lambda kind: self._metrics.errors.labels(kind).inc())
@@ -63,6 +66,8 @@ class Handler:
         if last != key_facts or not brings_nothing(answer):
             await self._writer.store(answer)
             self._key_facts[device] = key_facts
+        else:
+            self.nothing_came(Polled(device, position, complete))
         self._metrics.poll_processing.observe(perf_counter() - began)
         to_device = response.to_device.events if response.to_device else None
         return Received(answer.next_batch, more_waits=len(to_device or ()) >= _TO_DEVICE)

@@ -30,7 +30,10 @@ _PATIENCE = 3
 
 @attrs.frozen
 class Upstream:
-    """What all pollers share: the homeserver, where answers go, time, and `draw`, a random number from 0 to 1."""
+    """What all pollers share: the homeserver, where answers go, time, and `draw`, a random number from 0 to 1.
+
+    `is_waiting` tells of a user who sees less than there is until the user's next poll has finished.
+    """
 
     client: HomeserverClient
     handler: Handler
@@ -38,6 +41,7 @@ class Upstream:
     clock: IReactorTime
     draw: Callable[[], float]
     first_timeline_limit: int = 1
+    is_waiting: Callable[[str], bool] = lambda user_id: False
 
 
 @attrs.define
@@ -211,7 +215,8 @@ class Poller:
 
     def _next_timeout_ms(self) -> int:
         """No two alike in a row: Synapse would answer a repeated request from a cache."""
-        is_long = self._first_applied and not self._more_waits
+        is_hurried = self._more_waits or self._upstream.is_waiting(self.device.user_id)
+        is_long = self._first_applied and not is_hurried
         lowest, count = (_LONG_POLL_MS, 1000) if is_long else (1, 9)
         timeout_ms = lowest + int(self._upstream.draw() * count)
         if timeout_ms == self._timeout_ms:

@@ -51,9 +51,10 @@ class PollerMap:
         *,
         idle_s: float = _IDLE_S,
         first_timeline_limit: int = 1,
+        is_waiting: Callable[[str], bool] = lambda user_id: False,
         draw: Callable[[], float] = random,
     ) -> None:
-        self._upstream = Upstream(client, handler, writer, clock, draw, first_timeline_limit)
+        self._upstream = Upstream(client, handler, writer, clock, draw, first_timeline_limit, is_waiting)
         self._reader = reader
         self._writer = writer
         self._tokens = tokens

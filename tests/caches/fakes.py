@@ -106,6 +106,8 @@ class FakeDatabase:
         position = max([previous, *(event.nid for event in events)]) or 1
         bumps = {event.type: _bump(event) for event in events}
         newest = _bump(events[-1]) if events else before.newest
+        if entries or any(name != "gap_nid" for name in facts):
+            facts = {"facts_nid": position, **facts}
         summary = msgspec.structs.replace(
             before,
             position=position,
@@ -295,12 +297,12 @@ class DeafEar(Ear):
 class World:
     """The caches over a fake database, wired as tap does it."""
 
-    def __init__(self, *, cache_bytes: int = MEBIBYTE, holds_gaps: bool = False) -> None:
+    def __init__(self, *, cache_bytes: int = MEBIBYTE) -> None:
         self.database = FakeDatabase()
         self.clock = Clock()
         self.clock.advance(1_000_000)
         self.metrics = Metrics()
-        self.tracker = JoinedRoomsTracker(holds_gaps=holds_gaps)
+        self.tracker = JoinedRoomsTracker()
         self.global_cache = GlobalCache(self.database, self.clock, self.metrics, cache_bytes)
         self.users = UserCacheMap(self.database, self.global_cache, self.tracker, self.clock, self.metrics)
         self.dispatcher = Dispatcher(self.global_cache, self.tracker, self.users, self.clock, self.metrics)

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.caches.joined_rooms_tracker import JoinedRoomsTracker
 from syncproxy.caches.polled_users import PolledUsers
+from syncproxy.rooms.summary import RoomSummary
 
 USERS = st.sampled_from(("a", "b", "c"))
 ROOMS = st.sampled_from(("!1", "!2", "!3"))
@@ -52,8 +53,21 @@ class PolledUsersTests(SynchronousTestCase):
     """How far a user's own polls vouch for the user's rooms."""
 
     def setUp(self) -> None:
-        """Rule 4 is on."""
-        self.polled = PolledUsers(holds_gaps=True)
+        """Nobody was polled, no room has a gap."""
+        self.polled = PolledUsers()
+
+    def gap(self, nid: int, *vouched_for: str) -> None:
+        self.polled.gap_came(nid, RoomSummary("!r", position=nid - 1), vouched_for)
+
+    def open_gap(self, user_id: str, visible_from: int = 1) -> int:
+        """The gap that is open for the user; 0: none."""
+        gap = self.polled.open_gap(user_id, "!r", visible_from)
+        return 0 if gap is None else gap.nid
+
+    def shown(self, user_id: str, visible_from: int = 1) -> int:
+        """Up to where the user sees."""
+        gap = self.polled.open_gap(user_id, "!r", visible_from)
+        return 99 if gap is None else gap.before.position
 
     def test_position_is_that_of_the_newest_poll(self) -> None:
         """Unknown before a poll finished, then the greatest; polls may finish in another order than they began."""
@@ -64,26 +78,52 @@ class PolledUsersTests(SynchronousTestCase):
 
     def test_a_gap_is_open_until_a_later_poll(self) -> None:
         """A poll sent before the gap was stored closes nothing, one sent after it does; the user waits meanwhile."""
-        self.polled.finished("a", 4)
-        self.assertEqual(self.polled.open_gap("a", "!r", 6), 6)
-        self.assertTrue(self.polled.is_waiting("a"))
+        self.gap(6)
+        self.polled.finished("a", 5)
+        self.assertEqual((self.open_gap("a"), self.polled.is_waiting("a")), (6, True))
         self.polled.finished("a", 6)
-        self.assertEqual(self.polled.open_gap("a", "!r", 6), 0)
-        self.assertFalse(self.polled.is_waiting("a"))
+        self.assertEqual((self.open_gap("a"), self.polled.is_waiting("a")), (0, False))
 
-    def test_a_stated_membership_needs_no_poll(self) -> None:
+    def test_who_is_vouched_for_needs_no_poll(self) -> None:
         """Users whose membership the gappy answer states see on, others do not."""
-        self.polled.stated("!r", 6, ["a"])
-        self.polled.stated("!r", 6, ["b"])
-        self.assertEqual([self.polled.open_gap(user, "!r", 6) for user in "abc"], [0, 0, 6])
+        self.gap(6, "a", "b")
+        self.assertEqual([self.open_gap(user) for user in "abc"], [0, 0, 6])
 
-    def test_the_next_gap_asks_again(self) -> None:
-        """What an earlier gap's answer stated says nothing of a later gap, nor the other way round."""
-        self.polled.stated("!r", 6, ["a"])
-        self.polled.stated("!r", 9, ["b"])
-        self.polled.stated("!r", 6, ["c"])
-        self.assertEqual([self.polled.open_gap(user, "!r", 9) for user in "abc"], [9, 0, 9])
+    def test_a_stay_that_began_behind_the_gap_is_certain(self) -> None:
+        """A gap at or before the first visible event concerns the user not."""
+        self.gap(6)
+        self.assertEqual([self.open_gap("a", visible_from) for visible_from in (5, 6, 7)], [6, 0, 0])
 
-    def test_off_unless_asked_for(self) -> None:
-        """Where empty polls are not dispatched no gap is held against anybody."""
-        self.assertEqual(PolledUsers(holds_gaps=False).open_gap("a", "!r", 6), 0)
+    def test_the_oldest_open_gap_counts(self) -> None:
+        """A second gap does not open the view of the first, whoever is vouched for at the second."""
+        self.gap(6, "c")
+        self.gap(9, "a", "c")
+        self.assertEqual([self.open_gap(user) for user in "abc"], [6, 6, 0])
+        self.polled.finished("b", 6)
+        self.assertEqual([self.open_gap(user) for user in "abc"], [6, 9, 0])
+        self.assertTrue(self.polled.is_waiting("b"))
+
+    def test_other_rooms_gaps_are_none_of_ours(self) -> None:
+        """A gap is of one room."""
+        self.gap(6)
+        self.assertIsNone(self.polled.open_gap("a", "!other", 1))
+
+    @given(st.lists(st.tuples(st.sampled_from("gp"), st.sampled_from("ab")), max_size=20))
+    def test_nobody_sees_past_a_gap_without_a_later_poll(self, steps: list[tuple[str, str]]) -> None:
+        """However many gaps there are, what is shown ends before the first one that is not polled past."""
+        self.polled = PolledUsers()
+        gaps: list[tuple[int, str]] = []
+        positions = {"a": 0, "b": 0}
+        for nid, (step, user) in enumerate(steps, start=10):
+            if step == "g":
+                self.gap(nid, user)
+                gaps.append((nid, user))
+            else:
+                positions[user] = nid
+                self.polled.finished(user, nid)
+            for reader, position in positions.items():
+                hiding = [gap for gap, vouched in gaps if gap > position and vouched != reader]
+                self.assertLess(self.shown(reader), min(hiding, default=100))
+                if all(gap <= position for gap, _ in gaps):
+                    self.assertEqual(self.shown(reader), 99)
+                    self.assertFalse(self.polled.is_waiting(reader))

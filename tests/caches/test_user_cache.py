@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,7 +15,7 @@ from syncproxy.caches.user_cache import UserCache
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.names import Hero
 from syncproxy.protocol.request import Filters
-from syncproxy.rooms.changes import ReceiptsChange, TransactionIds
+from syncproxy.rooms.changes import Polled, ReceiptsChange, TransactionIds, TypingChange
 from syncproxy.rooms.visibility import View
 from tests.caches.fakes import ALICE, BOB, CAROL, PHONE, DeviceRow, Ear, World
 
@@ -339,6 +340,27 @@ class HorizonTests(UserCacheCase):
         self.assertIn(Mark.TIMELINE, self.ear.rooms["!r"])
         self.assertEqual(rooms.version, version)
 
+    def test_a_poll_that_was_not_asked_for_rooms_opens_nothing(self) -> None:
+        """It says nothing of memberships."""
+        self.world.told(Polled(PHONE, self.db.nid, complete=False))
+        self.assertEqual(self.user.view("!r"), View(1, 1))
+
+    def test_a_room_with_other_facts_goes_for_a_moment(self) -> None:
+        """A name from past the horizon is not told, nor is the room, until the poll has finished."""
+        rooms = self.user.acquire_list(ListSpec())
+        self.assertEqual(shown(rooms), ("!r",))
+        self.world.told(self.db.stored("!r", self.db.event("m.room.name", state_key=""), name="Past"))
+        self.assertEqual((shown(rooms), self.user.name("!r").name, self.user.avatar("!r")), ((), "", None))
+        self.world.told(self.world.polled())
+        self.assertEqual((shown(rooms), self.user.name("!r").name), (("!r",), "Past"))
+
+    def test_nothing_live_is_told(self) -> None:
+        """Typing and receipts of now are past the horizon also in a room that did not change; they follow."""
+        self.assertEqual(self.user.bound("!r"), 1)
+        self.world.told(self.world.polled())
+        self.assertIsNone(self.user.bound("!r"))
+        self.assertIn(Mark.TYPING, self.ear.rooms["!r"])
+
     def test_a_poll_before_loading_counts(self) -> None:
         """A user who is loaded after the poll finished has no horizon."""
         self.world.users.evict(ALICE)
@@ -350,20 +372,22 @@ class GapTests(SynchronousTestCase):
     """What is shown behind a gap (rule 4)."""
 
     def setUp(self) -> None:
-        """Alice and Bob in a room in which Bob's poll brought a gap."""
-        self.world = World(holds_gaps=True)
+        """Alice and Bob in a room in which Bob's poll brought a gap, and Alice in another one."""
+        self.world = World()
         self.db = self.world.database
         self.world.room("!r", ALICE, BOB)
+        self.world.room("!other", ALICE)
         self.users = {
             user_id: self.successResultOf(ensureDeferred(self.world.users.load(user_id))) for user_id in (ALICE, BOB)
         }
         self.ear = Ear()
         self.users[ALICE].add_listener(self.ear)
-        before = self.db.nid
+        before = self.before = self.db.rooms["!r"].position
         gap = self.db.event(gap_before=True)
         self.gap_nid = gap.nid
         bobs_poll = self.world.polled(Device(BOB, "PHONE"), before)
-        self.world.told(self.db.stored("!r", gap, gap_nid=gap.nid), bobs_poll)
+        change = self.db.stored("!r", gap, gap_nid=gap.nid, name="Behind")
+        self.world.told(msgspec.structs.replace(change, handed_to=BOB), bobs_poll)
 
     def view_end(self, user_id: str) -> int:
         view = self.users[user_id].view("!r")
@@ -376,14 +400,48 @@ class GapTests(SynchronousTestCase):
 
     def test_others_see_nothing_past_it(self) -> None:
         """Others see and hear nothing past the gap, and are known to wait."""
-        self.assertEqual(self.view_end(ALICE), self.gap_nid - 1)
+        self.assertEqual(self.view_end(ALICE), self.before)
         self.assertEqual(self.ear.rooms, {})
         self.assertTrue(self.world.tracker.polled.is_waiting(ALICE))
+
+    def test_the_room_stays_as_it_was(self) -> None:
+        """To who waits the room is the one from before the gap: its name, its place among others, and live news."""
+        rooms = self.users[ALICE].acquire_list(ListSpec())
+        self.assertEqual([self.users[user].name("!r").name for user in (ALICE, BOB)], ["Empty Room", "Behind"])
+        self.assertEqual(shown(rooms), ("!other", "!r"))
+        self.world.told(TypingChange("!r", (BOB,), PHONE), self.db.stored("!r", self.db.event(ts=99_000)))
+        self.assertEqual(shown(rooms), ("!other", "!r"))
+        self.assertEqual((self.users[ALICE].bound("!r"), self.users[BOB].bound("!r")), (self.before, None))
+
+    def test_a_space_stays_as_it_was(self) -> None:
+        """Children that a space was given behind the gap are not its children yet."""
+        rooms = self.users[ALICE].acquire_list(ListSpec(Filters(spaces=frozenset(["!r"]))))
+        child = self.db.event("m.space.child", state_key="!other")
+        self.world.told(self.db.stored("!r", child, children=("!other",)))
+        self.assertEqual(shown(rooms), ())
+        self.world.told(self.world.polled())
+        self.assertEqual(shown(rooms), ("!other",))
+
+    def test_who_is_loaded_behind_it_hears_when_it_opens(self) -> None:
+        """What was held before anybody listened is told like all else."""
+        self.world.users.evict(ALICE)
+        user = self.successResultOf(ensureDeferred(self.world.users.load(ALICE)))
+        user.add_listener(self.ear)
+        view = user.view("!r")
+        assert view is not None
+        self.assertEqual(view.to_nid, self.before)
+        self.world.told(self.world.polled())
+        self.assertIn(Mark.TIMELINE, self.ear.rooms["!r"])
+
+    def test_a_poll_that_was_not_asked_for_rooms_opens_nothing(self) -> None:
+        """It says nothing of memberships."""
+        self.world.told(Polled(PHONE, self.db.nid, complete=False))
+        self.assertEqual(self.view_end(ALICE), self.before)
 
     def test_a_poll_sent_before_changes_nothing(self) -> None:
         """A poll that was in flight when the gap was stored does not vouch for the membership."""
         self.world.told(self.world.polled(position=self.gap_nid - 1))
-        self.assertEqual(self.view_end(ALICE), self.gap_nid - 1)
+        self.assertEqual(self.view_end(ALICE), self.before)
 
     def test_a_later_poll_opens_it(self) -> None:
         """A poll sent after the gap was stored opens the view, and the news is told."""

@@ -103,6 +103,10 @@ class FakeUserCache:
     def view(self, room_id: str) -> FakeView | None:
         return self.views.get(room_id, FakeView())
 
+    def bound(self, room_id: str) -> int | None:
+        view = self.views.get(room_id)
+        return None if view is None else view.to_nid
+
     def account_data(self, room_id: str | None) -> Mapping[str, AccountDataChange]:
         self.reads += 1
         return {change.type: change for change in self.data if change.room_id == room_id}

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from itertools import product
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from syncproxy.matrix.events import StateEntry, StoredEvent
+from syncproxy.rooms.changes import RoomChange
+from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
-from syncproxy.rooms.visibility import View, is_told_of_leave, last_view, live_view, time_floor
+from syncproxy.rooms.visibility import View, is_told_of_leave, last_view, live_view, time_floor, vouched_for
 
 MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
 
@@ -18,50 +22,75 @@ def row(membership: str = "join", **fields: object) -> UserRoom:
     return UserRoom("@u:hs", "!r", membership, **fields)  # type: ignore[arg-type]  # fields are the struct's own
 
 
+def summary(position: int, *, facts_nid: int = 0) -> RoomSummary:
+    return RoomSummary("!r", position=position, facts_nid=facts_nid)
+
+
 class LiveViewTests(SynchronousTestCase):
     """What is shown of a room as it is now."""
 
     def test_strangers_see_nothing(self) -> None:
         """Without a standing there is no view."""
-        self.assertIsNone(live_view(None, 9))
+        self.assertIsNone(live_view(None, summary(9)))
 
     def test_only_the_joined_see_anything(self) -> None:
-        """Every membership but join sees nothing live, whatever horizon and gap (rule 1)."""
-        for membership, horizon, gap in product(MEMBERSHIPS[1:], (None, 5), (0, 5)):
-            self.assertIsNone(live_view(row(membership, visible_from=1), 9, horizon=horizon, gap_nid=gap))
+        """Every membership but join sees nothing live, whatever the horizon (rule 1)."""
+        for membership, horizon in product(MEMBERSHIPS[1:], (None, 5)):
+            self.assertIsNone(live_view(row(membership, visible_from=1), summary(9), horizon=horizon))
 
     def test_the_joined_see_from_their_join_to_the_end(self) -> None:
         """A view starts at `visible_from` (rule 5) and ends at the room's position."""
-        self.assertEqual(live_view(row(visible_from=4), 9), View(4, 9))
+        self.assertEqual(live_view(row(visible_from=4), summary(9)), View(4, 9))
 
     def test_nothing_past_the_horizon(self) -> None:
         """Until a poll finished, the view ends at the horizon (rule 3)."""
-        self.assertEqual(live_view(row(visible_from=4), 9, horizon=6), View(4, 6))
+        self.assertEqual(live_view(row(visible_from=4), summary(9), horizon=6), View(4, 6))
 
     def test_joins_past_the_horizon_are_not_believed(self) -> None:
         """A stay that begins past the horizon is not shown at all."""
-        self.assertIsNone(live_view(row(visible_from=7), 9, horizon=6))
+        self.assertIsNone(live_view(row(visible_from=7), summary(9), horizon=6))
 
-    def test_nothing_past_a_gap(self) -> None:
-        """Behind a gap that leaves the membership open there is nothing to see (rule 4)."""
-        self.assertEqual(live_view(row(visible_from=4), 9, gap_nid=7), View(4, 6))
+    def test_facts_from_past_the_horizon_hide_the_room(self) -> None:
+        """What was true at the horizon is not known any more: nothing is shown rather than what is true now."""
+        self.assertIsNone(live_view(row(visible_from=4), summary(9, facts_nid=7), horizon=6))
+        self.assertEqual(live_view(row(visible_from=4), summary(9, facts_nid=6), horizon=6), View(4, 6))
 
-    def test_a_stay_that_began_behind_the_gap_is_certain(self) -> None:
-        """A gap at or before the first visible event hides nothing."""
-        for gap in (1, 4):
-            self.assertEqual(live_view(row(visible_from=4), 9, gap_nid=gap), View(4, 9))
-
-    @given(st.integers(0, 20), st.integers(1, 20), st.none() | st.integers(0, 20), st.integers(0, 20))
-    def test_no_bound_is_ever_exceeded(self, first: int, position: int, horizon: int | None, gap: int) -> None:
+    @given(st.integers(0, 20), st.integers(1, 20), st.integers(0, 20), st.none() | st.integers(0, 20))
+    def test_no_bound_is_ever_exceeded(self, first: int, position: int, facts: int, horizon: int | None) -> None:
         """Whatever the bounds, what is visible lies within all of them."""
-        view = live_view(row(visible_from=first), position, horizon=horizon, gap_nid=gap)
+        view = live_view(row(visible_from=first), summary(position, facts_nid=facts), horizon=horizon)
         visible = [nid for nid in range(25) if view is not None and nid in view]
-        allowed = [
-            nid
-            for nid in range(first, position + 1)
-            if (horizon is None or nid <= horizon) and (gap <= first or nid < gap)
-        ]
-        self.assertEqual(visible, allowed)
+        allowed = range(first, position + 1)
+        if horizon is not None:
+            allowed = range(0) if facts > horizon else range(first, min(horizon, position) + 1)
+        self.assertEqual(visible, list(allowed))
+
+
+class VouchedForTests(SynchronousTestCase):
+    """Who is known to have been in a room across a gap."""
+
+    def change(self, *, timeline: tuple[StoredEvent, ...] = (), state: tuple[StoredEvent, ...] = ()) -> RoomChange:
+        entries = tuple(StateEntry(event.nid, event) for event in state)
+        return RoomChange(summary(9), 1, timeline, entries)
+
+    def test_whose_poll_it_was(self) -> None:
+        """The user of the poll that had the room among the joined ones."""
+        change = msgspec.structs.replace(self.change(), handed_to="@u:hs")
+        self.assertEqual((vouched_for(self.change()), vouched_for(change)), (set(), {"@u:hs"}))
+
+    def test_members_from_before_the_timeline(self) -> None:
+        """Joined members of the state count, those who left or are invited do not."""
+        state = tuple(member(f"@{membership}:hs", membership) for membership in MEMBERSHIPS)
+        self.assertEqual(vouched_for(self.change(state=state)), {"@join:hs"})
+
+    def test_who_joins_in_the_timeline_may_have_been_out(self) -> None:
+        """A join behind the gap says nothing of the time before it."""
+        join = member("@u:hs", "join")
+        self.assertEqual(vouched_for(self.change(timeline=(join,), state=(join,))), set())
+
+
+def member(user_id: str, membership: str) -> StoredEvent:
+    return StoredEvent(5, f"${user_id}", "m.room.member", user_id, 1, b"{}", user_id, membership)
 
 
 class LastViewTests(SynchronousTestCase):

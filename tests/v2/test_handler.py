@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.rooms.answers import PollAnswer
+from syncproxy.rooms.changes import Polled
 from syncproxy.v2.handler import Handler, Received
 from tests.v2.handler_fakes import RecordingWriter
 
@@ -151,6 +152,15 @@ class UnstoredTests(HandlerCase):
         for body in bodies:
             self.assertEqual(self.received({"next_batch": "s3", **body}).next_batch, "s3")
         self.assertEqual(len(self.writer.stored), 1)
+
+    def test_what_is_not_stored_is_told(self) -> None:
+        """That a poll finished is told of each answer: by the writer, or if nothing is stored at once."""
+        told: list[Polled] = []
+        self.handler.nothing_came = told.append
+        self.received({"rooms": {"join": {}}}, position=8)
+        self.received({"rooms": {"join": {"!r": {}}}}, position=9)
+        self.received({}, position=10, complete=False)
+        self.assertEqual(told, [Polled(ALICE, 8, complete=True), Polled(ALICE, 10, complete=False)])
 
     def test_key_counts(self) -> None:
         """Counts that changed are stored."""

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.v2.access_tokens import AccessToken
 from syncproxy.v2.poller import Poller, Progress
-from tests.v2.fakes import BROKEN, DEAD, Poll, World, messages
+from tests.v2.fakes import ALICE, BROKEN, DEAD, Poll, World, messages
 
 TAG = {"events": [{"type": "m.custom", "content": {"a": 1}}]}
 
@@ -104,6 +104,16 @@ class AskingTests(PollerCase):
         self.assertIn(self.poll.timeout_ms, range(1, 10))
         self.answer("s2", to_device=messages(99))
         self.assertIn(self.poll.timeout_ms, range(30_000, 31_000))
+
+    def test_short_while_the_user_waits(self) -> None:
+        """Who may not see past a gap before the next poll gets that poll at once."""
+        waiting: set[str] = set()
+        self.world.poller("t1", is_waiting=waiting.__contains__).begin()
+        self.answer("s0")
+        self.assertIn(self.poll.timeout_ms, range(30_000, 31_000))
+        waiting.add(ALICE)
+        self.answer("s1")
+        self.assertIn(self.poll.timeout_ms, range(1, 10))
 
 
 class AnsweredTests(PollerCase):
