@@ -147,17 +147,26 @@ class SupersededTests(HeldCase):
 
     def test_requests_take_turns(self) -> None:
         """A request that comes while another is being worked on waits for it."""
-        gate: Deferred[None] = Deferred()
         self.stage.message("!a")
-        self.stage.database.gate = gate
-        self.stage.global_cache._hot.evict("!a")
+        opened = self.stage.close_gate("!a")
         first = self.client.send()
         second = self.client.send(lists=listed((0, 0)))
         self.assertNoResult(first)
         self.assertNoResult(second)
-        gate.callback(None)
-        self.stage.settled()
+        opened()
         self.assertEqual(self.successResultOf(first), self.successResultOf(second))
+
+    def test_request_is_not_held_while_another_waits_for_its_turn(self) -> None:
+        """Of three, the first hangs up while it is worked on: the second is not held, for the third waits."""
+        gone: Deferred[None] = Deferred()
+        self.stage.users.evict(ALICE)
+        opened = self.stage.close_gate()
+        self.client.send(timeout_s=30, hung_up=gone)
+        second = self.client.send(timeout_s=30)
+        third = self.client.send(timeout_s=30, lists=listed((0, 0)))
+        gone.callback(None)
+        opened()
+        self.assertEqual(self.successResultOf(second), self.successResultOf(third))
 
 
 class HungUpTests(HeldCase):
@@ -200,14 +209,11 @@ class HungUpTests(HeldCase):
         """An answer that nobody waits for any more is not sent, and what it took is pending again."""
         gone: Deferred[None] = Deferred()
         message = self.stage.message("!a")
-        self.stage.global_cache._hot.evict("!a")
-        self.stage.database.gate = gate = Deferred[None]()
+        opened = self.stage.close_gate("!a")
         body = self.client.send(hung_up=gone)
         gone.callback(None)
-        gate.callback(None)
-        self.stage.settled()
+        opened()
         self.assertEqual(self.successResultOf(body), b"")
-        self.stage.database.gate = None
         self.assertEqual(self.sync().rooms["!a"].timeline_ids, [message])
 
     def test_gone_before_its_turn(self) -> None:

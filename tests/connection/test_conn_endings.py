@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.errors import InvalidParam, UnknownPos, UnknownToken
@@ -18,13 +18,10 @@ class InFlightTests(HeldCase):
     def test_marks_that_come_meanwhile_are_for_the_next_answer(self) -> None:
         """What happens in another room while one is read from the database is not lost."""
         first = self.stage.message("!a")
-        self.stage.global_cache._hot.evict("!a")
-        self.stage.database.gate = gate = Deferred[None]()
+        opened = self.stage.close_gate("!a")
         body = self.client.send()
         second = self.stage.message("!b")
-        gate.callback(None)
-        self.stage.settled()
-        self.stage.database.gate = None
+        opened()
         answer = self.received(body)
         self.assertEqual({key: room.timeline_ids for key, room in answer.rooms.items()}, {"!a": [first]})
         self.assertEqual(self.sync(timeout_s=30).rooms["!b"].timeline_ids, [second])
@@ -135,11 +132,10 @@ class ReadingAheadTests(SynchronousTestCase):
         """The first request loads its user, and is answered when that is done."""
         stage = Stage()
         stage.room("!b", BOB)
-        stage.database.gate = gate = Deferred[None]()
+        opened = stage.close_gate()
         client = Client(stage, stage.conn(device=Device(BOB, "PHONE")))
         body = client.send(lists=listed())
         self.assertNoResult(body)
-        gate.callback(None)
-        stage.settled()
+        opened()
         answer = client.notebook.answers[self.successResultOf(body)]
         self.assertEqual(answer.rooms.keys(), {"!b"})

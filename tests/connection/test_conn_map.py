@@ -204,13 +204,11 @@ class ClosingTests(ConnMapCase):
         """An answer that waits for the database is still made."""
         pos = self.sync(lists=listed()).pos
         self.stage.message("!a")
-        self.stage.global_cache._hot.evict("!a")
-        self.stage.database.gate = gate = Deferred[None]()
+        opened = self.stage.close_gate("!a")
         body = self.send(pos)
         stopped = ensureDeferred(self.conns.stop())
         self.assertNoResult(stopped)
-        gate.callback(None)
-        self.stage.settled()
+        opened()
         self.successResultOf(stopped)
         self.assertIn("!a", self.notebook.answers[self.successResultOf(body)].rooms)
 

@@ -168,6 +168,13 @@ class RetryTests(ConnCase):
         answer = self.sync(lists=changed, txn_id="three", timeout_s=30)
         self.assertEqual((answer.txn_id, len(answer.lists["a"].ops)), ("two", 1))
 
+    def test_change_that_waited_is_not_held(self) -> None:
+        """A request that had to queue is answered at once, though it has nothing to say."""
+        self.lost()
+        self.received(self.client.send(txn_id="two", timeout_s=30))
+        self.assertEqual(self.sync(txn_id="two", timeout_s=30).txn_id, "two")
+        self.assertNoResult(self.client.send(timeout_s=30))
+
     def test_change_that_waited_is_followed_by_what_came_after_it(self) -> None:
         """The request that found the queue occupied is answered after it, with its own `txn_id`."""
         self.lost()
