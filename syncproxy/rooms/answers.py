@@ -94,6 +94,15 @@ class MembersAnswer(msgspec.Struct, frozen=True):
     members: tuple[Event, ...]
 
 
+class StateAnswer(msgspec.Struct, frozen=True):
+    """What `/rooms/{id}/state` brought: the whole state, members included, as of some time after `position` (*s*)."""
+
+    room_id: str
+    position: int
+    received_ms: int
+    state: tuple[Event, ...]
+
+
 class PollAnswer(msgspec.Struct, frozen=True):
     """What one `/sync` request brought.
 
@@ -126,3 +135,7 @@ class PollAnswer(msgspec.Struct, frozen=True):
     def is_first(self) -> bool:
         """Whether this answers a request without `since`."""
         return self.since is None
+
+
+#: whatever the homeserver answered that is stored
+Answer = PollAnswer | MembersAnswer | StateAnswer
