@@ -16,9 +16,9 @@ from txpostgres import txpostgres
 from syncproxy.errors import ConfigurationError, NotReady
 from syncproxy.metrics import Metrics
 from syncproxy.storage.migrating import migrate
+from syncproxy.storage.prepared import Prepared, Statement, preparations
 
 Row = tuple[Any, ...]
-Statement = tuple[str, Sequence[object]]
 
 #: how long the start tries to reach the database, and how long a query does
 _START_S = 30
@@ -43,10 +43,14 @@ class _Connection(txpostgres.Connection):  # type: ignore[misc] # txpostgres has
 
 
 class Session:
-    """One connection, made when it is first used and made anew when it died. One statement at a time."""
+    """One connection, made when it is first used and made anew when it died. One statement at a time.
 
-    def __init__(self, conninfo: str) -> None:
+    `prepared` are the statements that it knows by name.
+    """
+
+    def __init__(self, conninfo: str, prepared: Sequence[Prepared] = ()) -> None:
         self._conninfo = conninfo
+        self._set_up = f"{_SET_UP};\n{preparations(prepared)}" if prepared else _SET_UP
         self._connection: Any = None
 
     async def query(self, sql: str | bytes, args: Sequence[object] | None = None) -> list[Row]:
@@ -82,7 +86,7 @@ class Session:
         connection = _Connection()
         try:
             await connection.connect(self._conninfo)
-            await connection.runOperation(_SET_UP)
+            await connection.runOperation(self._set_up)
         except psycopg2.OperationalError as problem:
             raise DatabaseGone(_one_line(problem)) from None
         self._connection = connection
@@ -123,9 +127,9 @@ class Database:
         for session in (*self._readers, self._holder):
             session.close()
 
-    def session(self) -> Session:
+    def session(self, prepared: Sequence[Prepared] = ()) -> Session:
         """A connection of its own, for the writer; its owner closes it."""
-        return Session(self._conninfo)
+        return Session(self._conninfo, prepared)
 
     async def query(self, sql: str, args: Sequence[object] | None = None) -> list[Row]:
         """Run one statement that may be repeated. Raises NotReady when the database is away for longer."""

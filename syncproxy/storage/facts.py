@@ -15,6 +15,7 @@ from syncproxy.rooms.changes import DeviceFacts
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.timelines import KnownEvent
 from syncproxy.rooms.user_room import UserRoom
+from syncproxy.storage.prepared import Prepared, Statement
 from syncproxy.storage.rows import EVENT_COLUMNS, decode_summary, decode_user_room, event_of
 
 Key = tuple[str, str]
@@ -139,6 +140,7 @@ def _ask_members(asked: Questions, answer: MembersAnswer) -> None:
         asked.state.add((answer.room_id, _MEMBER, event.state_key or ""))
 
 
+#: OFFSET 0 keeps the planner from turning a lookup by key round, which it does while a table is small.
 #: every branch of the statement: what it is for, and its rows' columns after the kind:
 #: room, two texts, two flags, two numbers, bytes, then those of an event
 _NO_EVENT = ", ".join(
@@ -149,7 +151,7 @@ _NO_EVENT = ", ".join(
 )  # fmt: skip
 _BRANCHES = {
     "rooms": f"""SELECT 'room', r.room_id, NULL, NULL, NULL::boolean, NULL::bigint, NULL::bigint, r.summary, {_NO_EVENT}
-        FROM rooms r WHERE r.room_id = ANY(%s)""",
+        FROM rooms r WHERE r.room_id = ANY(%s::text[])""",
     "events": f"""SELECT 'event', e.room_id, e.event_id, e.prev_batch, e.in_timeline, e.nid, e.gap_before::int::bigint,
         NULL::bytea, {_NO_EVENT}
         FROM unnest(%s::text[], %s::text[]) q(room_id, event_id) JOIN events e USING (room_id, event_id)""",
@@ -159,17 +161,21 @@ _BRANCHES = {
         FROM unnest(%s::text[], %s::text[]) q(room_id, event_id) JOIN events e USING (room_id, event_id)""",
     "state": f"""SELECT 'state', s.room_id, s.type, s.state_key, NULL, s.valid_from, NULL, NULL, {EVENT_COLUMNS}
         FROM unnest(%s::text[], %s::text[], %s::text[]) q(room_id, type, state_key)
-        JOIN room_state s USING (room_id, type, state_key)
-        JOIN events e ON e.room_id = s.room_id AND e.event_id = s.event_id WHERE s.valid_to IS NULL""",
+        CROSS JOIN LATERAL (SELECT * FROM room_state r WHERE r.room_id = q.room_id AND r.type = q.type
+            AND r.state_key = q.state_key AND r.valid_to IS NULL OFFSET 0) s
+        CROSS JOIN LATERAL (SELECT * FROM events v
+            WHERE v.room_id = s.room_id AND v.event_id = s.event_id OFFSET 0) e""",
     # redacting current state changes its row
     "target_state": f"""SELECT 'state', s.room_id, s.type, s.state_key, NULL, s.valid_from, NULL, NULL, {EVENT_COLUMNS}
-        FROM unnest(%s::text[], %s::text[]) q(room_id, event_id) JOIN events e USING (room_id, event_id)
-        JOIN room_state s ON s.room_id = e.room_id AND s.type = e.type AND s.state_key = e.state_key
-        WHERE s.event_id = e.event_id AND s.valid_to IS NULL""",
+        FROM unnest(%s::text[], %s::text[]) q(room_id, event_id)
+        CROSS JOIN LATERAL (SELECT * FROM events v
+            WHERE v.room_id = q.room_id AND v.event_id = q.event_id OFFSET 0) e
+        CROSS JOIN LATERAL (SELECT * FROM room_state r WHERE r.room_id = e.room_id AND r.type = e.type
+            AND r.state_key = e.state_key AND r.event_id = e.event_id AND r.valid_to IS NULL OFFSET 0) s""",
     "users": f"""SELECT 'user', u.room_id, u.user_id, NULL, NULL, NULL, NULL, u.row, {_NO_EVENT}
         FROM unnest(%s::text[], %s::text[]) q(user_id, room_id) JOIN user_rooms u USING (user_id, room_id)""",
     "whole_users": f"""SELECT 'user', u.room_id, u.user_id, NULL, NULL, NULL, NULL, u.row, {_NO_EVENT}
-        FROM user_rooms u WHERE u.user_id = ANY(%s)""",
+        FROM user_rooms u WHERE u.user_id = ANY(%s::text[])""",
     "devices": """SELECT 'device', NULL, d.user_id, d.device_id, NULL, d.sequence, d.to_device_position,
         d.one_time_key_counts, d.device_list_position, NULL, NULL, NULL, NULL, d.unused_fallback_key_types,
         NULL, NULL, NULL, NULL, NULL, NULL
@@ -186,21 +192,22 @@ _BRANCHES = {
 #: branches that ask about what another one names
 _QUESTIONS = {"redactions": "events", "target_state": "targets"}
 
+#: one statement for all questions: those that are not asked cost less than planning it anew
+LOAD = Prepared("load", " UNION ALL ".join(_BRANCHES.values()))
 
-def statement_of(asked: Questions) -> tuple[str, list[object]]:
-    """One statement for all the questions, and its arguments."""
-    branches: list[str] = []
+
+def loading(asked: Questions) -> Statement:
+    """The statement that answers all the questions."""
     args: list[object] = []
     for name, sql in _BRANCHES.items():
         wanted: Collection[Any] = getattr(asked, _QUESTIONS.get(name, name))
-        if not wanted:
-            continue
-        branches.append(sql)
         if name in ("rooms", "whole_users"):
             args.append(list(wanted))
-        else:
+        elif wanted:
             args.extend(list(column) for column in zip(*wanted, strict=True))
-    return " UNION ALL ".join(branches), args
+        else:
+            args.extend([] for _ in range(sql.count("%s")))
+    return LOAD.call(args)
 
 
 def facts_of(rows: Iterable[tuple[Any, ...]]) -> Facts:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from psycopg2 import Binary
 
+from syncproxy.storage.prepared import Statement
 from syncproxy.storage.work import (
     AcknowledgeDeviceLists,
     AcknowledgeToDevice,
@@ -15,7 +14,6 @@ from syncproxy.storage.work import (
     Work,
 )
 
-Statement = tuple[str, Sequence[object]]
 _SEEN = """INSERT INTO devices (user_id, device_id, last_seen_ms) VALUES (%s, %s, %s)
     ON CONFLICT (user_id, device_id) DO UPDATE
         SET last_seen_ms = greatest(devices.last_seen_ms, excluded.last_seen_ms)"""

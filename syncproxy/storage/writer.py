@@ -19,11 +19,12 @@ from syncproxy.rooms.answers import MembersAnswer, PollAnswer
 from syncproxy.rooms.changes import Change
 from syncproxy.storage.accumulator import Accumulator
 from syncproxy.storage.database import Database, DatabaseGone, Session
-from syncproxy.storage.facts import Facts, facts_of, questions_of, statement_of
+from syncproxy.storage.facts import LOAD, Facts, facts_of, loading, questions_of
 from syncproxy.storage.nids import Nids
 from syncproxy.storage.slices import Part, Slice, parts_of
 from syncproxy.storage.work import SaveToken, Work
 from syncproxy.storage.working import statements_of
+from syncproxy.storage.writes import STORE
 from syncproxy.turns import Turn
 
 #: what one batch holds at the most
@@ -57,7 +58,7 @@ class Writer:
         self._database = database
         self._clock = clock
         self._metrics = metrics
-        self._session: Session = database.session()
+        self._session: Session = database.session((LOAD, *STORE))
         self._queue: deque[_Item] = deque()
         self._nids = Nids(0)
         self._known_users: set[str] = set()
@@ -149,7 +150,7 @@ class Writer:
         self._tell(batch, changes)
 
     async def _transact(self, batch: Sequence[_Item]) -> tuple[Change, ...]:
-        """Load, write, COMMIT: three round trips. Afterwards `position` is the batch's newest nid."""
+        """Load, then write and COMMIT: two round trips. Afterwards `position` is the batch's newest nid."""
         began = perf_counter()
         told = await self._resolved_doubt()
         if told is not None:
@@ -169,10 +170,10 @@ class Writer:
         if self._nids.newest != self.position:
             statements.append(("UPDATE meta SET position = %s", (self._nids.newest,)))
         try:
-            await self._session.query(b"BEGIN;" + await self._session.mogrified(statements))
+            transaction = b"BEGIN;\n" + await self._session.mogrified(statements) + b";\nCOMMIT"
             if self._nids.newest != self.position:
                 self._in_doubt = (self._nids.newest, tuple(changes))
-            await self._session.query("COMMIT")
+            await self._session.query(transaction)
         except psycopg2.Error:
             self._in_doubt = None
             await self._session.query("ROLLBACK")
@@ -204,7 +205,7 @@ class Writer:
     async def _loaded(self, parts: Sequence[Part]) -> Facts:
         if not parts:
             return Facts()
-        sql, args = statement_of(questions_of((part.answer for part in parts), self._known_users))
+        sql, args = loading(questions_of((part.answer for part in parts), self._known_users))
         return facts_of(await self._session.query(sql, args))
 
     def _tell(self, batch: Sequence[_Item], changes: tuple[Change, ...]) -> None:

@@ -13,9 +13,9 @@ from syncproxy.matrix.events import StoredEvent
 from syncproxy.rooms.receipts import Receipt
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
+from syncproxy.storage.prepared import Prepared, Statement
 from syncproxy.storage.rows import encode
 
-Statement = tuple[str, Sequence[object]]
 StateKey = tuple[str, str, str]
 
 
@@ -106,10 +106,10 @@ class Writes:
         ]
 
 
-def _bulk(sql: str, rows: Iterable[Sequence[Any]]) -> list[Statement]:
+def _bulk(statement: Prepared, rows: Iterable[Sequence[Any]]) -> list[Statement]:
     """The statement over the rows' columns; nothing for no rows."""
     columns = [list(column) for column in zip(*rows, strict=True)]
-    return [(sql, columns)] if columns else []
+    return [statement.call(columns)] if columns else []
 
 
 def _event_columns(row: EventRow) -> tuple[object, ...]:
@@ -132,42 +132,82 @@ def _binary(data: bytes | None) -> object:
     return None if data is None else Binary(data)
 
 
-_EVENTS = """INSERT INTO events (room_id, event_id, nid, type, sender, state_key, membership, origin_server_ts,
+_EVENTS = Prepared(
+    "store_events",
+    """INSERT INTO events (room_id, event_id, nid, type, sender, state_key, membership, origin_server_ts,
         recency, sort_ts, in_timeline, gap_before, prev_batch, redacts, json)
     SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],
         %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[], %s::boolean[], %s::text[], %s::text[], %s::bytea[])
     ON CONFLICT (room_id, event_id) DO UPDATE SET nid = excluded.nid, recency = excluded.recency,
         sort_ts = excluded.sort_ts, in_timeline = excluded.in_timeline, gap_before = excluded.gap_before,
-        prev_batch = excluded.prev_batch, json = excluded.json"""
-_REWRITTEN = """UPDATE events e SET json = q.json, prev_batch = q.prev_batch
+        prev_batch = excluded.prev_batch, json = excluded.json""",
+)
+_REWRITTEN = Prepared(
+    "store_rewritten",
+    """UPDATE events e SET json = q.json, prev_batch = q.prev_batch
     FROM unnest(%s::text[], %s::text[], %s::bytea[], %s::text[]) q(room_id, event_id, json, prev_batch)
-    WHERE e.room_id = q.room_id AND e.event_id = q.event_id"""
-_ENDED = """UPDATE room_state s SET valid_to = q.nid
+    CROSS JOIN LATERAL (SELECT ctid FROM events v
+        WHERE v.room_id = q.room_id AND v.event_id = q.event_id OFFSET 0) found
+    WHERE e.ctid = found.ctid""",
+)
+_ENDED = Prepared(
+    "store_ended",
+    # found by ctid so that the planner cannot look through all current rows for each key
+    """UPDATE room_state s SET valid_to = q.nid
     FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[]) q(room_id, type, state_key, nid)
-    WHERE s.room_id = q.room_id AND s.type = q.type AND s.state_key = q.state_key AND s.valid_to IS NULL"""
-_STATE = """INSERT INTO room_state (room_id, type, state_key, event_id, valid_from, valid_to)
-    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])"""
-_ROOMS = """INSERT INTO rooms (room_id, position, summary)
+    CROSS JOIN LATERAL (SELECT ctid FROM room_state r WHERE r.room_id = q.room_id AND r.type = q.type
+        AND r.state_key = q.state_key AND r.valid_to IS NULL OFFSET 0) found
+    WHERE s.ctid = found.ctid""",
+)
+_STATE = Prepared(
+    "store_state",
+    """INSERT INTO room_state (room_id, type, state_key, event_id, valid_from, valid_to)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])""",
+)
+_ROOMS = Prepared(
+    "store_rooms",
+    """INSERT INTO rooms (room_id, position, summary)
     SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bytea[])
-    ON CONFLICT (room_id) DO UPDATE SET position = excluded.position, summary = excluded.summary"""
-_USERS = """INSERT INTO user_rooms (user_id, room_id, membership, row)
+    ON CONFLICT (room_id) DO UPDATE SET position = excluded.position, summary = excluded.summary""",
+)
+_USERS = Prepared(
+    "store_users",
+    """INSERT INTO user_rooms (user_id, room_id, membership, row)
     SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bytea[])
-    ON CONFLICT (user_id, room_id) DO UPDATE SET membership = excluded.membership, row = excluded.row"""
-_ACCOUNT_DATA = """INSERT INTO account_data (user_id, room_id, type, nid, json)
+    ON CONFLICT (user_id, room_id) DO UPDATE SET membership = excluded.membership, row = excluded.row""",
+)
+_ACCOUNT_DATA = Prepared(
+    "store_account_data",
+    """INSERT INTO account_data (user_id, room_id, type, nid, json)
     SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bytea[])
-    ON CONFLICT (user_id, room_id, type) DO UPDATE SET nid = excluded.nid, json = excluded.json"""
-_RECEIPTS = """INSERT INTO receipts (room_id, user_id, thread_id, private, event_id, ts, nid)
+    ON CONFLICT (user_id, room_id, type) DO UPDATE SET nid = excluded.nid, json = excluded.json""",
+)
+_RECEIPTS = Prepared(
+    "store_receipts",
+    """INSERT INTO receipts (room_id, user_id, thread_id, private, event_id, ts, nid)
     SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::boolean[], %s::text[], %s::bigint[], %s::bigint[])
     ON CONFLICT (room_id, user_id, thread_id, private) DO UPDATE
-        SET event_id = excluded.event_id, ts = excluded.ts, nid = excluded.nid"""
-_TO_DEVICE = """INSERT INTO to_device (user_id, device_id, nid, json)
-    SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bytea[])"""
-_DEVICE_LISTS = """INSERT INTO device_list_changes (user_id, device_id, nid, target, kind)
-    SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[])"""
-_TRANSACTION_IDS = """INSERT INTO transaction_ids (user_id, device_id, event_id, transaction_id, stored_ms)
+        SET event_id = excluded.event_id, ts = excluded.ts, nid = excluded.nid""",
+)
+_TO_DEVICE = Prepared(
+    "store_to_device",
+    """INSERT INTO to_device (user_id, device_id, nid, json)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bytea[])""",
+)
+_DEVICE_LISTS = Prepared(
+    "store_device_lists",
+    """INSERT INTO device_list_changes (user_id, device_id, nid, target, kind)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[])""",
+)
+_TRANSACTION_IDS = Prepared(
+    "store_transaction_ids",
+    """INSERT INTO transaction_ids (user_id, device_id, event_id, transaction_id, stored_ms)
     SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[])
-    ON CONFLICT DO NOTHING"""
-_DEVICES = """INSERT INTO devices (user_id, device_id, since, sequence, horizon, one_time_key_counts,
+    ON CONFLICT DO NOTHING""",
+)
+_DEVICES = Prepared(
+    "store_devices",
+    """INSERT INTO devices (user_id, device_id, since, sequence, horizon, one_time_key_counts,
         unused_fallback_key_types, to_device_position, device_list_position)
     SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bytea[], %s::bytea[],
         %s::bigint[], %s::bigint[])
@@ -175,4 +215,11 @@ _DEVICES = """INSERT INTO devices (user_id, device_id, since, sequence, horizon,
         sequence = excluded.sequence, horizon = excluded.horizon,
         one_time_key_counts = excluded.one_time_key_counts,
         unused_fallback_key_types = excluded.unused_fallback_key_types,
-        to_device_position = excluded.to_device_position, device_list_position = excluded.device_list_position"""
+        to_device_position = excluded.to_device_position, device_list_position = excluded.device_list_position""",
+)
+
+#: every statement that a batch may take
+STORE = (
+    _EVENTS, _REWRITTEN, _ENDED, _STATE, _ROOMS, _USERS, _ACCOUNT_DATA, _RECEIPTS, _TO_DEVICE, _DEVICE_LISTS,
+    _TRANSACTION_IDS, _DEVICES,
+)  # fmt: skip
