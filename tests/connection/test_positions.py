@@ -170,7 +170,7 @@ class RetryTests(ConnCase):
 
     def test_change_that_waited_is_not_held(self) -> None:
         """A request that had to queue is answered at once, though it has nothing to say."""
-        self.lost()
+        self.lost(txn_id="one")
         self.received(self.client.send(txn_id="two", timeout_s=30))
         self.assertEqual(self.sync(txn_id="two", timeout_s=30).txn_id, "two")
         self.assertNoResult(self.client.send(timeout_s=30))
