@@ -238,9 +238,12 @@ class ConnState:
 
     def _is_affected(self, prepared: Prepared, marks: Marks) -> bool:
         """Whether marks may change what is shown beside the lists: subscriptions that open, chains of old rooms."""
+        subscriptions, shown = prepared.configs.subscriptions, self._visible.rooms
+        if subscriptions and marks.user & UserMark.ACCOUNT_DATA:
+            # whoever is ignored now: their invites are not shown
+            return True
         if not marks.rooms:
             return False
-        subscriptions, shown = prepared.configs.subscriptions, self._visible.rooms
         chained = Mark.MEMBERSHIP | Mark.STATE if prepared.configs.has_old_rooms else Mark(0)
         return any(
             bool(mark & chained) or (room_id in subscriptions and (room_id not in shown or mark & Mark.MEMBERSHIP))
