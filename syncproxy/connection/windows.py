@@ -59,7 +59,7 @@ def advanced(
     now = ListWindow(spec, source, source.version, slow, window, frozenset(shown).union(*window.rooms))
     is_new_list = before is None or before.spec != spec or before.slow != slow
     if before is None or is_new_list:
-        ops = _slow_ops(shown) if slow else replaced(_EMPTY if before is None else before.window, window)
+        ops = _slow_ops(shown) if slow else replaced(_had(before), window)
     else:
         ops = [] if slow else _moved(before, now, touched)
     news = is_new_list or bool(ops) or before is None or before.window.count != window.count
@@ -67,6 +67,13 @@ def advanced(
 
 
 _EMPTY = Window(0, (), ())
+
+
+def _had(before: ListWindow | None) -> Window:
+    """What the client's array holds: of a slow list, everything."""
+    if before is None or not before.window.count:
+        return _EMPTY
+    return attrs.evolve(before.window, ranges=((0, before.window.count - 1),)) if before.slow else before.window
 
 
 def _is_unchanged(
