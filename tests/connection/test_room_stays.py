@@ -79,6 +79,16 @@ class InviteTests(RoomCase):
         answer = self.sync()
         self.assertEqual((answer.rooms, answer.lists["a"].count), ({}, 1))
 
+    def test_inviter_who_is_not_ignored_any_more(self) -> None:
+        """The invite comes when its sender is heard again, by list and by subscription alike."""
+        for said in ({"lists": listed()}, {"room_subscriptions": {"!i": SubscriptionParams()}}):
+            self.client = Client(self.stage, self.stage.conn("d"))
+            self.stage.datum("m.ignored_user_list", {"ignored_users": {BOB: {}}})
+            self.stage.invite("!i")
+            self.sync(**said)
+            self.stage.datum("m.ignored_user_list", {"ignored_users": {}})
+            self.assertEqual(self.sync().rooms["!i"].name, "Party")
+
 
 class LeaveTests(RoomCase):
     """The room goes, and what is told of it last."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from syncproxy.rooms.changes import TransactionIds
 from tests.caches.fakes import ALICE, BOB, PHONE
-from tests.connection.fakes import RoomCase, event_ids, listed
+from tests.connection.fakes import Client, RoomCase, event_ids, listed
 
 
 class InitialTests(RoomCase):
@@ -121,3 +121,31 @@ class LiveTests(RoomCase):
         """A shorter timeline is not sent again."""
         self.assertIsNone(self.next(lists=listed(timeline_limit=1)))
         self.assertEqual(len(self.stage.messages("!a", 3)), len(self.change().timeline))
+
+
+class WithheldTests(RoomCase):
+    """Behind a gap, where it is not certain that the user is still in the room."""
+
+    params = {"required_state": (("m.room.topic", ""),)}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.begin()
+        gap = self.stage.event(gap_before=True, prev_batch="p")
+        self.behind = [self.stage.happened("!a", gap, gap_nid=gap.nid), self.stage.state("!a", "m.room.topic")]
+
+    def test_nothing_past_the_gap_is_shown(self) -> None:
+        """Neither to this connection nor to a new one."""
+        self.assertIsNone(self.next())
+        self.client = Client(self.stage, self.stage.conn("d"))
+        room = self.begin()
+        self.assertEqual((room.timeline_ids, room.required_state), (["$1", "$2", "$3"], []))
+
+    def test_own_poll_vouches(self) -> None:
+        """Once a poll of the user has finished, what was withheld is sent, state too, without being asked again."""
+        body = self.client.send(timeout_s=30)
+        self.assertNoResult(body)
+        self.stage.told(self.stage.polled())
+        room = self.received(body).rooms["!a"]
+        self.assertEqual((room.timeline_ids, room.limited, room.prev_batch), (self.behind, True, "p"))
+        self.assertEqual(event_ids(room.required_state), self.behind[1:])

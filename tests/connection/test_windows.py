@@ -186,6 +186,14 @@ class OtherListTests(WindowCase):
         self.assertEqual(list_spec(by_level), list_spec(SLOW))
         self.assertEqual(list_spec(SLOW), ListSpec(Filters(), ("by_name",), None))
 
+    def test_list_that_is_slow_no_more_is_cleared(self) -> None:
+        """Ranges instead of everything: nothing of the old array stays inside them."""
+        self.advance(SLOW)
+        self.source = SortedList()
+        self.source.fill({"b": (0,)})
+        filtered = ListConfig(ranges=((0, 9),), filters=Filters(is_dm=True))
+        self.assertEqual(self.ops(filtered), [Invalidate((0, 4)), Sync((0, 0), ("b",))])
+
     def test_slow_list_sends_all_again_for_other_filters(self) -> None:
         """Other filters: all ids again."""
         self.advance(SLOW)
