@@ -105,7 +105,9 @@ class RequiredState:
             if not all(kind in part.keys or self.matches(kind, _ANY) for kind in named):
                 return False
         pairs = [(kind, key) for kind, keys in part.keys.items() for key in keys]
-        pairs += [(kind, key) for key in part.any_type for kind in (_ANY, *part.keys)]
+        # a key of any type is one of the types that are narrowed here, too
+        narrowed = {kind for mine in self._parts for kind in mine.keys}
+        pairs += [(kind, key) for key in part.any_type for kind in {_ANY, *part.keys, *narrowed}]
         return all(self.matches(*pair) for pair in pairs)
 
 
