@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import attrs
 import msgspec
 from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.connection.conn import Conn
 from syncproxy.connection.conn_map import ConnMap
 from syncproxy.connection.extension_part import Factories
 from syncproxy.connection.whole_members import CompleteMembers, members_as_they_are
 from syncproxy.dialects.msc3575 import MSC3575
-from syncproxy.extensions.core import Context, Extended
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import StoredEvent
-from syncproxy.protocol.request import ExtensionParams, ListParams, Request
-from syncproxy.protocol.response import Answer, RoomAnswer
+from syncproxy.protocol.request import ListParams, Request
+from syncproxy.protocol.response import Answer
 from syncproxy.pubsub.payloads import Payload
 from syncproxy.rooms.changes import Change
 from syncproxy.rooms.memberships import after_joined_section, after_member_event, with_unread
@@ -231,87 +228,3 @@ class Client:
         body = ensureDeferred(self.conn.answer(request, token_hash, self.notebook, gone))
         self.stage.settled()
         return body
-
-
-class ConnCase(SynchronousTestCase):
-    """A client of Alice's on one connection."""
-
-    def setUp(self) -> None:
-        self.stage = Stage()
-        self.client = Client(self.stage, self.stage.conn())
-
-    def lost(self, **said: Any) -> Answer:
-        """An answer that the client never sees."""
-        return self.client.notebook.answers[self.successResultOf(self.client.send(**said))]
-
-    def sync(self, **said: Any) -> Answer:
-        """An answer that the client has from now on."""
-        return self.received(self.client.send(**said))
-
-    def received(self, body: Deferred[bytes]) -> Answer:
-        """A held request's answer, which the client has from now on."""
-        answer = self.client.notebook.answers[self.successResultOf(body)]
-        self.client.pos = answer.pos
-        return answer
-
-    def assert_no_delayed_calls(self) -> None:
-        """Nothing is left to happen later."""
-        self.assertEqual(self.stage.clock.getDelayedCalls(), [])
-
-
-@attrs.define(eq=False)
-class Echo:
-    """An extension that says how many of its answers were acknowledged; `problem` is raised instead."""
-
-    news: bool = False
-    problem: Exception | None = None
-    heard: list[Context] = attrs.field(factory=list)
-    acknowledged: int = 0
-
-    async def answer(self, params: ExtensionParams, context: Context) -> Extended:
-        if self.problem is not None:
-            raise self.problem
-        self.heard.append(context)
-        return Extended(b"%d" % self.acknowledged, self.news, self.acknowledged + 1)
-
-    def fold(self, delta: Any) -> None:
-        self.acknowledged = delta
-
-
-class HeldCase(ConnCase):
-    """Two rooms in a list that the client has; its next request is held."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.echo = Echo()
-        self.stage.factories = {"echo": lambda device: self.echo}
-        self.client = Client(self.stage, self.stage.conn())
-        self.stage.rooms("!a", "!b")
-        self.sync(lists=listed())
-
-    def held(self, timeout_s: float = 30, **said: Any) -> Deferred[bytes]:
-        body = self.client.send(timeout_s=timeout_s, **said)
-        self.assertNoResult(body)
-        return body
-
-
-class RoomCase(ConnCase):
-    """A room `!a`: `$1` creates it, Alice joins by `$2`, Bob by `$3`."""
-
-    params: dict[str, Any] = {}
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.stage.room("!a", ALICE, BOB, name="Den", avatar_url="mxc://a")
-
-    def begin(self) -> RoomAnswer:
-        return self.sync(lists=listed(**self.params)).rooms["!a"]
-
-    def next(self, **said: Any) -> RoomAnswer | None:
-        """What is told of the room in the next answer, which is not held."""
-        return self.sync(**said).rooms.get("!a")
-
-    def change(self, **said: Any) -> RoomAnswer:
-        room = self.next(**said)
-        assert room is not None
-        return room

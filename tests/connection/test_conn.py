@@ -8,7 +8,8 @@ from syncproxy.caches.updates import Mark, UserMark
 from syncproxy.connection.marks import KEYS_GATHER_S, RECEIPTS_GATHER_S
 from syncproxy.protocol.request import ExtensionParams
 from tests.caches.fakes import ALICE
-from tests.connection.fakes import Client, HeldCase, listed
+from tests.connection.cases import HeldCase
+from tests.connection.fakes import Client, listed
 
 
 class WaitingTests(HeldCase):

@@ -9,7 +9,8 @@ from syncproxy.errors import InvalidParam, UnknownPos, UnknownToken
 from syncproxy.matrix.devices import Device
 from syncproxy.protocol.request import ExtensionParams
 from tests.caches.fakes import ALICE, BOB
-from tests.connection.fakes import TOKEN, Client, HeldCase, Stage, listed
+from tests.connection.cases import HeldCase
+from tests.connection.fakes import TOKEN, Client, Stage, listed
 
 
 class InFlightTests(HeldCase):
@@ -97,6 +98,7 @@ class EndingTests(HeldCase):
         """Stopping returns once the held request was answered."""
         body = self.held()
         stopped = ensureDeferred(self.client.conn.stop())
+        self.stage.settled()
         self.received(body)
         self.successResultOf(stopped)
         self.assert_no_delayed_calls()

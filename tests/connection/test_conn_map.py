@@ -195,7 +195,9 @@ class ClosingTests(ConnMapCase):
     def test_stop_answers_everything_that_is_held(self) -> None:
         """Stopping returns when all that was held is answered, and leaves nothing to happen later."""
         bodies = [self.held(), self.held(TABLET)]
-        self.successResultOf(ensureDeferred(self.conns.stop()))
+        stopped = ensureDeferred(self.conns.stop())
+        self.stage.settled()
+        self.successResultOf(stopped)
         for body in bodies:
             self.assertEqual(self.notebook.answers[self.successResultOf(body)].rooms, {})
         self.assertEqual(self.stage.clock.getDelayedCalls(), [])

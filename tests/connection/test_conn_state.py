@@ -13,7 +13,8 @@ from syncproxy.matrix.devices import Device
 from syncproxy.protocol.request import ExtensionParams, Filters, OldRooms, SubscriptionParams
 from syncproxy.protocol.response import Delete, Insert, Invalidate, Sync
 from tests.caches.fakes import ALICE, BOB, PHONE, Ear
-from tests.connection.fakes import Client, ConnCase, Echo, asked, event_ids, listed
+from tests.connection.cases import ConnCase, Echo
+from tests.connection.fakes import Client, asked, event_ids, listed
 
 TOPIC = ("m.room.topic", "")
 
@@ -31,7 +32,9 @@ class ValueTests(ConnCase):
         marks = Marks({"!a": Mark.TIMELINE, "!b": Mark.TIMELINE}, UserMark(0))
         request = asked(**said)  # type: ignore[arg-type] # whatever a request may say
         prepared = self.successResultOf(ensureDeferred(self.state.prepare(request, MSC3575.semantics)))
-        return self.successResultOf(ensureDeferred(self.state.build(prepared, marks)))
+        built = ensureDeferred(self.state.build(prepared, marks))
+        self.stage.settled()
+        return self.successResultOf(built)
 
     def test_building_changes_nothing(self) -> None:
         """The same request built twice says the same, lists and rooms alike."""
@@ -87,6 +90,22 @@ class ListsTests(ConnCase):
         self.assertEqual(answer.rooms["!a"].timeline_ids, [message])
         self.stage.message("!a")
         self.assertEqual(self.sync().rooms, {})
+
+    def test_room_moved_out_by_something_else_does_not_come(self) -> None:
+        """Counts moved the room out of every range: the ops tell, no object does."""
+        self.stage.unread("!a", highlights=1)
+        self.sync(lists=listed((0, 0), sort=("by_notification_level", "by_name")))
+        self.stage.unread("!b", highlights=1)
+        self.stage.unread("!a", highlights=0)
+        self.assertEqual(self.sync().rooms.keys(), {"!b"})
+
+    def test_room_filtered_out_by_own_event_does_not_come(self) -> None:
+        """An event took the room out of the list altogether: it is not shown once more."""
+        self.stage.state("!a", "m.room.name", name="Den")
+        self.sync(lists=listed(filters=Filters(room_name_like="den")))
+        self.stage.state("!a", "m.room.name", name="Lair")
+        answer = self.sync()
+        self.assertEqual((answer.lists["a"].count, answer.rooms), (0, {}))
 
     def test_room_back_in_range_is_initial(self) -> None:
         """The client forgot a room that it did not see for a while."""
@@ -183,6 +202,25 @@ class SubscriptionsTests(ConnCase):
         room = answer.rooms["!a"]
         self.assertEqual((len(room.timeline), event_ids(room.required_state)), (1, list(room.timeline_ids)))
 
+    def test_old_rooms_end_at_the_first_that_the_user_is_not_in(self) -> None:
+        """What is behind a room that the user never was in, does not come along."""
+        self.stage.room("!x", BOB, predecessor="!a")
+        self.stage.room("!new", ALICE, predecessor="!x")
+        self.assertEqual(self.sync(lists=listed((0, 0), include_old_rooms=OldRooms())).rooms.keys(), {"!new"})
+
+    def test_old_rooms_in_a_circle(self) -> None:
+        """Rooms that name each other as predecessors come once."""
+        self.stage.room("!new", ALICE, predecessor="!old")
+        self.stage.room("!old", ALICE, predecessor="!new")
+        self.assertEqual(self.sync(lists=listed((0, 0), include_old_rooms=OldRooms())).rooms.keys(), {"!new", "!old"})
+
+    def test_invite_does_not_tell_the_predecessor(self) -> None:
+        """What an invited user may know of a room does not include what it replaced."""
+        self.stage.room("!new", BOB, predecessor="!a")
+        self.stage.invite("!new")
+        wanted = SubscriptionParams(include_old_rooms=OldRooms())
+        self.assertEqual(self.sync(room_subscriptions={"!new": wanted}).rooms.keys(), {"!new"})
+
 
 class ExtensionsTests(ConnCase):
     """Extensions of a connection."""
@@ -225,3 +263,9 @@ class ExtensionsTests(ConnCase):
         context = self.made[0].heard[-1]
         self.assertEqual((context.windows, context.subscribed), ({"a": {"!a"}}, {"!a"}))
         self.assertEqual((context.rooms.keys(), context.room_marks["!a"]), ({"!a"}, Mark.TIMELINE))
+
+    def test_subscription_without_effect_is_not_told_to_extensions(self) -> None:
+        """A room that the user is not in is not subscribed, whatever was asked."""
+        self.stage.room("!c", BOB)
+        self.sync(room_subscriptions={"!c": SubscriptionParams()}, extensions=self.on)
+        self.assertEqual(self.made[0].heard[-1].subscribed, frozenset())

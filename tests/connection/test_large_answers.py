@@ -5,7 +5,8 @@ from __future__ import annotations
 from syncproxy.connection.conn_state import MAX_ANSWER_BYTES
 from syncproxy.protocol.response import Answer, RoomAnswer
 from tests.caches.fakes import ALICE
-from tests.connection.fakes import ConnCase, listed
+from tests.connection.cases import ConnCase
+from tests.connection.fakes import listed
 
 ROOMS = ["!a", "!b", "!c"]
 LARGE = b'{"event_id":"$x","body":"%b"}' % (b"x" * (MAX_ANSWER_BYTES * 2 // 3))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.connection.positions import MAX_QUEUED, Fresh, Positions, Repeated, is_same
 from syncproxy.errors import UnknownPos
 from syncproxy.protocol.request import Request
-from tests.connection.fakes import ConnCase, listed
+from tests.connection.cases import ConnCase
+from tests.connection.fakes import listed
 
 
 def request(pos: str | None, body: str = "", txn_id: str | None = None) -> Request:
@@ -102,6 +103,7 @@ class PositionsTests(SynchronousTestCase):
         with self.assertRaises(UnknownPos):
             Positions("c").received(request("c-0"))
 
+    @settings(deadline=None)
     @given(st.lists(st.sampled_from(["acked", "lost", "changed"]), max_size=40))
     def test_any_sequence_keeps_one_answer_and_counts_on(self, steps: list[str]) -> None:
         """However answers get lost and requests change, a position has one answer and queued requests get theirs."""

@@ -165,6 +165,16 @@ class Walk:
         self.sync()
         self.forget_something()
 
+    def read(self) -> None:
+        """Things happen while the rooms of an answer are read from the database."""
+        opened = self.stage.close_gate(*self.random.sample(ROOMS, 5))
+        body = self._send(self._asked(**self._wish()))
+        for _ in range(self.random.randrange(4)):
+            self.something_happens()
+        opened()
+        self._take(self._answer(body), fresh=False)
+        self.sync()
+
     def forget_something(self) -> None:
         """Memory is short: rooms, and now and then the user, must be read anew."""
         for room_id in self.random.sample(ROOMS, 3):

@@ -7,7 +7,8 @@ import msgspec
 from syncproxy.matrix.names import Hero
 from syncproxy.protocol.response import UNSET
 from tests.caches.fakes import ALICE, BOB, CAROL
-from tests.connection.fakes import Client, RoomCase, event_ids, listed
+from tests.connection.cases import RoomCase
+from tests.connection.fakes import Client, event_ids, listed
 
 TOPIC, NAME = "m.room.topic", "m.room.name"
 

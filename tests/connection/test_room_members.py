@@ -10,7 +10,8 @@ from syncproxy.protocol.request import ExtensionParams
 from syncproxy.protocol.required_state import MEMBER
 from syncproxy.rooms.changes import TypingChange
 from tests.caches.fakes import ALICE, BOB, CAROL, PHONE
-from tests.connection.fakes import Client, RoomCase, event_ids, listed
+from tests.connection.cases import RoomCase
+from tests.connection.fakes import Client, event_ids, listed
 
 LAZY = (MEMBER, "$LAZY")
 DORA = "@dora:hs"

@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 
+from syncproxy.caches.updates import Mark
 from syncproxy.protocol.request import Filters, SubscriptionParams
 from syncproxy.rooms.memberships import after_joined_section
 from tests.caches.fakes import ALICE, BOB, CAROL
-from tests.connection.fakes import Client, RoomCase, event_ids, listed
+from tests.connection.cases import RoomCase
+from tests.connection.fakes import Client, event_ids, listed
 
 STATE = (("*", "*"),)
 
@@ -51,6 +53,15 @@ class InviteTests(RoomCase):
         self.stage.invite("!i", name="Gala", nid=self.stage.database.user_rows[ALICE, "!i"].membership_nid)
         room = self.sync().rooms["!i"]
         self.assertEqual((room.initial, room.name), (False, "Gala"))
+
+    def test_stripped_state_that_says_the_same_of_name_and_avatar_is_sent(self) -> None:
+        """Clients read more of an invite than its name."""
+        self.invited()
+        self.sync()
+        row = self.stage.database.user_rows[ALICE, "!i"]
+        stripped = row.stripped_state.replace(b"[", b'[{"type":"m.room.topic"},', 1)
+        self.stage.invite("!i", nid=row.membership_nid, stripped_state=stripped)
+        self.assertEqual(self.sync().rooms["!i"].stripped_state, stripped)
 
     def test_invite_becomes_join(self) -> None:
         """The room again, initial, with the counts of the room, and the timeline from the join on."""
@@ -124,6 +135,13 @@ class LeaveTests(RoomCase):
         body = self.client.send()
         self.stage.clock.advance(0.01)
         self.assertEqual(self.received(body).rooms["!a"].timeline_ids, [leave])
+        self.assertEqual(self.sync().rooms, {})
+
+    def test_leave_is_told_once(self) -> None:
+        """Whatever else is said of the standing later, the leave was told."""
+        self.stage.member("!a", ALICE, "leave", BOB)
+        self.sync()
+        self.client.conn.mark_room("!a", Mark.MEMBERSHIP)
         self.assertEqual(self.sync().rooms, {})
 
     def test_kick_from_outside_the_windows_arrives(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from syncproxy.rooms.changes import TransactionIds
 from tests.caches.fakes import ALICE, BOB, PHONE
-from tests.connection.fakes import Client, RoomCase, event_ids, listed
+from tests.connection.cases import RoomCase
+from tests.connection.fakes import Client, event_ids, listed
 
 
 class InitialTests(RoomCase):
@@ -122,6 +123,11 @@ class LiveTests(RoomCase):
         self.assertIsNone(self.next(lists=listed(timeline_limit=1)))
         self.assertEqual(len(self.stage.messages("!a", 3)), len(self.change().timeline))
 
+    def test_limit_lowered_and_raised_again(self) -> None:
+        """A limit raised to what it once was is raised, though nothing was sent in between."""
+        self.next(lists=listed(timeline_limit=1))
+        self.assertTrue(self.change(lists=listed(timeline_limit=5)).initial)
+
 
 class WithheldTests(RoomCase):
     """Behind a gap, where it is not certain that the user is still in the room."""
@@ -140,6 +146,12 @@ class WithheldTests(RoomCase):
         self.client = Client(self.stage, self.stage.conn("d"))
         room = self.begin()
         self.assertEqual((room.timeline_ids, room.required_state), (["$1", "$2", "$3"], []))
+
+    def test_what_was_withheld_counts_as_live(self) -> None:
+        """Events that older answers could not show are new to the client."""
+        self.next()
+        self.stage.told(self.stage.polled())
+        self.assertEqual(self.change().num_live, 2)
 
     def test_own_poll_vouches(self) -> None:
         """Once a poll of the user has finished, what was withheld is sent, state too, without being asked again."""

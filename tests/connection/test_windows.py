@@ -14,7 +14,8 @@ from syncproxy.errors import UnknownPos
 from syncproxy.protocol.request import Filters, Range
 from syncproxy.protocol.response import Delete, Insert, Invalidate, Op, Sync
 from tests.caches.fakes import ALICE
-from tests.connection.fakes import ConnCase, listed
+from tests.connection.cases import ConnCase
+from tests.connection.fakes import listed
 
 
 def config(*ranges: Range) -> ListConfig:
