@@ -203,6 +203,7 @@ class WidensTests(SynchronousTestCase):
         self.assertFalse(asked(("a", "k")).widens(asked(("a", "*"))))
         self.assertFalse(asked(("a", "k")).widens(asked(("*", "*"))))
         self.assertFalse(asked(("*", "*"), ("a", "k")).widens(asked(("*", "*"))))
+        self.assertFalse(asked(("*", "*"), ("a", "k")).widens(asked(("*", "*"), ("a", "k"), ("a", ""))))
         self.assertFalse(asked().widens(asked()))
 
     def test_what_was_narrowed_widens(self) -> None:
