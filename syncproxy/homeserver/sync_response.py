@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from syncproxy.homeserver.repairs import repaired
+
 _Block = TypeVar("_Block", bound=msgspec.Struct)
 _NULL = msgspec.Raw(b"null")
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -117,8 +119,19 @@ _response = msgspec.json.Decoder(SyncResponse | None)
 def parse_sync(body: bytes, dropped: Callable[[str], None] = lambda section: None) -> SyncResponse:
     """Decode an answer; `null` is an empty one. `dropped` is told of each section of the wrong shape, left out alone.
 
-    Raises msgspec.DecodeError for what is neither null nor a JSON object.
+    What is no sound text or nested too deeply is repaired. Raises msgspec.DecodeError for what is neither null nor a
+    JSON object.
     """
+    try:
+        # events stay bytes, which msgspec does not look into
+        if not body.isascii():
+            body.decode()
+        return _parsed(body, dropped)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _parsed(repaired(body), dropped)
+
+
+def _parsed(body: bytes, dropped: Callable[[str], None]) -> SyncResponse:
     try:
         return _response.decode(body) or SyncResponse()
     except msgspec.ValidationError:

@@ -1,0 +1,41 @@
+"""Answers that are no sound JSON, made sound: one bad string of a stranger must not keep a whole answer away.
+
+Everything else keeps its bytes.
+"""
+
+from __future__ import annotations
+
+import re
+
+#: far more than any event of use, and far less than what the decoder takes
+MOST_LEVELS = 200
+_REPLACEMENT = rb"\ufffd"
+#: a pair of surrogates, a lone one, or any other escape: backslashes are in strings only
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
+)
+#: a string, also one without an end, so that nothing is looked at twice
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
+
+
+def repaired(body: bytes) -> bytes:
+    """The JSON with U+FFFD for text that is none, and `null` for what is nested more than MOST_LEVELS deep."""
+    text = body.decode("utf-8", "replace").encode()
+    return _flattened(_ESCAPE.sub(lambda found: _REPLACEMENT if found[1] else found[0], text))
+
+
+def _flattened(text: bytes) -> bytes:
+    kept: list[bytes] = []
+    level = start = 0
+    for found in _TOKEN.finditer(text):
+        token = found[0]
+        if token in b"[{":
+            level += 1
+            if level == MOST_LEVELS + 1:
+                kept += text[start : found.start()], b"null"
+        elif token in b"]}":
+            if level == MOST_LEVELS + 1:
+                start = found.end()
+            level -= 1
+    kept.append(text[start:])
+    return b"".join(kept)
