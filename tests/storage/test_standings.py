@@ -210,8 +210,14 @@ class InviteTests(StandingsCase):
         await self.polled(BOB, stripped=(StrippedRoom(ROOM, "invite", b"[]", 5000),))
         await self.happens(of_bob("$first-invite", "invite"), of_bob("$first-kick", "leave"))
         self.assertEqual((await self.bob()).membership, "invite")
-        await self.happens(BOB_JOINS, device=BOB)
-        self.assertEqual((await self.bob()).membership, "join")
+
+    async def test_own_clock(self) -> None:
+        """The own poller's join counts whatever its time: the user sees nothing from before it."""
+        await self.polled(BOB, stripped=(StrippedRoom(ROOM, "invite", b"[]", 5000),))
+        await self.happens(event("$before"), BOB_JOINS, device=BOB)
+        (*_, joins) = (await self.reader.timelines({ROOM: self.writer.position}, 9))[ROOM]
+        row = await self.bob()
+        self.assertEqual((row.membership, row.visible_from), ("join", joins.nid))
 
     async def test_declined(self) -> None:
         """The own poller has it among the left rooms, with the event."""
@@ -237,6 +243,12 @@ class AbsenceTests(StandingsCase):
         await self.bob_is_in()
         await self.polled(BOB, since=None)
         self.assertEqual((await self.bob()).membership, "leave")
+
+    async def test_named(self) -> None:
+        """A room that it names is the same stay as before."""
+        row = await self.bob_is_in()
+        await self.polled(BOB, since=None, joined=(JoinedRoom(ROOM),))
+        self.assertEqual((await self.bob(), self.told_of_bob()), (row, []))
 
     async def test_not_complete(self) -> None:
         """One whose filter left rooms out says nothing of them."""
