@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from syncproxy.caches.dispatcher import Dispatcher
@@ -27,6 +29,8 @@ from syncproxy.metrics import Metrics
 from syncproxy.pubsub.bus import Bus
 from syncproxy.pubsub.payloads import Payload
 from syncproxy.storage.cipher import TokenCipher, check_secret
+from syncproxy.storage.purger import Purger
+from syncproxy.storage.purging import IdleRoom
 from syncproxy.storage.reader import Reader
 from syncproxy.storage.writer import Writer
 from syncproxy.v2.handler import Handler
@@ -92,12 +96,14 @@ async def _start(
         is_waiting=tracker.polled.is_waiting,
     )
 
+    purger = Purger(database, writer, pollers, reactor, metrics)
     members = MemberLists(client, writer, reactor, metrics, pollers.token_of)
 
     # wire all
     writer.committed = lambda changes: bus.publish(Payload(changes))
     handler.nothing_came = lambda polled: bus.publish(Payload((polled,)))
     bus.subscribe(dispatcher.received)
+    purger.rooms_purged = partial(_rooms_purged, global_cache, user_caches)
 
     # start all
     stack.push_async_callback(client.close)
@@ -133,6 +139,18 @@ async def _start(
     await listeners.start(site, metrics_site(metrics))
     await greet_homeserver(client, settings.homeserver, reactor)
     await pollers.resume()
+    stack.push_async_callback(purger.stop)
+    purger.start()
+
+
+def _rooms_purged(
+    global_cache: GlobalCache, user_caches: UserCacheMap, rooms: Iterable[IdleRoom], users: Iterable[str]
+) -> None:
+    """Rooms are no longer stored: the caches forget them, and who was in one of them."""
+    for room in rooms:
+        global_cache.room_purged(room.room_id, room.position)
+    for user_id in users:
+        user_caches.evict(user_id)
 
 
 def _web_settings(settings: Settings) -> WebSettings:

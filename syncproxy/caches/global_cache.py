@@ -91,6 +91,12 @@ class GlobalCache:
             self._note(max(change.facts.to_device_position, change.facts.device_list_position))
         return previous
 
+    def room_purged(self, room_id: str, position: int) -> None:
+        """The room as it was at this position is no longer stored; one that came back meanwhile has another."""
+        if self.position_of(room_id) == position:
+            self.index.remove(room_id)
+            self._hot.evict(room_id)
+
     def typing_changed(self, change: TypingChange) -> bool:
         """Take in who is typing; whether that changed anything."""
         return self._typing.typing_changed(change, self._clock.seconds())

@@ -35,6 +35,13 @@ class RoomIndex:
                 self._children.pop(room_id, None)
         return previous
 
+    def remove(self, room_id: str) -> None:
+        """Forget a room; what others say of it stays."""
+        summary = self.summaries.pop(room_id, None)
+        if summary is not None and summary.replacement:
+            self._replaced[summary.replacement].discard(room_id)
+        self._children.pop(room_id, None)
+
     def children(self, space_id: str) -> frozenset[str]:
         """The rooms that the space lists."""
         return self._children.get(space_id, _NONE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
 from syncproxy.matrix.devices import Device
@@ -48,4 +50,11 @@ class DeviceSeen:
     now_ms: int
 
 
-Work = AcknowledgeToDevice | AcknowledgeDeviceLists | SaveToken | ForgetToken | DeviceSeen
+@attrs.frozen
+class Purge:
+    """What is old goes, by these statements of `purging`."""
+
+    statements: tuple[tuple[str, Sequence[object]], ...]
+
+
+Work = AcknowledgeToDevice | AcknowledgeDeviceLists | SaveToken | ForgetToken | DeviceSeen | Purge

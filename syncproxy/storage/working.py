@@ -10,6 +10,7 @@ from syncproxy.storage.work import (
     AcknowledgeToDevice,
     DeviceSeen,
     ForgetToken,
+    Purge,
     SaveToken,
     Work,
 )
@@ -38,3 +39,5 @@ def statements_of(work: Work) -> list[Statement]:
             return [("DELETE FROM tokens WHERE token_hash = %s", (Binary(token_hash),))]
         case DeviceSeen(device, now_ms):
             return [(_SEEN, (*device, now_ms))]
+        case Purge(statements):
+            return list(statements)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Coroutine
 from random import random
+from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock, TimeoutError, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
@@ -82,6 +83,15 @@ class PollerMap:
             # one that a client asked for meanwhile polls already, or was found dead: the row is out of date then
             if tokens and row.device not in self._pollers and row.device not in self._seen_s:
                 self._add(row.device, tokens, Progress(row.since, row.sequence))
+
+    @property
+    def devices(self) -> Collection[Device]:
+        """The devices that have a poller."""
+        return self._pollers.keys()
+
+    async def while_none_begins(self, do: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do this while no device gets a poller: one that is made afterwards reads its device's row afterwards."""
+        await self._making.run(lambda: ensureDeferred(do()))
 
     def token_of(self, device: Device) -> AccessToken | None:
         """The token that the device is polled with; `None`: it is not polled."""
