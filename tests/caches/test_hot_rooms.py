@@ -55,6 +55,20 @@ class HotRoomCase(SynchronousTestCase):
 class HotRoomTests(HotRoomCase):
     """Loading a room and what it knows then."""
 
+    def test_a_purged_room(self) -> None:
+        """A room that was purged is unknown, and read anew when it is stored again."""
+        self.load()
+        cache = self.world.global_cache
+        cache.room_purged(ROOM, cache.position_of(ROOM))
+        self.assertIsNone(cache.summary(ROOM))
+        self.assertIsNone(cache.hot(self.want()))
+
+    def test_a_room_that_came_back(self) -> None:
+        """A room that was purged at an earlier position than it has now stays."""
+        cache = self.world.global_cache
+        cache.room_purged(ROOM, cache.position_of(ROOM) - 1)
+        self.assertIsNotNone(cache.summary(ROOM))
+
     def test_unknown_rooms_are_left_out(self) -> None:
         """A room that nobody told of is not loaded, and nothing is read."""
         self.db.reads.clear()

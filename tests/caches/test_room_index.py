@@ -46,3 +46,13 @@ class RoomIndexTests(SynchronousTestCase):
         self.assertEqual(self.index.children("!s"), {"!1", "!x"})
         self.index.put(RoomSummary("!s"))
         self.assertEqual(self.index.children("!s"), frozenset())
+
+    def test_removed(self) -> None:
+        """A room that is removed has no children and replaces nothing any more; what others say of it stays."""
+        self.index.put(RoomSummary("!2", replacement="!3", children=("!x",)))
+        self.index.remove("!2")
+        self.assertNotIn("!2", self.index.summaries)
+        self.assertEqual(self.index.children("!2"), frozenset())
+        self.assertEqual(list(self.index.ancestors("!3")), ["!3"])
+        self.assertEqual(list(self.index.successors("!1")), ["!2"])
+        self.index.remove("!unknown")

@@ -114,6 +114,24 @@ class OnePollerTests(PollersCase):
         self.poll.answer("s6")
         self.successResultOf(waiting)
 
+    def test_none_begins(self) -> None:
+        """While something is done that no new poller may see, devices wait; then they read what it left behind."""
+        self.polled(LAPTOP)
+        self.reader.add(PHONE, "t1", since="s7")
+        done: Deferred[None] = Deferred()
+
+        async def clear_since() -> None:
+            await done
+            self.reader.add(PHONE, "t1", since=None)
+
+        doing = ensureDeferred(self.pollers.while_none_begins(clear_since))
+        self.ensure(PHONE).addErrback(lambda failure: None)
+        self.assertEqual([LAPTOP], list(self.pollers.devices))
+        done.callback(None)
+        self.successResultOf(doing)
+        self.assertEqual([LAPTOP, PHONE], list(self.pollers.devices))
+        self.assertIsNone(self.poll.since)
+
     def test_each_device_has_its_own(self) -> None:
         """Devices of one user are polled apart, each with its own token."""
         self.ensure(PHONE, "t1")
