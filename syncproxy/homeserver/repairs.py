@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 #: far more than any event of use, and far less than what the decoder takes
 MOST_LEVELS = 200
 _REPLACEMENT = rb"\ufffd"
@@ -15,13 +17,21 @@ _ESCAPE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
 )
 #: a string, also one without an end, so that nothing is looked at twice
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
 
 
 def repaired(body: bytes) -> bytes:
-    """The JSON with U+FFFD for text that is none, and `null` for what is nested more than MOST_LEVELS deep."""
+    """The JSON with U+FFFD for text that is none; if it is too deep, with `null` for all beyond MOST_LEVELS."""
     text = body.decode("utf-8", "replace").encode()
-    return _flattened(_ESCAPE.sub(lambda found: _REPLACEMENT if found[1] else found[0], text))
+    text = _ESCAPE.sub(lambda found: _REPLACEMENT if found[1] else found[0], text)
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except RecursionError:
+        return _flattened(text)
+    except msgspec.DecodeError:
+        # no JSON at all: whoever decodes it will say so
+        pass
+    return text
 
 
 def _flattened(text: bytes) -> bytes:

@@ -86,11 +86,11 @@ class RepairedTests(SynchronousTestCase):
             self.assertEqual(found, body)
 
     def test_levels(self) -> None:
-        """Exactly what is deeper than allowed becomes null."""
-        kept = b"[" * MOST_LEVELS + b"]" * MOST_LEVELS
-        self.assertEqual(repaired(kept), kept)
-        deeper = b"[" * MOST_LEVELS + b'1, {"]": []}, [2]' + b"]" * MOST_LEVELS
-        self.assertEqual(repaired(deeper), b"[" * MOST_LEVELS + b"1, null, null" + b"]" * MOST_LEVELS)
+        """If anything is too deep, exactly what is deeper than allowed becomes null."""
+        begin, deep, end = b"[" * MOST_LEVELS, b"[" * 5000 + b"]" * 5000, b"]" * MOST_LEVELS
+        sound = begin + b'1, {"]": []}' + end
+        self.assertEqual(repaired(sound), sound)
+        self.assertEqual(repaired(begin + b'1, {"]": []}, [2], ' + deep + end), begin + b"1, null, null, null" + end)
 
     def test_no_json(self) -> None:
         """What is no JSON stays none."""
