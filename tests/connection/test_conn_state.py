@@ -247,6 +247,14 @@ class ExtensionsTests(ConnCase):
         self.assertEqual((self.sync().extensions, self.sync().extensions), ({"echo": b"1"}, {"echo": b"2"}))
         self.assertEqual(len(self.made), 1)
 
+    def test_another_extension_leaves_it_alone(self) -> None:
+        """Enabling one more does not start the first anew."""
+        self.stage.factories = {"echo": self.make, "typing": self.make}
+        self.client = Client(self.stage, self.stage.conn("d"))
+        self.sync(extensions=self.on)
+        answer = self.sync(extensions={"typing": ExtensionParams(enabled=True)})
+        self.assertEqual(answer.extensions, {"echo": b"1", "typing": b"0"})
+
     def test_disabled_extension_is_forgotten(self) -> None:
         """Enabled again it starts anew."""
         self.sync(extensions=self.on)

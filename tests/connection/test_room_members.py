@@ -178,6 +178,15 @@ class AllMembersTests(RoomCase):
         self.begin()
         self.assertEqual(self.asked, [])
 
+    def test_room_that_was_left_is_not_asked_for(self) -> None:
+        """Nobody waits for the members of a room that the user is not in any more."""
+        self.completed.callback(None)
+        self.begin()
+        self.stage.member("!a", ALICE, "leave")
+        del self.asked[:]
+        self.change()
+        self.assertEqual(self.asked, [])
+
     def test_lazy_members_do_not_wait(self) -> None:
         """Who asks for some members only is not kept waiting for all."""
         self.sync(lists=listed(required_state=(LAZY, (MEMBER, ALICE))))

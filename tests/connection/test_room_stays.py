@@ -54,6 +54,13 @@ class InviteTests(RoomCase):
         room = self.sync().rooms["!i"]
         self.assertEqual((room.initial, room.name), (False, "Gala"))
 
+    def test_invite_marked_without_change_is_not_sent(self) -> None:
+        """An invite that was direct already, and is listed among direct rooms now, has nothing new to tell."""
+        self.invited(is_direct=True)
+        self.sync()
+        self.stage.datum("m.direct", {BOB: ["!i"]})
+        self.assertEqual(self.sync().rooms, {})
+
     def test_stripped_state_that_says_the_same_of_name_and_avatar_is_sent(self) -> None:
         """Clients read more of an invite than its name."""
         self.invited()

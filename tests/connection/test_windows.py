@@ -187,6 +187,11 @@ class OtherListTests(WindowCase):
         self.assertEqual(list_spec(by_level), list_spec(SLOW))
         self.assertEqual(list_spec(SLOW), ListSpec(Filters(), ("by_name",), None))
 
+    def test_list_that_becomes_slow_sends_everything(self) -> None:
+        """A list by name without ranges, asked for all its rooms."""
+        self.advance(ListConfig(sort=("by_name",)))
+        self.assertEqual(self.ops(SLOW), [Sync((0, 4), tuple("abcde"))])
+
     def test_list_that_is_slow_no_more_is_cleared(self) -> None:
         """Ranges instead of everything: nothing of the old array stays inside them."""
         self.advance(SLOW)
