@@ -20,6 +20,17 @@ _SEEN = """INSERT INTO devices (user_id, device_id, last_seen_ms) VALUES (%s, %s
         SET last_seen_ms = greatest(devices.last_seen_ms, excluded.last_seen_ms)"""
 
 
+_SAVE = """INSERT INTO tokens (token_hash, user_id, device_id, encrypted, created_ms) VALUES (%s, %s, %s, %s, %s)
+    ON CONFLICT (token_hash) DO UPDATE SET user_id = excluded.user_id, device_id = excluded.device_id,
+        encrypted = excluded.encrypted, created_ms = excluded.created_ms"""
+#: a client that logs in again and again with one device must not fill the table
+_PRUNE = """DELETE FROM tokens WHERE user_id = %s AND device_id = %s AND token_hash NOT IN (
+    SELECT token_hash FROM tokens WHERE user_id = %s AND device_id = %s
+    ORDER BY created_ms DESC, token_hash = %s DESC LIMIT %s)"""
+#: tokens of a device that are kept
+_TOKENS = 5
+
+
 def statements_of(work: Work) -> list[Statement]:
     """The statements that do this work."""
     match work:
@@ -29,10 +40,9 @@ def statements_of(work: Work) -> list[Statement]:
             sql = "DELETE FROM device_list_changes WHERE user_id = %s AND device_id = %s AND nid <= %s"
             return [(sql, (*device, up_to))]
         case SaveToken(token_hash, device, encrypted, now_ms):
-            sql = """INSERT INTO tokens (token_hash, user_id, device_id, encrypted, created_ms)
-                VALUES (%s, %s, %s, %s, %s) ON CONFLICT (token_hash) DO UPDATE SET encrypted = excluded.encrypted"""
             return [
-                (sql, (Binary(token_hash), *device, Binary(encrypted), now_ms)),
+                (_SAVE, (Binary(token_hash), *device, Binary(encrypted), now_ms)),
+                (_PRUNE, (*device, *device, Binary(token_hash), _TOKENS)),
                 (_SEEN, (*device, now_ms)),
             ]
         case ForgetToken(token_hash):

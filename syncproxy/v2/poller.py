@@ -21,11 +21,14 @@ from syncproxy.v2.filters import sync_filter
 from syncproxy.v2.handler import Handler
 from syncproxy.v2.outcomes import Outcome, Verdict, outcome_of
 from syncproxy.v2.poller_machine import Machine
+from syncproxy.v2.recently_used import RecentlyUsed
 
 _LONG_POLL_MS = 30_000
 _LATER_TIMELINE_LIMIT = 50
 #: after so many failures a first poll no longer counts among those that others wait for
 _PATIENCE = 3
+#: replaced tokens that are remembered
+_REPLACED = 20
 
 
 @attrs.frozen
@@ -84,7 +87,9 @@ class Poller:
         self._timeout_ms = 0
         self._more_waits = False
         #: tokens that were replaced: a client that still shows one of them has no newer one
-        self._replaced = {older.hash for older in older_tokens}
+        self._replaced: RecentlyUsed[bytes, bool] = RecentlyUsed(_REPLACED)
+        for older in older_tokens:
+            self._replaced[older.hash] = True
         self._loop: LoopingCall | None = None
         self._machine = Machine(self)
         self.tried: Deferred[None] = Deferred()
@@ -106,13 +111,13 @@ class Poller:
 
     def use(self, token: AccessToken) -> None:
         """Poll with this token from the next request on, unless a newer one replaced it."""
-        if token.hash not in self._replaced:
+        if not self._replaced.get(token.hash):
             self.use_instead(token)
 
     def use_instead(self, token: AccessToken) -> None:
         """Poll with this token from the next request on, even if it was replaced."""
         if token.hash != self.token.hash:
-            self._replaced.add(self.token.hash)
+            self._replaced[self.token.hash] = True
             self._replaced.discard(token.hash)
             self.token = token
             self.answered_s = 0.0

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Coroutine
 from random import random
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredLock, TimeoutError, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from syncproxy.errors import MatrixError, NotReady
@@ -29,6 +30,8 @@ _AT_A_TIME = 16
 _IDLE_S = 30 * 24 * 3600
 #: how often it is written down that a device was seen
 _SEEN_S = 3600
+#: how long after an error the database is asked again for tokens
+_RETRY_S = 5
 
 
 class PollerMap:
@@ -63,12 +66,12 @@ class PollerMap:
         self._metrics = metrics
         self._idle_s = idle_s
         self._pollers: dict[Device, Poller] = {}
-        #: so that a device never gets two pollers, whatever races while its row is read
-        self._making = DeferredLock()
         self._queue: list[Poller] = []
         self._stopped = False
         self._polling_first: set[Device] = set()
         self._seen_s: dict[Device, float] = {}
+        #: waits for the database
+        self._retries: set[Deferred[None]] = set()
         self.dead_token: Callable[[Device, bytes, MatrixError], None] = lambda device, token_hash, error: None
         self.poller_stopped: Callable[[Device], None] = lambda device: None
         tokens.is_confirmed = self._is_confirmed
@@ -111,9 +114,11 @@ class PollerMap:
         self._queue.clear()
         for poller in list(self._pollers.values()):
             self._remove(poller, _stopping())
+        for waiting in list(self._retries):
+            waiting.cancel()
 
     async def _ensure_polling(self, identity: Identity) -> None:
-        poller = self._pollers.get(identity.device) or await self._made_alone(identity)
+        poller = self._pollers.get(identity.device) or await self._made(identity)
         self._seen(identity.device)
         poller.use(identity.token)
         if poller.has_polled:
@@ -126,19 +131,13 @@ class PollerMap:
         except TimeoutError:
             raise NotReady("The homeserver is still at the first sync: try again", retry_after_s=5) from None
 
-    async def _made_alone(self, identity: Identity) -> Poller:
-        made: Poller = await self._making.run(lambda: ensureDeferred(self._made(identity)))
-        return made
-
     async def _made(self, identity: Identity) -> Poller:
         if self._stopped:
             raise _stopping()
-        if identity.device in self._pollers:
-            return self._pollers[identity.device]
         row = await self._reader.device(identity.device)
         if self._stopped:
             raise _stopping()
-        # `resume` may have come first
+        # another request, or `resume`, may have come first
         return self._pollers.get(identity.device) or self._add(
             identity.device, [identity.token], Progress() if row is None else Progress(row.since, row.sequence)
         )
@@ -180,17 +179,42 @@ class PollerMap:
         going_on.addErrback(lambda failure: self._log.failure("Looking for another token", failure))
 
     async def _go_on_without(self, poller: Poller, refused: AccessToken, outcome: Outcome) -> None:
-        is_dead = outcome.verdict is Verdict.TOKEN_IS_DEAD
-        others = await self._tokens.stored(poller.device) if is_dead else []
-        others = [token for token in others if token.hash != refused.hash]
-        if self._pollers.get(poller.device) is not poller or poller.token.hash != refused.hash:
+        if outcome.verdict is not Verdict.TOKEN_IS_DEAD:
+            poller.refuse(outcome.error)
             return
+        while self._is_without(poller, refused):
+            try:
+                others = await self._tokens.stored(poller.device)
+            except Exception:
+                # who waits need not wait for the database: the token that they showed is dead
+                self._log.failure("The other tokens of {user} could not be read", user=poller.device.user_id)
+                poller.refuse(outcome.error)
+                await self._later()
+                continue
+            if self._is_without(poller, refused):
+                self._go_on_with([token for token in others if token.hash != refused.hash], poller, outcome.error)
+            return
+
+    def _is_without(self, poller: Poller, refused: AccessToken) -> bool:
+        """Whether the poller is still there, and nobody brought it another token meanwhile."""
+        return self._pollers.get(poller.device) is poller and poller.token.hash == refused.hash
+
+    def _go_on_with(self, others: list[AccessToken], poller: Poller, error: MatrixError) -> None:
         if others:
             poller.use_instead(others[0])
-        elif is_dead:
-            self._remove(poller, outcome.error)
         else:
-            poller.refuse(outcome.error)
+            self._remove(poller, error)
+
+    async def _later(self) -> None:
+        """Wait for the database, unless everything stops."""
+        waiting: Deferred[None] = deferLater(self._clock, _RETRY_S, lambda: None)
+        self._retries.add(waiting)
+        try:
+            await waiting
+        except CancelledError:
+            pass
+        finally:
+            self._retries.discard(waiting)
 
     def _remove(self, poller: Poller, error: MatrixError) -> None:
         """Poll no more for the device; who waits for its first poll gets the error."""

@@ -20,9 +20,12 @@ from syncproxy.storage.work import ForgetToken, SaveToken
 from syncproxy.storage.writer import Writer
 from syncproxy.v2.access_tokens import AccessToken
 from syncproxy.v2.outcomes import Verdict, outcome_of
+from syncproxy.v2.recently_used import RecentlyUsed
 
 #: how long a confirmation holds
 _CONFIRMED_S = 60
+#: tokens whose device is remembered; about the others the homeserver is asked again
+_KNOWN = 50_000
 #: how long a rejection is remembered, and how many are
 _REJECTED_S = 60
 _REJECTED = 10_000
@@ -36,6 +39,14 @@ class Identity:
 
     device: Device
     token: AccessToken
+
+
+@attrs.frozen
+class _Known:
+    """Whose a token is, and when `whoami` said so last, in s; `None`: it is stored, but not confirmed yet."""
+
+    device: Device
+    confirmed_s: float | None = None
 
 
 class TokenMap:
@@ -59,9 +70,8 @@ class TokenMap:
         self._clock = clock
         self._metrics = metrics
         self._gate = DeferredSemaphore(_AT_A_TIME)
-        self._known: dict[bytes, Device] = {}
-        self._confirmed_s: dict[bytes, float] = {}
-        self._rejected: dict[bytes, tuple[float, MatrixError]] = {}
+        self._known: RecentlyUsed[bytes, _Known] = RecentlyUsed(_KNOWN)
+        self._rejected: RecentlyUsed[bytes, tuple[float, MatrixError]] = RecentlyUsed(_REJECTED)
         self._asking: dict[bytes, list[Deferred[Device]]] = {}
         self.is_confirmed: Callable[[Device, bytes], bool] = lambda device, token_hash: False
 
@@ -72,10 +82,10 @@ class TokenMap:
         it does not answer.
         """
         token = AccessToken.of(secret)
-        device = self._known.get(token.hash)
-        if device is None or not self._is_fresh(device, token.hash):
-            device = await self._asked(token)
-        return Identity(device, token)
+        known = self._known.get(token.hash)
+        if known is not None and self._is_fresh(known, token.hash):
+            return Identity(known.device, token)
+        return Identity(await self._asked(token), token)
 
     async def stored(self, device: Device) -> list[AccessToken]:
         """The device's tokens, newest first, without those rejected just now and those that cannot be read."""
@@ -89,7 +99,8 @@ class TokenMap:
                 self._log.error("A token of {user} cannot be decrypted: left out", user=device.user_id)
                 continue
             # it is stored: once polls confirm it, nothing is left to ask
-            self._known.setdefault(row.token_hash, device)
+            if self._known.get(row.token_hash) is None:
+                self._known[row.token_hash] = _Known(device)
         return found
 
     def rejected(self, device: Device, token_hash: bytes, error: MatrixError, *, for_good: bool) -> None:
@@ -103,11 +114,16 @@ class TokenMap:
             lambda failure: self._log.failure("A dead token was not forgotten", failure)
         )
 
-    def _is_fresh(self, device: Device, token_hash: bytes) -> bool:
-        confirmed_s = self._confirmed_s.get(token_hash)
+    async def _forget_if_stored(self, token_hash: bytes) -> None:
+        """Made-up tokens must not keep the writer busy: what was never stored is not forgotten either."""
+        if await self._reader.token(token_hash) is not None:
+            self._forget(token_hash)
+
+    def _is_fresh(self, known: _Known, token_hash: bytes) -> bool:
+        confirmed_s = known.confirmed_s
         if confirmed_s is not None and self._clock.seconds() - confirmed_s < _CONFIRMED_S:
             return True
-        return self.is_confirmed(device, token_hash)
+        return self.is_confirmed(known.device, token_hash)
 
     async def _asked(self, token: AccessToken) -> Device:
         """Ask the homeserver, once for all that want to know at the same time."""
@@ -134,10 +150,10 @@ class TokenMap:
             raise self._refusal(token, problem) from None
         device = Device(known.user_id, known.device_id or f"token:{token.hash.hex()}")
         now_s = self._clock.seconds()
-        if self._known.get(token.hash) != device:
+        before = self._known.get(token.hash)
+        if before is None or before.device != device:
             await self._writer.do(SaveToken(token.hash, device, self._cipher.encrypt(token.secret), int(now_s * 1000)))
-            self._known[token.hash] = device
-        self._confirmed_s[token.hash] = now_s
+        self._known[token.hash] = _Known(device, now_s)
         return device
 
     def _refusal(self, token: AccessToken, problem: HomeserverError | HomeserverUnreachable) -> MatrixError:
@@ -146,21 +162,17 @@ class TokenMap:
             return LimitExceeded("The homeserver asks to wait", retry_after_s=wait_s)
         outcome = outcome_of(problem)
         if outcome.verdict in (Verdict.TOKEN_IS_DEAD, Verdict.TOKEN_HAS_EXPIRED):
-            was_known = token.hash in self._known
             self._remember_rejection(token.hash, outcome.error)
-            if was_known and outcome.verdict is Verdict.TOKEN_IS_DEAD:
-                self._forget(token.hash)
+            if outcome.verdict is Verdict.TOKEN_IS_DEAD:
+                ensureDeferred(self._forget_if_stored(token.hash)).addErrback(
+                    lambda failure: self._log.failure("Whether a dead token is stored could not be read", failure)
+                )
         return outcome.error
 
     def _rejection(self, token_hash: bytes) -> MatrixError | None:
-        until_s, error = self._rejected.get(token_hash, (0.0, None))
+        until_s, error = self._rejected.get(token_hash) or (0.0, None)
         return error if until_s > self._clock.seconds() else None
 
     def _remember_rejection(self, token_hash: bytes, error: MatrixError) -> None:
-        self._known.pop(token_hash, None)
-        self._confirmed_s.pop(token_hash, None)
-        # the oldest go first
-        self._rejected.pop(token_hash, None)
-        if len(self._rejected) >= _REJECTED:
-            del self._rejected[next(iter(self._rejected))]
+        self._known.discard(token_hash)
         self._rejected[token_hash] = (self._clock.seconds() + _REJECTED_S, error)

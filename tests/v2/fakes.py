@@ -143,6 +143,8 @@ class FakeReader:
     rows: dict[Device, DeviceRow] = attrs.field(factory=dict)
     tokens: dict[Device, list[TokenRow]] = attrs.field(factory=dict)
     hold: bool = False
+    #: what every read ends with
+    problem: Exception | None = None
     waiting: list[Deferred[None]] = attrs.field(factory=list)
 
     def add(self, device: Device, *secrets: str, since: str | None = None, seen_s: float = NOW_S) -> None:
@@ -160,6 +162,10 @@ class FakeReader:
         await self._wait()
         return [row for row in self.rows.values() if row.last_seen_ms > seen_after_ms]
 
+    async def token(self, token_hash: bytes) -> TokenRow | None:
+        await self._wait()
+        return next((row for rows in self.tokens.values() for row in rows if row.token_hash == token_hash), None)
+
     async def tokens_of(self, device: Device) -> list[TokenRow]:
         await self._wait()
         return list(self.tokens.get(device, []))
@@ -175,6 +181,8 @@ class FakeReader:
             mine: Deferred[None] = Deferred()
             self.waiting.append(mine)
             await mine
+        if self.problem is not None:
+            raise self.problem
 
 
 class World:
@@ -186,6 +194,7 @@ class World:
         self.writer = FakeWriter()
         self.reader = FakeReader()
         self.metrics = Metrics()
+        self.cipher: Any = CIPHER
         self.drawn = 0.5
         #: what pollers told of their tokens, and what a test does when they do
         self.refused: list[tuple[Poller, AccessToken, Outcome]] = []
@@ -225,7 +234,7 @@ class World:
 
     def token_map(self) -> TokenMap:
         """A TokenMap that asks this homeserver."""
-        parts: Any = (self.homeserver, self.reader, self.writer, CIPHER, self.clock, self.metrics)
+        parts: Any = (self.homeserver, self.reader, self.writer, self.cipher, self.clock, self.metrics)
         make: Callable[..., TokenMap] = TokenMap
         return make(*parts)
 

@@ -184,6 +184,18 @@ class AnsweredTests(PollerCase):
         self.answer("s1")
         self.assertEqual(self.poll.token, "t2")
 
+    def test_replaced_tokens_are_bounded(self) -> None:
+        """Twenty replaced tokens are remembered: nobody shows more than that in turn."""
+        self.polling()
+        for number in range(22):
+            self.poller.use(AccessToken.of(f"n{number}"))
+        self.poller.use(AccessToken.of("n1"))
+        self.answer("s1")
+        self.assertEqual(self.poll.token, "n21")
+        self.poller.use(AccessToken.of("n0"))
+        self.answer("s2")
+        self.assertEqual(self.poll.token, "n0")
+
     def test_confirmed_by_its_polls(self) -> None:
         """A token counts as confirmed once a poll was answered with it, a newer one not before its own."""
         self.poller.begin()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import ensureDeferred
 
-from syncproxy.errors import UnknownToken
+from syncproxy.errors import NotReady, UnknownToken
 from syncproxy.storage.work import ForgetToken
 from syncproxy.v2.access_tokens import AccessToken
 from tests.v2.fakes import DEAD, EXPIRED, PHONE
@@ -41,6 +41,40 @@ class TokenTests(PollersCase):
         self.assertEqual([poll.token for poll in self.polls], ["t3", "t3", "t2", "t1"])
         self.assertEqual(self.told[-1], PHONE)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_database_that_is_away(self) -> None:
+        """While other tokens cannot be read who waits gets the 401, and reading is tried again until it works."""
+        self.reader.add(PHONE, "t2", "t1", since="s5")
+        waiting = self.ensure(secret="t2")
+        self.reader.problem = NotReady("away", retry_after_s=5)
+        self.failed(DEAD)
+        self.assertEqual(self.error(waiting, UnknownToken).status, 401)
+        self.clock.advance(5)
+        self.assertEqual(len(self.flushLoggedErrors(NotReady)), 2)
+        self.reader.problem = None
+        self.clock.advance(5)
+        self.assertEqual((self.poll.token, self.poll.since), ("t1", "s5"))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_newer_token_while_the_database_is_away(self) -> None:
+        """A client that brings a newer token ends the trying."""
+        self.polled()
+        self.reader.problem = NotReady("away", retry_after_s=5)
+        self.failed(DEAD)
+        self.ensure(secret="t2")
+        self.clock.advance(5)
+        self.assertEqual(self.poll.token, "t2")
+        self.assertEqual(len(self.flushLoggedErrors(NotReady)), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stopped_while_the_database_is_away(self) -> None:
+        """Shutdown ends it as well."""
+        self.polled()
+        self.reader.problem = NotReady("away", retry_after_s=5)
+        self.failed(DEAD)
+        self.successResultOf(ensureDeferred(self.pollers.stop()))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(len(self.flushLoggedErrors(NotReady)), 1)
 
     def test_new_login_after_it_died(self) -> None:
         """A new token of the device polls on from the stored `since`."""

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from syncproxy.errors import Forbidden, HomeserverDown, LimitExceeded, MatrixError, UnknownToken
+from syncproxy.errors import Forbidden, HomeserverDown, LimitExceeded, MatrixError, NotReady, UnknownToken
 from syncproxy.homeserver.client import HomeserverError, WhoAmI
 from syncproxy.matrix.devices import Device
 from syncproxy.storage.cipher import TokenCipher
@@ -16,6 +16,14 @@ from syncproxy.storage.work import ForgetToken, SaveToken
 from syncproxy.v2.access_tokens import AccessToken
 from syncproxy.v2.tokens import Identity
 from tests.v2.fakes import ALICE, AWAY, BROKEN, CIPHER, CONSENT, DEAD, EXPIRED, LAPTOP, NOW_S, PHONE, World
+
+
+class FakeCipher:
+    """Encrypts fast, and not at all."""
+
+    def encrypt(self, secret: str) -> bytes:
+        """The text as it is."""
+        return secret.encode()
 
 
 class TokensCase(SynchronousTestCase):
@@ -143,9 +151,23 @@ class ConfirmedTests(TokensCase):
         self.assertEqual(self.identified().device, PHONE)
         self.assertEqual(self.homeserver.asked, [])
 
+    def test_known_tokens_are_bounded(self) -> None:
+        """Of more tokens than are remembered the one not used for the longest time is asked about again."""
+        secrets = [f"x{i}" for i in range(50_001)]
+        self.homeserver.whose.update(dict.fromkeys(secrets, LAPTOP))
+        self.world.cipher = FakeCipher()
+        self.tokens = self.world.token_map()
+        for secret in secrets:
+            self.identified(secret)
+        self.identified("x1")
+        self.assertEqual(len(self.homeserver.asked), 50_001)
+        self.identified("x0")
+        self.assertEqual(len(self.homeserver.asked), 50_002)
+
     def test_confirmed_token_that_dies(self) -> None:
         """A token that was good a minute ago and is revoked is refused and forgotten."""
         self.identified()
+        self.world.reader.add(PHONE, "t1")
         self.homeserver.whose["t1"] = DEAD
         self.clock.advance(60)
         self.refused(UnknownToken)
@@ -213,8 +235,23 @@ class RefusedTests(TokensCase):
         self.assertEqual((error.status, error.errcode, error.soft_logout), (401, "M_UNKNOWN_TOKEN", False))
         self.assertEqual(self.writer.done, [])
 
+    def test_token_of_an_earlier_process(self) -> None:
+        """A dead token that only the database knows is forgotten too."""
+        self.world.reader.add(PHONE, "t1")
+        self.homeserver.whose["t1"] = DEAD
+        self.refused(UnknownToken)
+        self.assertEqual(self.writer.did(ForgetToken), [ForgetToken(AccessToken.of("t1").hash)])
+
+    def test_database_that_is_away(self) -> None:
+        """Whether it is stored or not, the client gets its 401."""
+        self.world.reader.problem = NotReady("away", retry_after_s=5)
+        self.homeserver.whose["t1"] = DEAD
+        self.refused(UnknownToken)
+        self.assertEqual(len(self.flushLoggedErrors(NotReady)), 1)
+
     def test_expired_token(self) -> None:
         """A soft logout is passed on as one; the token is kept."""
+        self.world.reader.add(PHONE, "t1")
         self.identified()
         self.homeserver.whose["t1"] = EXPIRED
         self.clock.advance(60)
