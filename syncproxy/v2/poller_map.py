@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Coroutine
 from random import random
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, TimeoutError, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -66,6 +66,8 @@ class PollerMap:
         self._metrics = metrics
         self._idle_s = idle_s
         self._pollers: dict[Device, Poller] = {}
+        #: held while a device's row is read and its poller made
+        self._making = DeferredLock()
         self._queue: list[Poller] = []
         self._stopped = False
         self._polling_first: set[Device] = set()
@@ -118,7 +120,7 @@ class PollerMap:
             waiting.cancel()
 
     async def _ensure_polling(self, identity: Identity) -> None:
-        poller = self._pollers.get(identity.device) or await self._made(identity)
+        poller = self._pollers.get(identity.device) or await self._made_alone(identity)
         self._seen(identity.device)
         poller.use(identity.token)
         if poller.has_polled:
@@ -130,6 +132,10 @@ class PollerMap:
             await waiting
         except TimeoutError:
             raise NotReady("The homeserver is still at the first sync: try again", retry_after_s=5) from None
+
+    async def _made_alone(self, identity: Identity) -> Poller:
+        made: Poller = await self._making.run(lambda: ensureDeferred(self._made(identity)))
+        return made
 
     async def _made(self, identity: Identity) -> Poller:
         if self._stopped:
