@@ -1,7 +1,12 @@
-"""A user's standing in a room, changed by answers (spec/rooms.md, visibility and membership). Values in, values out."""
+"""A user's standing in a room, changed by answers (spec/rooms.md, visibility and membership). Values in, values out.
+
+Anyone's answer may take access away; access is given only by the user's own poller, or by an answer that is fresh.
+Where the order of two answers is not certain, what was stored after *s* of the other wins.
+"""
 
 from __future__ import annotations
 
+import attrs
 import msgspec
 
 from syncproxy.matrix.events import StoredEvent
@@ -9,26 +14,54 @@ from syncproxy.rooms.answers import StrippedRoom
 from syncproxy.rooms.user_room import UserRoom
 
 _OUT = ("leave", "ban")
+_ASKED = ("invite", "knock")
 
 
-def after_member_event(row: UserRoom | None, event: StoredEvent, user_id: str, room_id: str) -> UserRoom | None:
-    """The row after a member event of this user came by a timeline; `row` itself where nothing changed.
+class MemberNews(msgspec.Struct, frozen=True):
+    """A member event that says something new of a user, from `nid` on.
 
-    Access is given by a real join only, not by a change of profile; anything else takes it away. An invite is for the
-    user's own poller to tell.
+    `last_nid` is the last that somebody whom it puts out may see. `rejoins`: a join of somebody who had not been in.
     """
-    if event.membership == "join":
-        if row is not None and row.membership == "join":
-            return row
-        return _joined(row, user_id, room_id, event.nid, event.nid, event.origin_server_ts)
-    if event.membership in _OUT:
-        return _out(row, event)
+
+    event: StoredEvent
+    nid: int
+    last_nid: int
+    in_timeline: bool
+    rejoins: bool = False
+
+
+@attrs.frozen
+class Claim:
+    """How far an answer can be trusted about a user: its *s*, and whether it is the user's own.
+
+    `polled_at` is *s* of the user's own newest stored poll: what that one did not bring, an older answer does not give.
+    `began` was the newest nid before the answer: what is newer came with it.
+    """
+
+    position: int
+    is_own: bool
+    began: int
+    polled_at: int = 0
+
+    def is_fresh(self, row: UserRoom | None) -> bool:
+        """Whether the row was stored before *s*, or by this answer."""
+        return row is None or not self.position < row.membership_nid <= self.began
+
+
+def after_member_event(
+    row: UserRoom | None, news: MemberNews, user_id: str, room_id: str, claim: Claim
+) -> UserRoom | None:
+    """The row after a member event of this user; `row` itself where nothing changed.
+
+    Access is given by a real join in a timeline only, not by a change of profile. An invite, and what only a state
+    block says of a join, is for the user's own poller to tell.
+    """
+    event = news.event
+    if event.membership == "join" and news.in_timeline:
+        return _after_join(row, news, user_id, room_id, claim)
+    if event.membership in _OUT and _may_take(row, news, claim):
+        return _out(row, event, news.nid, news.last_nid)
     return row
-
-
-def is_before_invite(row: UserRoom | None, event: StoredEvent) -> bool:
-    """Whether the user is invited, and this member event is older: another's poller brought it late."""
-    return row is not None and row.membership == "invite" and event.origin_server_ts < row.invite_ts
 
 
 def after_joined_section(
@@ -43,19 +76,51 @@ def after_joined_section(
     return _joined(row, user_id, room_id, member_nid, first_handed_nid, join_ts)
 
 
-def after_left_section(row: UserRoom | None, event: StoredEvent | None, nid: int) -> UserRoom | None:
-    """The row after the user's own poller had the room among the left ones, with the leave event if it was there."""
-    if row is None or row.membership in _OUT:
+def was_put_out(row: UserRoom | None, member: StoredEvent | None, member_nid: int, position: int) -> bool:
+    """Whether the user was put out after *s* of the own poller's answer that has the room among the joined ones.
+
+    `member` is the current member event, current since `member_nid`. Only a join that is newer than the leave says that
+    the user is in again.
+    """
+    out_nid = row.membership_nid if row is not None and row.membership in _OUT else 0
+    if member is not None and member.membership in _OUT:
+        out_nid = max(out_nid, member_nid)
+    is_back = member is not None and member.membership == "join" and member_nid > out_nid
+    return out_nid > position and not is_back
+
+
+def after_left_section(
+    row: UserRoom | None, user_id: str, room_id: str, event: StoredEvent | None, *, nid: int, has_since: bool
+) -> UserRoom | None:
+    """The row after the user's own poller had the room among the left ones, with the leave event if it was there.
+
+    A leave from a room that nothing was known of reaches the user too, but not one that a first sync lists, and no ban.
+    """
+    if row is None:
+        if event is None or event.membership != "leave" or not has_since:
+            return None
+        removed = event.sender != user_id
+        return UserRoom(user_id, room_id, "leave", membership_nid=nid, left_nid=nid, removed=removed)
+    if row.membership in _OUT:
         return row
     if event is not None:
-        return _out(row, event)
-    return _left(row, "leave", nid, removed=False)
+        return _out(row, event, nid, nid)
+    return _left(row, "leave", nid, nid, removed=False)
+
+
+def is_before_stay(row: UserRoom | None, origin_server_ts: int, position: int) -> bool:
+    """Whether something of this time, which an answer with this *s* says, is older than the stay that is stored."""
+    if row is None or row.membership in _OUT or row.membership_nid <= position:
+        return False
+    return origin_server_ts < (row.join_ts if row.membership == "join" else row.invite_ts)
 
 
 def after_stripped_section(
-    row: UserRoom | None, user_id: str, room: StrippedRoom, *, nid: int, received_ms: int
+    row: UserRoom | None, user_id: str, room: StrippedRoom, *, nid: int, received_ms: int, position: int
 ) -> UserRoom:
     """The row after the user's own poller had the room among the invites or knocks."""
+    if row is not None and row.membership == "join" and is_before_stay(row, room.ts or 0, position):
+        return row
     same_stay = row is not None and row.membership == room.membership
     ts = room.ts if room.ts is not None else (row.invite_ts if row is not None and same_stay else received_ms)
     fresh = UserRoom(
@@ -73,7 +138,7 @@ def after_stripped_section(
 
 def after_absence(row: UserRoom, nid: int) -> UserRoom:
     """The row after a complete answer to the user's own poll did not have the room."""
-    return _left(row, "leave", nid, removed=False)
+    return _left(row, "leave", nid, nid, removed=False)
 
 
 def with_unread(row: UserRoom, notifications: int | None, highlights: int | None) -> UserRoom:
@@ -83,6 +148,30 @@ def with_unread(row: UserRoom, notifications: int | None, highlights: int | None
         notification_count=row.notification_count if notifications is None else notifications,
         highlight_count=row.highlight_count if highlights is None else highlights,
     )
+
+
+def _after_join(row: UserRoom | None, news: MemberNews, user_id: str, room_id: str, claim: Claim) -> UserRoom | None:
+    if row is not None and row.membership == "join" and not (news.rejoins and claim.is_fresh(row)):
+        return row
+    if not claim.is_own and not (claim.is_fresh(row) and claim.polled_at <= claim.position):
+        return row
+    if _is_older_than_invite(row, news, claim):
+        return row
+    return _joined(row, user_id, room_id, news.nid, news.nid, news.event.origin_server_ts)
+
+
+def _may_take(row: UserRoom | None, news: MemberNews, claim: Claim) -> bool:
+    """A timeline that is appended is in order; a state block counts for what was stored before it was asked for."""
+    if not (claim.is_own or news.in_timeline) and not claim.is_fresh(row):
+        return False
+    return not _is_older_than_invite(row, news, claim)
+
+
+def _is_older_than_invite(row: UserRoom | None, news: MemberNews, claim: Claim) -> bool:
+    """The user's own poller decides on invites; another's membership ends one only if it is fresh and not older."""
+    if row is None or row.membership not in _ASKED or claim.is_own:
+        return False
+    return not claim.is_fresh(row) or news.event.origin_server_ts < row.invite_ts
 
 
 def _joined(
@@ -100,14 +189,14 @@ def _joined(
     )
 
 
-def _out(row: UserRoom | None, event: StoredEvent) -> UserRoom | None:
+def _out(row: UserRoom | None, event: StoredEvent, nid: int, last_nid: int) -> UserRoom | None:
     """A leave, kick or ban; a ban of somebody who was never there is not revealed."""
     if row is None or row.membership in _OUT:
         return row
-    return _left(row, event.membership or "leave", event.nid, removed=event.sender != event.state_key)
+    return _left(row, event.membership or "leave", nid, last_nid, removed=event.sender != event.state_key)
 
 
-def _left(row: UserRoom, membership: str, nid: int, *, removed: bool) -> UserRoom:
+def _left(row: UserRoom, membership: str, nid: int, last_nid: int, *, removed: bool) -> UserRoom:
     return UserRoom(
         user_id=row.user_id,
         room_id=row.room_id,
@@ -115,7 +204,7 @@ def _left(row: UserRoom, membership: str, nid: int, *, removed: bool) -> UserRoo
         membership_nid=nid,
         visible_from=row.visible_from,
         join_ts=row.join_ts,
-        left_nid=nid,
+        left_nid=last_nid,
         previous=row.membership,
         removed=removed,
         is_direct=row.is_direct,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -54,6 +54,16 @@ def with_state(summary: RoomSummary, event: StoredEvent) -> RoomSummary:
     return msgspec.structs.replace(summary, **fold(content_of(event.json), summary, event.state_key or ""))
 
 
+def without_state(summary: RoomSummary, key: tuple[str, str]) -> RoomSummary:
+    """The summary after the row of this key ended: what it said is not so any more."""
+    type_, state_key = key
+    fold = _FOLDS.get(type_)
+    if fold is None or (state_key and type_ != "m.space.child"):
+        return summary
+    facts = {"encrypted": False} if type_ == "m.room.encryption" else fold({}, summary, state_key)
+    return msgspec.structs.replace(summary, **facts)
+
+
 def with_counts(
     summary: RoomSummary, transitions: Iterable[tuple[str | None, str | None]], block: SummaryBlock | None
 ) -> RoomSummary:
@@ -74,24 +84,52 @@ def with_heroes(
     changed: Mapping[str, StoredEvent],
     named: Iterable[str],
     member: Callable[[str], StoredEvent | None],
+    by: str | None = None,
 ) -> RoomSummary:
     """The summary with its heroes.
 
     `changed` are the member events that became current, by user; `named` the heroes that the homeserver named; `member`
-    gives what is known of those.
+    gives what is known of those. `by` is the user whom they were named to: left out of them, but a hero to the others.
     """
-    heroes = {hero.user_id: hero for hero in summary.heroes}
-    for user_id in named:
+    known = {hero.user_id: hero for hero in summary.heroes}
+    wanted = list(named)
+    if wanted and by is not None:
+        wanted.append(by)
+    heroes: dict[str, Hero] = {}
+    for user_id in wanted:
         event = member(user_id)
-        heroes[user_id] = heroes.get(user_id, Hero(user_id, "join")) if event is None else hero_of(event)
-    for user_id, event in changed.items():
-        if user_id in heroes or (event.membership in _IN and len(heroes) < MOST_HEROES):
+        if event is not None:
             heroes[user_id] = hero_of(event)
-    # sorted() is stable: within one membership the order of their joining stays
-    ordered = sorted(heroes.values(), key=lambda hero: _HERO_ORDER.get(hero.membership, 2))[:MOST_HEROES]
-    if tuple(ordered) == summary.heroes:
-        return summary
-    return msgspec.structs.replace(summary, heroes=tuple(ordered))
+        elif user_id != by:
+            heroes[user_id] = known.get(user_id, Hero(user_id, "join"))
+    # those that were known, in their order; those who were named now come first when there are too many
+    merged = {**{user_id: heroes.get(user_id, hero) for user_id, hero in known.items()}, **heroes}
+    for user_id, event in changed.items():
+        if user_id in merged or (event.membership in _IN and len(merged) < MOST_HEROES):
+            merged[user_id] = hero_of(event)
+    return _with_best(summary, merged.values(), heroes)
+
+
+def with_known_heroes(summary: RoomSummary, members: Iterable[StoredEvent]) -> RoomSummary:
+    """The summary with heroes from the members known, in the order of their joining: its name was removed."""
+    heroes = {hero.user_id: hero for hero in summary.heroes}
+    for event in sorted(members, key=lambda event: event.origin_server_ts):
+        if event.membership in _IN:
+            heroes.setdefault(event.state_key or "", hero_of(event))
+    return _with_best(summary, heroes.values(), ())
+
+
+def _with_best(summary: RoomSummary, heroes: Iterable[Hero], named: Container[str]) -> RoomSummary:
+    """The summary with six of these: those present before the others, among them those who were just named."""
+    numbered = list(enumerate(heroes))
+    best = sorted(numbered, key=lambda pair: (_order(pair[1]), pair[1].user_id not in named))[:MOST_HEROES]
+    # within one membership the order of their joining stays
+    ordered = tuple(hero for _, hero in sorted(best, key=lambda pair: (_order(pair[1]), pair[0])))
+    return summary if ordered == summary.heroes else msgspec.structs.replace(summary, heroes=ordered)
+
+
+def _order(hero: Hero) -> int:
+    return _HERO_ORDER.get(hero.membership, 2)
 
 
 def with_facts_nid(summary: RoomSummary, before: RoomSummary | None) -> RoomSummary:
@@ -122,6 +160,9 @@ def _lasting(summary: RoomSummary) -> RoomSummary:
         newest_by_type={},
         members_complete=False,
         gap_nid=0,
+        unsure_nid=0,
+        ended_nid=0,
+        counts_nid=0,
         facts_nid=0,
     )
 

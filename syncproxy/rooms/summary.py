@@ -39,7 +39,7 @@ class RoomSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     tombstoned: bool = False
     joined_count: int = 0
     invited_count: int = 0
-    #: the nid at which these counts became what they are: older first syncs do not change them
+    #: the nid at which these counts became what they are: answers that were asked for earlier do not change them
     counts_nid: int = 0
     #: joined before invited before left, in the order of their joining; six at most, five without the reader
     heroes: tuple[Hero, ...] = ()
@@ -54,5 +54,10 @@ class RoomSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     members_complete: bool = False
     #: the nid of the newest event with `gap_before`; 0: none
     gap_nid: int = 0
+    #: the nid of the newest gap that came without `state_after`: what it hides is unsure until the state was fetched;
+    #: 0: none
+    unsure_nid: int = 0
+    #: the nid at which a complete block last ended rows of state; 0: none did
+    ended_nid: int = 0
     #: the position since which nothing has changed but `position` itself, the newest events, and what is known of gaps
     facts_nid: int = 0

@@ -34,21 +34,27 @@ def appended(
     newest_nid: int,
     gap_nid: int,
     position: int,
+    others_poll: bool = True,
 ) -> Appended:
     """The part of `timeline` that is appended to what is stored.
 
     `newest_nid` is of the room's newest timeline event and `gap_nid` of its newest gap, 0 for none; `position` is *s*
-    of the answer.
+    of the answer. `others_poll`: another live poller is in the room.
     """
     events = _unique(timeline.events)
-    if any(_is_known(event, known) for event in events):
-        return Appended(_new(events, known, fills_holes=has_since and not timeline.limited))
+    last_nid = max((known[event.event_id].nid for event in events if _is_known(event, known)), default=0)
+    if last_nid:
+        new = _new(events, known, fills_holes=has_since and not timeline.limited)
+        if last_nid < gap_nid and gap_nid > position:
+            # what follows the last known event is from within a gap that was marked meanwhile: history by now
+            new = _before_last_known(new, events, known)
+        return Appended(new)
     if not newest_nid:
-        return Appended(events, timeline.limited)
+        return Appended(events, timeline.limited and bool(events))
     if has_since and not timeline.limited and gap_nid <= position:
         return Appended(events)
-    if newest_nid <= position:
-        return Appended(events, gap_before=True)
+    if newest_nid <= position or not others_poll:
+        return Appended(events, gap_before=bool(events))
     # what the live pollers bring is newer, and in order
     return Appended()
 
@@ -61,6 +67,14 @@ def _is_known(event: Event, known: Mapping[str, KnownEvent]) -> bool:
     """Known means known as a timeline event."""
     stored = known.get(event.event_id)
     return stored is not None and stored.in_timeline
+
+
+def _before_last_known(
+    new: tuple[Event, ...], events: tuple[Event, ...], known: Mapping[str, KnownEvent]
+) -> tuple[Event, ...]:
+    last = max(number for number, event in enumerate(events) if _is_known(event, known))
+    before = {event.event_id for event in events[:last]}
+    return tuple(event for event in new if event.event_id in before)
 
 
 def _new(events: tuple[Event, ...], known: Mapping[str, KnownEvent], *, fills_holes: bool) -> tuple[Event, ...]:

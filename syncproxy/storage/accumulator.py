@@ -12,9 +12,9 @@ import msgspec
 from canonicaljson import encode_canonical_json
 
 from syncproxy.matrix.devices import Device
-from syncproxy.matrix.events import StoredEvent
+from syncproxy.matrix.events import Event, StoredEvent
 from syncproxy.rooms import memberships
-from syncproxy.rooms.answers import AccountDatum, JoinedRoom, LeftRoom, StrippedRoom, Timeline
+from syncproxy.rooms.answers import AccountDatum, JoinedRoom, LeftRoom, StateAnswer, StrippedRoom, Timeline
 from syncproxy.rooms.changes import (
     AccountDataChange,
     Change,
@@ -26,13 +26,15 @@ from syncproxy.rooms.changes import (
     TypingChange,
     UserRoomChange,
 )
+from syncproxy.rooms.lazy_members import has_all_members
 from syncproxy.rooms.receipts import Receipt
 from syncproxy.rooms.times import recency, sort_ts
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.facts import Facts
 from syncproxy.storage.nids import Nids
-from syncproxy.storage.room_accumulator import RoomAccumulator
-from syncproxy.storage.slices import MembersSlice, Part, Slice
+from syncproxy.storage.polls import Polls
+from syncproxy.storage.room_accumulator import RoomAccumulator, Source
+from syncproxy.storage.slices import BlockSlice, Part, Slice
 from syncproxy.storage.writes import DeviceUpdate, Writes
 
 _MEMBER = "m.room.member"
@@ -40,49 +42,88 @@ _OUT = ("leave", "ban")
 
 
 class Accumulator:
-    """Takes the answers of one batch. `known_users` are those that have a device here."""
+    """Takes the answers of one batch. `known_users` are those that have a device here, `polls` is what they poll."""
 
-    def __init__(self, facts: Facts, nids: Nids, known_users: Collection[str]) -> None:
+    def __init__(self, facts: Facts, nids: Nids, known_users: Collection[str], polls: Polls | None = None) -> None:
         self._facts = facts
         self._nids = nids
         self._known_users = known_users
+        self._polls = polls or Polls()
         self.writes = Writes()
 
     def add(self, part: Part) -> tuple[Change, ...]:
         """Store an answer, or a slice of one; return what it changed, in the order in which it is told."""
-        if isinstance(part, MembersSlice):
-            return tuple(self._add_members(part))
-        return tuple(_AnswerAccumulator(part, self._facts, self._nids, self._known_users, self.writes).changes())
+        if isinstance(part, BlockSlice):
+            return tuple(self._add_block(part))
+        whole = _AnswerAccumulator(part, self._facts, self._nids, self._known_users, self._polls, self.writes)
+        return tuple(whole.changes())
 
-    def _add_members(self, part: MembersSlice) -> Iterable[Change]:
-        """A member list is a state block of its own age, for a room that is known."""
+    def _add_block(self, part: BlockSlice) -> Iterable[Change]:
+        """A member list, or a room's whole state, is a state block of its own age, for a room that is known."""
         answer = part.answer
         facts = self._facts.room(answer.room_id)
         if facts.summary is None:
             return
-        work = RoomAccumulator(
-            facts, self.writes, self._nids, has_since=True, position=answer.position, received_ms=answer.received_ms
-        )
-        work.state_block(answer.members, is_after=False, limited=True)
-        work.fold_members(None)
+        work = RoomAccumulator(facts, self.writes, self._nids, Source(True, answer.position, answer.received_ms))
+        work.state_block(part.state, may_restore=True)
         if part.is_last:
+            if isinstance(answer, StateAnswer):
+                work.end_missing(part.keys)
+                work.state_is_sure()
             work.members_are_complete()
+        work.fold_members(None)
         change = work.finish()
         if change is not None:
             yield change
+        claims = _Standings(self._facts, self.writes, self._known_users, self._polls)
+        yield from claims.changes(work, answer.position, None)
+
+
+class _Standings:
+    """The standings of users with a device here that member events change. `None` as `me`: nobody's own poll."""
+
+    def __init__(self, facts: Facts, writes: Writes, known_users: Collection[str], polls: Polls) -> None:
+        self._facts = facts
+        self._writes = writes
+        self._known_users = known_users
+        self._polls = polls
+
+    def changes(self, work: RoomAccumulator, position: int, me: str | None) -> Iterable[UserRoomChange]:
+        """What the member events that an answer brought change."""
+        room_id = work.facts.room_id
+        for news in work.member_news():
+            user_id = news.event.state_key
+            if user_id is None or (user_id != me and user_id not in self._known_users):
+                continue
+            row = self._facts.users.get((user_id, room_id))
+            claim = memberships.Claim(position, user_id == me, work.began, self._polls.polled_at(user_id))
+            now = memberships.after_member_event(row, news, user_id, room_id, claim)
+            is_out = now is not row and news.event.membership in _OUT
+            yield from self.set_row(now, news.event if is_out else None)
+
+    def set_row(self, row: UserRoom | None, leave_event: StoredEvent | None) -> Iterable[UserRoomChange]:
+        """The user's row is this now."""
+        if row is None or self._facts.users.get((row.user_id, row.room_id)) == row:
+            return
+        self._facts.users[row.user_id, row.room_id] = row
+        self._writes.users[row.user_id, row.room_id] = row
+        yield UserRoomChange(row, leave_event)
 
 
 class _AnswerAccumulator:
     """One answer. Its changes are made one after the other, in the order of spec/upstream.md."""
 
-    def __init__(self, part: Slice, facts: Facts, nids: Nids, known_users: Collection[str], writes: Writes) -> None:
+    def __init__(
+        self, part: Slice, facts: Facts, nids: Nids, known_users: Collection[str], polls: Polls, writes: Writes
+    ) -> None:
         self._part = part
         self._answer = part.answer
         self._me = part.answer.device.user_id
         self._facts = facts
         self._nids = nids
-        self._known_users = known_users
+        self._polls = polls
         self._writes = writes
+        self._standings = _Standings(facts, writes, known_users, polls)
 
     def changes(self) -> Iterable[Change]:
         """Everything that the answer changes."""
@@ -104,15 +145,13 @@ class _AnswerAccumulator:
         work = self._room(room.room_id)
         if not _is_known_or_created(work, room):
             return
-        if room.state_after:
-            work.add_timeline(room.timeline, rolls_state=False)
-            work.state_block(room.state, is_after=True, limited=room.timeline.limited)
-        else:
-            work.state_block(room.state, is_after=False, limited=room.timeline.limited)
-            work.add_timeline(room.timeline, rolls_state=True)
-        work.fold_members(room.summary)
+        is_full = self._answer.is_first or work.facts.summary is None
+        work.joined_section(room, is_complete=self._answer.is_first and self._answer.complete)
+        work.fold_members(room.summary, self._me)
+        if is_full and has_all_members(room, self._me):
+            work.members_are_complete()
         yield from self._told(work, handed_to=self._me)
-        yield from self._others(work)
+        yield from self._standings.changes(work, self._answer.position, self._me)
         yield from self._standing(work, room)
         yield from self._receipts(room.room_id, room.receipts)
         if room.typing is not None:
@@ -123,24 +162,46 @@ class _AnswerAccumulator:
     def _left(self, room: LeftRoom) -> Iterable[Change]:
         """Its state is as at the leave and changes nothing; its timeline counts if the poll had a `since`."""
         work = self._room(room.room_id)
-        if work.facts.summary is not None and not self._answer.is_first:
-            work.add_timeline(room.timeline, rolls_state=True)
+        row = self._facts.users.get((self._me, room.room_id))
+        leave = _own_leave(room, self._me)
+        if leave is not None and self._is_outdated(work, row, leave):
+            leave, row = None, None
+        if work.facts.summary is not None:
+            if not self._answer.is_first:
+                work.add_timeline(room.timeline)
+            if leave is not None:
+                work.state_block((leave,), may_restore=False)
             work.fold_members(None)
             yield from self._told(work)
-            yield from self._others(work)
-        row = self._facts.users.get((self._me, room.room_id))
-        if row is None or row.membership in _OUT:
+            yield from self._standings.changes(work, self._answer.position, self._me)
+            row = row and self._facts.users.get((self._me, room.room_id))
+        if (row is None and leave is None) or (row is not None and row.membership in _OUT):
             return
-        event = self._leave_event(work, room)
-        now = memberships.after_left_section(row, event, event.nid if event is not None else self._nids.draw())
-        yield from self._set_row(now, event)
+        event = None if leave is None else self._stored_leave(work, leave)
+        nid = self._nids.draw() if event is None else event.nid
+        has_since = not self._answer.is_first
+        now = memberships.after_left_section(row, self._me, room.room_id, event, nid=nid, has_since=has_since)
+        yield from self._standings.set_row(now, event)
+
+    def _is_outdated(self, work: RoomAccumulator, row: UserRoom | None, leave: Event) -> bool:
+        """Whether the leave is one from before the present stay: another poller told of that already."""
+        known = work.facts.known.get(leave.event_id)
+        if known is not None and row is not None and known.nid < row.membership_nid:
+            current = work.member(self._me)
+            return current is None or current.event_id != leave.event_id
+        return memberships.is_before_stay(row, leave.origin_server_ts, self._answer.position)
 
     def _stripped(self, room: StrippedRoom) -> Iterable[Change]:
-        row = self._facts.users.get((self._me, room.room_id))
+        answer = self._answer
         now = memberships.after_stripped_section(
-            row, self._me, room, nid=self._nids.draw(), received_ms=self._answer.received_ms
+            self._facts.users.get((self._me, room.room_id)),
+            self._me,
+            room,
+            nid=self._nids.draw(),
+            received_ms=answer.received_ms,
+            position=answer.position,
         )
-        yield from self._set_row(now, None)
+        yield from self._standings.set_row(now, None)
 
     def _absent(self) -> Iterable[Change]:
         """Rooms that a complete answer without `since` does not name are left, unless they came after *s*."""
@@ -153,76 +214,58 @@ class _AnswerAccumulator:
                 and room_id not in self._part.room_ids
                 and row.membership_nid <= self._answer.position
             ):
-                yield from self._set_row(memberships.after_absence(row, self._nids.draw()), None)
+                yield from self._standings.set_row(memberships.after_absence(row, self._nids.draw()), None)
 
     def _room(self, room_id: str) -> RoomAccumulator:
         answer = self._answer
-        return RoomAccumulator(
-            self._facts.room(room_id),
-            self._writes,
-            self._nids,
-            has_since=not answer.is_first,
-            position=answer.position,
-            received_ms=answer.received_ms,
-        )
+        facts = self._facts.room(room_id)
+        others_poll = self._polls.others_poll(answer.device, facts.polled)
+        source = Source(not answer.is_first, answer.position, answer.received_ms, others_poll)
+        return RoomAccumulator(facts, self._writes, self._nids, source)
 
     def _told(self, work: RoomAccumulator, handed_to: str | None = None) -> Iterable[RoomChange]:
         change = work.finish()
         if change is not None:
             yield msgspec.structs.replace(change, handed_to=handed_to)
 
-    def _others(self, work: RoomAccumulator) -> Iterable[UserRoomChange]:
-        """The standings of users with a device here that the timeline's member events change."""
-        for event in work.timeline:
-            user_id = event.state_key
-            if event.type != _MEMBER or user_id is None or (user_id != self._me and user_id not in self._known_users):
-                continue
-            row = self._facts.users.get((user_id, work.facts.room_id))
-            if user_id != self._me and memberships.is_before_invite(row, event):
-                continue
-            now = memberships.after_member_event(row, event, user_id, work.facts.room_id)
-            yield from self._set_row(now, event if now is not row and event.membership in _OUT else None)
-
     def _standing(self, work: RoomAccumulator, room: JoinedRoom) -> Iterable[UserRoomChange]:
-        member = work.member(self._me)
-        row = memberships.after_joined_section(
-            self._facts.users.get((self._me, room.room_id)),
+        row = self._facts.users.get((self._me, room.room_id))
+        member, member_nid = work.member(self._me), work.member_nid(self._me)
+        if memberships.was_put_out(row, member, member_nid, self._answer.position):
+            return
+        is_join = member is not None and member.membership == "join"
+        if not is_join or (row is not None and member_nid <= row.membership_nid):
+            # no member event names this stay
+            member_nid = work.summary.position
+        now = memberships.after_joined_section(
+            row,
             self._me,
             room.room_id,
-            member_nid=member.nid if member is not None else work.summary.position,
+            member_nid=member_nid,
             first_handed_nid=work.handed_nid(room.timeline),
             join_ts=member.origin_server_ts if member is not None else 0,
         )
-        yield from self._set_row(memberships.with_unread(row, room.notification_count, room.highlight_count), None)
+        now = memberships.with_unread(now, room.notification_count, room.highlight_count)
+        yield from self._standings.set_row(now, None)
 
-    def _set_row(self, row: UserRoom | None, leave_event: StoredEvent | None) -> Iterable[UserRoomChange]:
-        if row is None or self._facts.users.get((row.user_id, row.room_id)) == row:
-            return
-        self._facts.users[row.user_id, row.room_id] = row
-        self._writes.users[row.user_id, row.room_id] = row
-        yield UserRoomChange(row, leave_event)
-
-    def _leave_event(self, work: RoomAccumulator, room: LeftRoom) -> StoredEvent | None:
+    def _stored_leave(self, work: RoomAccumulator, event: Event) -> StoredEvent:
         """The own leave, kick or ban: stored already, or told once without being stored."""
-        for event in reversed((*room.state, *room.timeline.events)):
-            if event.type == _MEMBER and event.state_key == self._me and event.membership in _OUT:
-                current = work.member(self._me)
-                if current is not None and current.event_id == event.event_id:
-                    return current
-                received_ms = self._answer.received_ms
-                return StoredEvent(
-                    nid=self._nids.draw(),
-                    event_id=event.event_id,
-                    type=event.type,
-                    sender=event.sender,
-                    origin_server_ts=event.origin_server_ts,
-                    json=event.json,
-                    state_key=event.state_key,
-                    membership=event.membership,
-                    recency=recency(event.origin_server_ts, received_ms, is_live=not self._answer.is_first),
-                    sort_ts=sort_ts(event.origin_server_ts, received_ms),
-                )
-        return None
+        current = work.member(self._me)
+        if current is not None and current.event_id == event.event_id:
+            return current
+        received_ms = self._answer.received_ms
+        return StoredEvent(
+            nid=self._nids.draw(),
+            event_id=event.event_id,
+            type=event.type,
+            sender=event.sender,
+            origin_server_ts=event.origin_server_ts,
+            json=event.json,
+            state_key=event.state_key,
+            membership=event.membership,
+            recency=recency(event.origin_server_ts, received_ms, is_live=not self._answer.is_first),
+            sort_ts=sort_ts(event.origin_server_ts, received_ms),
+        )
 
     def _account_data(self, room_id: str | None, data: tuple[AccountDatum, ...]) -> Iterable[AccountDataChange]:
         for datum in data:
@@ -309,6 +352,14 @@ def _is_known_or_created(work: RoomAccumulator, room: JoinedRoom) -> bool:
     return work.facts.summary is not None or any(
         event.type == "m.room.create" for event in (*room.state, *room.timeline.events)
     )
+
+
+def _own_leave(room: LeftRoom, user_id: str) -> Event | None:
+    """The newest leave, kick or ban of this user in a section of a left room."""
+    for event in reversed((*room.state, *room.timeline.events)):
+        if event.type == _MEMBER and event.state_key == user_id and event.membership in _OUT:
+            return event
+    return None
 
 
 def _same_json(one: bytes, other: bytes) -> bool:

@@ -9,8 +9,8 @@ import attrs
 import msgspec
 
 from syncproxy.matrix.devices import Device
-from syncproxy.matrix.events import StoredEvent
-from syncproxy.rooms.answers import JoinedRoom, LeftRoom, MembersAnswer, PollAnswer
+from syncproxy.matrix.events import Event, StoredEvent
+from syncproxy.rooms.answers import Answer, JoinedRoom, LeftRoom, MembersAnswer, PollAnswer, StateAnswer
 from syncproxy.rooms.changes import DeviceFacts
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.timelines import KnownEvent
@@ -20,6 +20,7 @@ from syncproxy.storage.rows import EVENT_COLUMNS, decode_summary, decode_user_ro
 
 Key = tuple[str, str]
 _MEMBER = "m.room.member"
+_NAMES = ("m.room.name", "m.room.canonical_alias")
 
 
 class CurrentState(msgspec.Struct, gc=False):
@@ -41,6 +42,10 @@ class RoomFacts:
     targets: dict[str, StoredEvent] = attrs.field(factory=dict)
     #: stored redactions by the event they are about
     redactions: dict[str, bytes] = attrs.field(factory=dict)
+    #: the keys of all current rows, members apart, and since when they are current; asked for complete blocks only
+    keys: dict[Key, int] = attrs.field(factory=dict)
+    #: polled users who are in the room, two at the most; `None`: that was not asked
+    polled: set[str] | None = None
 
 
 @attrs.define
@@ -81,6 +86,13 @@ class Questions:
     events: set[tuple[str, str]] = attrs.field(factory=set)
     targets: set[tuple[str, str]] = attrs.field(factory=set)
     state: set[tuple[str, str, str]] = attrs.field(factory=set)
+    #: rooms all of whose keys are needed: a complete block tells which are gone
+    whole_rooms: set[str] = attrs.field(factory=set)
+    #: rooms that may lose their names, for whose members it is asked
+    nameless: set[str] = attrs.field(factory=set)
+    #: rooms whose timelines may not join up: whether somebody else is polled there
+    doubtful: set[str] = attrs.field(factory=set)
+    polled_users: set[str] = attrs.field(factory=set)
     users: set[tuple[str, str]] = attrs.field(factory=set)
     #: users all of whose rooms are needed: a complete answer tells which they are not in
     whole_users: set[str] = attrs.field(factory=set)
@@ -89,14 +101,21 @@ class Questions:
     receipts: set[tuple[str, str, str, bool]] = attrs.field(factory=set)
 
 
-def questions_of(answers: Iterable[PollAnswer | MembersAnswer], known_users: Collection[str]) -> Questions:
-    """What must be known to store these answers; `known_users` are those that have a device here."""
+def questions_of(
+    answers: Iterable[Answer], known_users: Collection[str], polled_users: Collection[str] = ()
+) -> Questions:
+    """What must be known to store these answers.
+
+    `known_users` are those that have a device here, `polled_users` those that are polled now.
+    """
     asked = Questions()
     for answer in answers:
         if isinstance(answer, PollAnswer):
             _ask(asked, answer, known_users)
         else:
-            _ask_members(asked, answer)
+            _ask_block(asked, answer, known_users)
+    if asked.doubtful:
+        asked.polled_users = set(polled_users)
     return asked
 
 
@@ -116,16 +135,17 @@ def _ask(asked: Questions, answer: PollAnswer, known_users: Collection[str]) -> 
         asked.account_data.update((me, room_id, datum.type) for datum in room.account_data)
         for event in (*room.state, *room.timeline.events):
             asked.events.add((room_id, event.event_id))
-            if event.state_key is not None:
-                asked.state.add((room_id, event.type, event.state_key))
-                if event.type == _MEMBER and event.state_key in known_users:
-                    asked.users.add((event.state_key, room_id))
+            _ask_state(asked, room_id, event, known_users)
             if event.redacts is not None:
                 asked.targets.add((room_id, event.redacts))
+        if room.timeline.events and (room.timeline.limited or answer.is_first):
+            asked.doubtful.add(room_id)
         if room.timeline.prev_batch is not None and room.timeline.events:
             # if it is known without a token, this is its token
             asked.targets.add((room_id, room.timeline.events[0].event_id))
     for joined in answer.joined:
+        if answer.is_first and answer.complete:
+            asked.whole_rooms.add(joined.room_id)
         for user_id in (joined.summary.heroes or ()) if joined.summary is not None else ():
             asked.state.add((joined.room_id, _MEMBER, user_id))
         for receipt in joined.receipts:
@@ -133,11 +153,23 @@ def _ask(asked: Questions, answer: PollAnswer, known_users: Collection[str]) -> 
     asked.users.update((me, stripped.room_id) for stripped in answer.stripped)
 
 
-def _ask_members(asked: Questions, answer: MembersAnswer) -> None:
+def _ask_state(asked: Questions, room_id: str, event: Event, known_users: Collection[str]) -> None:
+    if event.state_key is None:
+        return
+    asked.state.add((room_id, event.type, event.state_key))
+    if event.type in _NAMES:
+        asked.nameless.add(room_id)
+    if event.type == _MEMBER and event.state_key in known_users:
+        asked.users.add((event.state_key, room_id))
+
+
+def _ask_block(asked: Questions, answer: MembersAnswer | StateAnswer, known_users: Collection[str]) -> None:
     asked.rooms.add(answer.room_id)
-    for event in answer.members:
+    if isinstance(answer, StateAnswer):
+        asked.whole_rooms.add(answer.room_id)
+    for event in answer.members if isinstance(answer, MembersAnswer) else answer.state:
         asked.events.add((answer.room_id, event.event_id))
-        asked.state.add((answer.room_id, _MEMBER, event.state_key or ""))
+        _ask_state(asked, answer.room_id, event, known_users)
 
 
 #: OFFSET 0 keeps the planner from turning a lookup by key round, which it does while a table is small.
@@ -172,6 +204,22 @@ _BRANCHES = {
             WHERE v.room_id = q.room_id AND v.event_id = q.event_id OFFSET 0) e
         CROSS JOIN LATERAL (SELECT * FROM room_state r WHERE r.room_id = e.room_id AND r.type = e.type
             AND r.state_key = e.state_key AND r.event_id = e.event_id AND r.valid_to IS NULL OFFSET 0) s""",
+    "whole_rooms": f"""SELECT 'key', s.room_id, s.type, s.state_key, NULL, s.valid_from, NULL, NULL, {_NO_EVENT}
+        FROM unnest(%s::text[]) q(room_id)
+        CROSS JOIN LATERAL (SELECT * FROM room_state r WHERE r.room_id = q.room_id AND r.valid_to IS NULL
+            AND (r.type < 'm.room.member' OR r.type > 'm.room.member') OFFSET 0) s""",
+    # some members, should the room have no name any more
+    "nameless": f"""SELECT 'state', s.room_id, s.type, s.state_key, NULL, s.valid_from, NULL, NULL, {EVENT_COLUMNS}
+        FROM unnest(%s::text[]) q(room_id)
+        CROSS JOIN LATERAL (SELECT r.* FROM room_state r JOIN events v USING (room_id, event_id)
+            WHERE r.room_id = q.room_id AND r.type = 'm.room.member' AND r.valid_to IS NULL
+            AND v.membership IN ('join', 'invite') LIMIT 12) s
+        CROSS JOIN LATERAL (SELECT * FROM events v
+            WHERE v.room_id = s.room_id AND v.event_id = s.event_id OFFSET 0) e""",
+    "doubtful": f"""SELECT 'polled', q.room_id, u.user_id, NULL, NULL, NULL, NULL, NULL, {_NO_EVENT}
+        FROM unnest(%s::text[]) q(room_id)
+        LEFT JOIN LATERAL (SELECT user_id FROM user_rooms r WHERE r.room_id = q.room_id AND r.membership = 'join'
+            AND r.user_id IN (SELECT unnest(%s::text[])) LIMIT 2) u ON true""",
     "users": f"""SELECT 'user', u.room_id, u.user_id, NULL, NULL, NULL, NULL, u.row, {_NO_EVENT}
         FROM unnest(%s::text[], %s::text[]) q(user_id, room_id) JOIN user_rooms u USING (user_id, room_id)""",
     "whole_users": f"""SELECT 'user', u.room_id, u.user_id, NULL, NULL, NULL, NULL, u.row, {_NO_EVENT}
@@ -201,8 +249,10 @@ def loading(asked: Questions) -> Statement:
     args: list[object] = []
     for name, sql in _BRANCHES.items():
         wanted: Collection[Any] = getattr(asked, _QUESTIONS.get(name, name))
-        if name in ("rooms", "whole_users"):
+        if name in ("rooms", "whole_users", "whole_rooms", "nameless"):
             args.append(list(wanted))
+        elif name == "doubtful":
+            args += [list(wanted), list(asked.polled_users)]
         elif wanted:
             args.extend(list(column) for column in zip(*wanted, strict=True))
         else:
@@ -225,6 +275,10 @@ def facts_of(rows: Iterable[tuple[Any, ...]]) -> Facts:
             facts.room(room_id).targets[stored.event_id] = stored
         elif kind == "state":
             facts.room(room_id).state[first, second] = CurrentState(number, event_of(event))
+        elif kind == "key":
+            facts.room(room_id).keys[first, second] = number
+        elif kind == "polled":
+            _add_polled(facts.room(room_id), first)
         elif kind == "user":
             facts.users[first, room_id] = decode_user_room(data)
         elif kind == "device":
@@ -234,6 +288,12 @@ def facts_of(rows: Iterable[tuple[Any, ...]]) -> Facts:
         else:
             facts.receipts[room_id, first, second, flag] = (number, event[1])
     return facts
+
+
+def _add_polled(room: RoomFacts, user_id: str | None) -> None:
+    polled = room.polled = room.polled or set()
+    if user_id is not None:
+        polled.add(user_id)
 
 
 def _device_row(device: Device, sequence: int, to_device: int, counts: Any, event: list[Any]) -> DeviceRow:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 
+import attrs
 import msgspec
 
 from syncproxy.matrix.events import Event, StateEntry, StoredEvent
 from syncproxy.matrix.redaction import redact
-from syncproxy.rooms.answers import SummaryBlock, Timeline
+from syncproxy.rooms.answers import JoinedRoom, SummaryBlock, Timeline
 from syncproxy.rooms.changes import RoomChange
-from syncproxy.rooms.summarising import with_bump, with_counts, with_facts_nid, with_heroes, with_state
+from syncproxy.rooms.memberships import MemberNews
+from syncproxy.rooms.summarising import (
+    with_bump,
+    with_counts,
+    with_facts_nid,
+    with_heroes,
+    with_known_heroes,
+    with_state,
+    without_state,
+)
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.timelines import Appended, KnownEvent, appended
 from syncproxy.rooms.times import recency, sort_ts
@@ -19,82 +29,145 @@ from syncproxy.storage.nids import Nids
 from syncproxy.storage.writes import EventRow, Writes
 
 _MEMBER = "m.room.member"
+_CREATE = ("m.room.create", "")
+_COUNTED = ("join", "invite")
+_Key = tuple[str, str]
+
+
+@attrs.frozen
+class Source:
+    """How an answer came: `position` is its *s*, `received_ms` when it came.
+
+    `has_since`: it answers a `since`. `others_poll`: another live poller is in the room.
+    """
+
+    has_since: bool
+    position: int
+    received_ms: int
+    others_poll: bool = True
 
 
 class RoomAccumulator:
-    """Moves one room's facts forward by one answer, and remembers what changed.
+    """Moves one room's facts forward by one answer, and remembers what changed."""
 
-    `has_since` and `position` (*s*) are the answer's; `received_ms` is when it came.
-    """
-
-    def __init__(
-        self, facts: RoomFacts, writes: Writes, nids: Nids, *, has_since: bool, position: int, received_ms: int
-    ) -> None:
+    def __init__(self, facts: RoomFacts, writes: Writes, nids: Nids, source: Source) -> None:
         self.facts = facts
         self._writes = writes
         self._nids = nids
-        self._has_since = has_since
-        self._position = position
-        self._received_ms = received_ms
+        self._source = source
+        #: what has a greater nid was stored by this answer
+        self.began = nids.newest
         self._previous = facts.summary.position if facts.summary is not None else 0
         self.summary = facts.summary or RoomSummary(facts.room_id)
         self.timeline: list[StoredEvent] = []
-        self._state: dict[tuple[str, str], StateEntry] = {}
+        #: member events of the timeline, and those of state blocks, that say what their users are now
+        self._told_members: list[MemberNews] = []
+        self._state: dict[_Key, StateEntry] = {}
+        self._ended: list[_Key] = []
         self._rewritten: dict[str, StoredEvent] = {}
-        #: ids that were unknown before this answer
-        self._new: set[str] = set()
         self._transitions: list[tuple[str | None, str | None]] = []
+        self._takes_counts = False
 
-    def state_block(self, events: Iterable[Event], *, is_after: bool, limited: bool) -> None:
-        """Apply a block of state as it was at *s*: it replaces what is older, and fills what is missing."""
-        may_restore = self._has_since and (limited or is_after)
+    def joined_section(self, room: JoinedRoom, *, is_complete: bool) -> None:
+        """Apply a room of `rooms.join`; `is_complete`: its state block has all there is, members apart."""
+        was_known = self.facts.summary is not None
+        new = self._fitting(room.timeline)
+        if room.state_after:
+            self._append(new, room.timeline, rolls_state=False)
+            self.state_block(room.state, may_restore=self._source.has_since)
+            self._told_members = _settled(self._told_members, self.member)
+        else:
+            may_restore = self._source.has_since and room.timeline.limited
+            self.state_block(self._before(room, new), may_restore=may_restore)
+            self._append(new, room.timeline, rolls_state=True)
+        if is_complete:
+            self.end_missing(_keys(room))
+        elif was_known and new.gap_before and not room.state_after:
+            self.summary = msgspec.structs.replace(self.summary, unsure_nid=self.timeline[0].nid)
+
+    def state_block(self, events: Iterable[Event], *, may_restore: bool) -> None:
+        """Apply a block of state as it was at *s*: it replaces what is older, and fills what is missing.
+
+        `may_restore`: also by events that are known, and were current before.
+        """
         for event in events:
             if event.state_key is None:
                 continue
-            current = self.facts.state.get((event.type, event.state_key))
-            if current is not None:
-                if current.event.event_id == event.event_id or current.valid_from > self._position:
-                    continue
-                if event.event_id in self.facts.known and not (may_restore or event.event_id in self._new):
-                    continue
-            self._make_current(event, self._stored_state(event), is_news=self.facts.summary is None)
+            key = (event.type, event.state_key)
+            current = self.facts.state.get(key)
+            if self._is_fresher(event, current, may_restore=may_restore):
+                stored, valid_from = self._stored_state(event)
+                self._count_block(event, current)
+                self._make_current(key, stored, valid_from)
+                if event.type == _MEMBER:
+                    # what is not in the timeline was before it
+                    last_nid = self.timeline[0].nid - 1 if self.timeline else valid_from
+                    self._told_members.append(MemberNews(stored, valid_from, last_nid, in_timeline=False))
 
-    def add_timeline(self, timeline: Timeline, *, rolls_state: bool) -> Appended:
-        """Append what is new; `rolls_state`: its state events become current, in order."""
-        new = self._fitting(timeline)
-        is_live = self._has_since and not new.gap_before
-        for number, event in enumerate(new.events):
-            stored = self._store(
-                event, in_timeline=True, gap_before=new.gap_before and number == 0, is_live=is_live,
-                prev_batch=timeline.prev_batch if event is timeline.events[0] else None,
-            )  # fmt: skip
-            self.timeline.append(stored)
-            if rolls_state and event.state_key is not None:
-                self._make_current(event, stored)
-            if event.redacts is not None:
-                self._redact(event.redacts, stored)
-        self._learn_prev_batch(timeline)
-        return new
+    def add_timeline(self, timeline: Timeline) -> None:
+        """Append what is new; its state events become current, in order."""
+        self._append(self._fitting(timeline), timeline, rolls_state=True)
 
-    def fold_members(self, block: SummaryBlock | None) -> None:
-        """Set counts and heroes from what changed and what the homeserver says, if that is fresh."""
+    def end_missing(self, keys: Collection[_Key]) -> None:
+        """End the rows stored before *s* that a complete block, which has these keys, lacks; members apart.
+
+        A block without `m.room.create` is not complete, whatever it came as.
+        """
+        if _CREATE not in keys:
+            return
+        gone = [key for key, nid in self.facts.keys.items() if key not in keys and self._may_end(key, nid)]
+        if not gone:
+            return
+        ended_nid = self._nids.draw()
+        for key in gone:
+            del self.facts.keys[key]
+            self.facts.state.pop(key, None)
+            self._writes.state_ended((self.facts.room_id, *key), ended_nid, had_row=True)
+            self.summary = without_state(self.summary, key)
+        self._ended += gone
+        self.summary = msgspec.structs.replace(self.summary, position=ended_nid, ended_nid=ended_nid)
+
+    def fold_members(self, block: SummaryBlock | None, by: str | None = None) -> None:
+        """Set counts and heroes from what changed and what the homeserver says, if that is fresh.
+
+        `by`: whose poll brought the block; it leaves that user out of the heroes.
+        """
+        is_fresh = self.summary.counts_nid <= self._source.position
+        fresh = block if is_fresh else None
+        self._takes_counts = fresh is not None and (fresh.joined_count, fresh.invited_count) != (None, None)
+        if self._transitions or fresh is not None:
+            self.summary = with_counts(self.summary, self._transitions, fresh)
         members = {key: entry.event for (kind, key), entry in self._state.items() if kind == _MEMBER}
-        if members or block is not None:
-            # a first sync can be long on its way; what a live poller is told is as of now
-            is_fresh = self._has_since or self.summary.counts_nid <= self._position
-            self.summary = with_counts(self.summary, self._transitions, block if is_fresh else None)
-            named = () if block is None or block.heroes is None else block.heroes
-            self.summary = with_heroes(self.summary, members, named, self.member)
+        named = () if fresh is None or fresh.heroes is None else fresh.heroes
+        if named or members:
+            self.summary = with_heroes(self.summary, members, named, self.member, by)
+        if self._lost_its_name():
+            known = [row.event for (kind, _), row in self.facts.state.items() if kind == _MEMBER]
+            self.summary = with_known_heroes(self.summary, known)
 
     def members_are_complete(self) -> None:
         """Every member is known now, unless a gap that came after *s* hides some."""
-        if self.summary.gap_nid <= self._position:
+        if self.summary.gap_nid <= self._source.position or self.summary.gap_nid > self.began:
             self.summary = msgspec.structs.replace(self.summary, members_complete=True)
+
+    def state_is_sure(self) -> None:
+        """The whole state came: what a gap before *s* may have hidden is known."""
+        if self.summary.unsure_nid <= self._source.position:
+            self.summary = msgspec.structs.replace(self.summary, unsure_nid=0)
+
+    def member_news(self) -> list[MemberNews]:
+        """The member events that say something new of their users' memberships, in order."""
+        return self._told_members
 
     def member(self, user_id: str) -> StoredEvent | None:
         """The user's current member event, as far as this batch knows it."""
         current = self.facts.state.get((_MEMBER, user_id))
         return None if current is None else current.event
+
+    def member_nid(self, user_id: str) -> int:
+        """The nid since which that is current; 0: none is."""
+        current = self.facts.state.get((_MEMBER, user_id))
+        return 0 if current is None else current.valid_from
 
     def handed_nid(self, timeline: Timeline) -> int:
         """The nid of the first event that the poller was handed; the room's position if there is none."""
@@ -111,7 +184,7 @@ class RoomAccumulator:
         if self.summary.position == self._previous:
             # counts or heroes alone: the position tells receivers that there is something new
             self.summary = msgspec.structs.replace(self.summary, position=self._nids.draw())
-        if _counts(self.summary) != _counts(self.facts.summary):
+        if self._takes_counts or any(set(pair) & set(_COUNTED) for pair in self._transitions):
             self.summary = msgspec.structs.replace(self.summary, counts_nid=self.summary.position)
         self.summary = with_facts_nid(self.summary, self.facts.summary)
         self.facts.summary = self.summary
@@ -121,6 +194,7 @@ class RoomAccumulator:
             previous=self._previous,
             timeline=tuple(self.timeline),
             state=tuple(self._state.values()),
+            ended=tuple(self._ended),
             rewritten=tuple(self._rewritten.values()),
         )
 
@@ -128,18 +202,99 @@ class RoomAccumulator:
         return appended(
             timeline,
             self.facts.known,
-            has_since=self._has_since,
+            has_since=self._source.has_since,
             newest_nid=self.summary.timeline_nid,
             gap_nid=self.summary.gap_nid,
-            position=self._position,
+            position=self._source.position,
+            others_poll=self._source.others_poll,
         )
 
-    def _stored_state(self, event: Event) -> StoredEvent:
-        """A state block's event, stored if it was unknown."""
-        if event.event_id in self.facts.known:
-            # known, but not current: current again from here on
-            return self._stored(event, self._nids.draw(), is_live=False)
-        return self._store(event, in_timeline=False, is_live=False)
+    def _before(self, room: JoinedRoom, new: Appended) -> list[Event]:
+        """The state as before the timeline, less what the timeline itself tells: it is older than that."""
+        ids = {event.event_id for event in new.events}
+        keys = {(event.type, event.state_key) for event in room.timeline.events if event.state_key is not None}
+        return [
+            event
+            for event in room.state
+            if event.event_id not in ids
+            and not ((event.type, event.state_key) in keys and (event.type, event.state_key) in self.facts.state)
+        ]
+
+    def _append(self, new: Appended, timeline: Timeline, *, rolls_state: bool) -> None:
+        is_live = self._source.has_since and not new.gap_before
+        for number, event in enumerate(new.events):
+            stored = self._store(
+                event, in_timeline=True, gap_before=new.gap_before and number == 0, is_live=is_live,
+                prev_batch=timeline.prev_batch if event.event_id == timeline.events[0].event_id else None,
+            )  # fmt: skip
+            self.timeline.append(stored)
+            if event.state_key is not None:
+                self._roll(event, stored, rolls_state=rolls_state, behind_gap=new.gap_before)
+            if event.redacts is not None:
+                self._redact(event.redacts, stored)
+        self._learn_prev_batch(timeline)
+
+    def _roll(self, event: Event, stored: StoredEvent, *, rolls_state: bool, behind_gap: bool) -> None:
+        """A timeline's state event becomes current, unless it stands behind a gap and newer state is known.
+
+        With `rolls_state` false a row moves with its event, and else what comes after the timeline decides.
+        """
+        key = (event.type, event.state_key or "")
+        current = self.facts.state.get(key)
+        is_current = current is not None and current.event.event_id == event.event_id
+        can_roll = rolls_state and not (behind_gap and current is not None and self._is_newer(current))
+        if event.type == _MEMBER and (can_roll or not rolls_state):
+            rejoins = not is_current and event.prev_membership not in (None, "join")
+            self._told_members.append(MemberNews(stored, stored.nid, stored.nid, in_timeline=True, rejoins=rejoins))
+        if can_roll and event.type == _MEMBER:
+            self._transitions.append((event.prev_membership if current is None else current.event.membership,
+                                      event.membership))  # fmt: skip
+        if can_roll or is_current:
+            self._make_current(key, stored, stored.nid)
+
+    def _is_newer(self, current: CurrentState) -> bool:
+        """Whether the row was stored after *s*, by another answer."""
+        return self._source.position < current.valid_from <= self.began
+
+    def _may_end(self, key: _Key, loaded_nid: int) -> bool:
+        current = self.facts.state.get(key)
+        return (loaded_nid if current is None else current.valid_from) <= self._source.position
+
+    def _is_fresher(self, event: Event, current: CurrentState | None, *, may_restore: bool) -> bool:
+        """Whether a state block's event takes the place of the current row, or fills that of a missing one."""
+        known = self.facts.known.get(event.event_id)
+        was_known = known is not None and known.nid <= self.began
+        if current is None:
+            return not (was_known and self.summary.ended_nid > self._source.position)
+        if current.event.event_id == event.event_id:
+            return False
+        is_appended = known is not None and known.in_timeline and not was_known
+        if is_appended and not (self._source.position < self.summary.gap_nid):
+            # this answer's own timeline continues what is stored: it is the newest there is
+            return True
+        return current.valid_from <= self._source.position and (may_restore or not was_known)
+
+    def _count_block(self, event: Event, current: CurrentState | None) -> None:
+        """A member without a row is one who came lazily, and was counted long ago, unless this answer says more."""
+        if event.type != _MEMBER:
+            return
+        known = self.facts.known[event.event_id]
+        if current is not None:
+            self._transitions.append((current.event.membership, event.membership))
+        elif self.facts.summary is None:
+            self._transitions.append((None, event.membership))
+        elif known.in_timeline and known.nid > self.began:
+            self._transitions.append((event.prev_membership, event.membership))
+
+    def _stored_state(self, event: Event) -> tuple[StoredEvent, int]:
+        """A state block's event, stored if it was unknown, and the nid from which on it is current."""
+        known = self.facts.known.get(event.event_id)
+        if known is None:
+            stored = self._store(event, in_timeline=False, is_live=False)
+            return stored, stored.nid
+        stored = self._stored(event, known.nid, is_live=False, gap_before=known.gap_before, prev_batch=known.prev_batch)
+        redaction = self.facts.redactions.get(event.event_id)
+        return stored if redaction is None else self._redacted(stored, redaction), self._nids.draw()
 
     def _store(
         self, event: Event, *, in_timeline: bool, is_live: bool, gap_before: bool = False, prev_batch: str | None = None
@@ -151,8 +306,6 @@ class RoomAccumulator:
         self._writes.events[self.facts.room_id, event.event_id] = EventRow(
             self.facts.room_id, stored, in_timeline, event.redacts
         )
-        if event.event_id not in self.facts.known:
-            self._new.add(event.event_id)
         self.facts.known[event.event_id] = KnownEvent(stored.nid, in_timeline, gap_before, prev_batch)
         self.summary = with_bump(self.summary, stored, in_timeline=in_timeline)
         return stored
@@ -169,23 +322,18 @@ class RoomAccumulator:
             json=event.json,
             state_key=event.state_key,
             membership=event.membership,
-            recency=recency(event.origin_server_ts, self._received_ms, is_live=is_live),
-            sort_ts=sort_ts(event.origin_server_ts, self._received_ms),
+            recency=recency(event.origin_server_ts, self._source.received_ms, is_live=is_live),
+            sort_ts=sort_ts(event.origin_server_ts, self._source.received_ms),
             gap_before=gap_before,
             prev_batch=prev_batch,
         )
 
-    def _make_current(self, event: Event, stored: StoredEvent, *, is_news: bool = True) -> None:
-        """`is_news`: a member without a row came just now, and is not one that was not sent before."""
-        key = (event.type, event.state_key or "")
-        current = self.facts.state.get(key)
-        self._writes.state_changed((self.facts.room_id, *key), stored.event_id, stored.nid, had_row=current is not None)
-        if event.type == _MEMBER and (is_news or current is not None):
-            before = current.event.membership if current is not None else event.prev_membership
-            self._transitions.append((before, event.membership))
-        self._enter(key, stored, stored.nid)
+    def _make_current(self, key: _Key, stored: StoredEvent, valid_from: int) -> None:
+        had_row = key in self.facts.state
+        self._writes.state_changed((self.facts.room_id, *key), stored.event_id, valid_from, had_row=had_row)
+        self._enter(key, stored, valid_from)
 
-    def _enter(self, key: tuple[str, str], stored: StoredEvent, valid_from: int) -> None:
+    def _enter(self, key: _Key, stored: StoredEvent, valid_from: int) -> None:
         self.facts.state[key] = CurrentState(valid_from, stored)
         self._state[key] = StateEntry(valid_from, stored)
         self.summary = with_state(self.summary, stored)
@@ -212,8 +360,7 @@ class RoomAccumulator:
         key = (pruned.type, pruned.state_key or "")
         current = self.facts.state.get(key)
         if pruned.state_key is not None and current is not None and current.event.event_id == target_id:
-            self._writes.state_changed((self.facts.room_id, *key), target_id, redaction.nid, had_row=True)
-            self._enter(key, pruned, redaction.nid)
+            self._make_current(key, pruned, redaction.nid)
 
     def _target(self, event_id: str) -> StoredEvent | None:
         """An event that is stored, or that this batch stores."""
@@ -227,12 +374,46 @@ class RoomAccumulator:
         """A known first event without a token gets the one that this answer brought."""
         if timeline.prev_batch is None or not timeline.events:
             return
-        first = self.facts.targets.get(timeline.events[0].event_id)
-        if first is not None and first.prev_batch is None and self.facts.known[first.event_id].in_timeline:
-            told = msgspec.structs.replace(first, prev_batch=timeline.prev_batch)
-            self.facts.targets[first.event_id] = self._rewritten[first.event_id] = told
-            self._writes.rewritten[self.facts.room_id, first.event_id] = (told.json, told.prev_batch)
+        event_id = timeline.events[0].event_id
+        first = self._target(event_id)
+        if first is None or first.prev_batch is not None or not self.facts.known[event_id].in_timeline:
+            return
+        told = msgspec.structs.replace(first, prev_batch=timeline.prev_batch)
+        self.facts.known[event_id].prev_batch = timeline.prev_batch
+        row = self._writes.events.get((self.facts.room_id, event_id))
+        if row is not None:
+            row.event = told
+        else:
+            self._writes.rewritten[self.facts.room_id, event_id] = (told.json, told.prev_batch)
+        self.facts.targets[event_id] = self._rewritten[event_id] = told
+
+    def _lost_its_name(self) -> bool:
+        before = self.facts.summary
+        return bool(
+            before is not None
+            and (before.name or before.canonical_alias)
+            and not (self.summary.name or self.summary.canonical_alias)
+        )
 
 
-def _counts(summary: RoomSummary | None) -> tuple[int, int] | None:
-    return None if summary is None else (summary.joined_count, summary.invited_count)
+def _keys(room: JoinedRoom) -> set[_Key]:
+    """The keys that a section names: without `state_after` the timeline may have brought some."""
+    events = room.state if room.state_after else (*room.state, *room.timeline.events)
+    return {(event.type, event.state_key) for event in events if event.state_key is not None}
+
+
+def _settled(news: list[MemberNews], member: Callable[[str], StoredEvent | None]) -> list[MemberNews]:
+    """The member events of a timeline that led to what is current after it, and those that came besides.
+
+    With `state_after` a timeline's leave may have lost to another branch of the room: it put nobody out.
+    """
+    kept: list[MemberNews] = []
+    open_ends = {one.event.state_key or "" for one in news}
+    for one in reversed(news):
+        user_id = one.event.state_key or ""
+        current = member(user_id)
+        if one.in_timeline and current is not None and current.event_id == one.event.event_id:
+            open_ends.discard(user_id)
+        if user_id not in open_ends or not one.in_timeline:
+            kept.append(one)
+    return kept[::-1]

@@ -1,4 +1,4 @@
-"""First syncs and member lists can have tens of thousands of events: they are stored in slices."""
+"""First syncs, member lists and whole states can have tens of thousands of events: they are stored in slices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import attrs
 import msgspec
 
-from syncproxy.rooms.answers import JoinedRoom, LeftRoom, MembersAnswer, PollAnswer, StrippedRoom
+from syncproxy.matrix.events import Event
+from syncproxy.rooms.answers import Answer, JoinedRoom, LeftRoom, MembersAnswer, PollAnswer, StateAnswer, StrippedRoom
 
 #: events in one slice, unless one room alone has more
 MOST_EVENTS = 2000
@@ -27,32 +28,46 @@ class Slice:
 
 
 @attrs.frozen
-class MembersSlice:
-    """A part of a member list; with the last one the list is complete."""
+class BlockSlice:
+    """A part of a room's whole state, or of its members. With the last one everything is known.
 
-    answer: MembersAnswer
+    `keys` are those of the whole answer, `m.room.member` apart.
+    """
+
+    answer: MembersAnswer | StateAnswer
     is_last: bool
+    keys: frozenset[tuple[str, str]]
+
+    @property
+    def state(self) -> tuple[Event, ...]:
+        """The state events of this part."""
+        return self.answer.members if isinstance(self.answer, MembersAnswer) else self.answer.state
 
     @property
     def events(self) -> int:
         """How many events it has."""
-        return len(self.answer.members)
+        return len(self.state)
 
 
-Part = Slice | MembersSlice
+Part = Slice | BlockSlice
 
 
-def parts_of(answer: PollAnswer | MembersAnswer) -> Sequence[Part]:
+def parts_of(answer: Answer) -> Sequence[Part]:
     """The answer in slices."""
-    return slices_of(answer) if isinstance(answer, PollAnswer) else member_slices_of(answer)
+    return slices_of(answer) if isinstance(answer, PollAnswer) else block_slices_of(answer)
 
 
-def member_slices_of(answer: MembersAnswer) -> list[MembersSlice]:
-    """The member list in slices; at least one."""
-    starts = range(0, max(len(answer.members), 1), MOST_EVENTS)
+def block_slices_of(answer: MembersAnswer | StateAnswer) -> list[BlockSlice]:
+    """A member list or a room's state in slices; at least one."""
+    state = answer.members if isinstance(answer, MembersAnswer) else answer.state
+    keys = frozenset((e.type, e.state_key) for e in state if e.state_key is not None and e.type != "m.room.member")
+    starts = range(0, max(len(state), 1), MOST_EVENTS)
+    name = "members" if isinstance(answer, MembersAnswer) else "state"
     return [
-        MembersSlice(
-            msgspec.structs.replace(answer, members=answer.members[start : start + MOST_EVENTS]), start == starts[-1]
+        BlockSlice(
+            msgspec.structs.replace(answer, **{name: state[start : start + MOST_EVENTS]}),
+            is_last=start == starts[-1],
+            keys=keys,
         )
         for start in starts
     ]

@@ -15,12 +15,13 @@ from twisted.logger import Logger
 
 from syncproxy.errors import NotReady
 from syncproxy.metrics import Metrics
-from syncproxy.rooms.answers import MembersAnswer, PollAnswer
+from syncproxy.rooms.answers import Answer
 from syncproxy.rooms.changes import Change
 from syncproxy.storage.accumulator import Accumulator
 from syncproxy.storage.database import Database, DatabaseGone, Session
 from syncproxy.storage.facts import LOAD, Facts, facts_of, loading, questions_of
 from syncproxy.storage.nids import Nids
+from syncproxy.storage.polls import Polls
 from syncproxy.storage.slices import Part, Slice, parts_of
 from syncproxy.storage.work import SaveToken, Work
 from syncproxy.storage.working import statements_of
@@ -62,6 +63,7 @@ class Writer:
         self._queue: deque[_Item] = deque()
         self._nids = Nids(0)
         self._known_users: set[str] = set()
+        self.polls = Polls()
         self._running: Deferred[None] | None = None
         self._stopping = False
         #: what a batch brought whose COMMIT broke off: the position that it has if it was committed, and its changes
@@ -82,7 +84,7 @@ class Writer:
             await self._running
         self._session.close()
 
-    def store(self, answer: PollAnswer | MembersAnswer) -> Deferred[None]:
+    def store(self, answer: Answer) -> Deferred[None]:
         """Store an answer whole; fires when it is committed and told. Fails with psycopg2.Error if it never can be."""
         return self._enqueue(_Item(Deferred(), deque(parts_of(answer))))
 
@@ -158,7 +160,7 @@ class Writer:
         self._nids = Nids(self.position)
         parts = [item.slices[0] for item in batch if item.slices]
         facts = await self._loaded(parts)
-        accumulator = Accumulator(facts, self._nids, self._known_users)
+        accumulator = Accumulator(facts, self._nids, self._known_users, self.polls)
         changes: list[Change] = []
         turn = Turn(self._clock)
         for part in parts:
@@ -205,7 +207,8 @@ class Writer:
     async def _loaded(self, parts: Sequence[Part]) -> Facts:
         if not parts:
             return Facts()
-        sql, args = loading(questions_of((part.answer for part in parts), self._known_users))
+        asked = questions_of((part.answer for part in parts), self._known_users, self.polls.live_users())
+        sql, args = loading(asked)
         return facts_of(await self._session.query(sql, args))
 
     def _tell(self, batch: Sequence[_Item], changes: tuple[Change, ...]) -> None:
@@ -217,6 +220,9 @@ class Writer:
                 part = item.slices.popleft()
                 if isinstance(part, Slice):
                     self._known_users.add(part.answer.device.user_id)
+                    if part.is_last:
+                        answer = part.answer
+                        self.polls.stored(answer.device, answer.position, complete=answer.complete)
             if isinstance(item.work, SaveToken):
                 self._known_users.add(item.work.device.user_id)
             if item.slices:

@@ -77,7 +77,7 @@ class Writes:
         """What was current ends at `nid`."""
         rows = self.state.get(key)
         if rows:
-            rows[-1].valid_to = nid
+            rows[-1].valid_to = rows[-1].valid_to or nid
         elif had_row:
             self.ended.setdefault(key, nid)
 

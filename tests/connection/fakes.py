@@ -19,7 +19,7 @@ from syncproxy.protocol.request import ListParams, Request
 from syncproxy.protocol.response import Answer
 from syncproxy.pubsub.payloads import Payload
 from syncproxy.rooms.changes import Change
-from syncproxy.rooms.memberships import after_joined_section, after_member_event, with_unread
+from syncproxy.rooms.memberships import Claim, MemberNews, after_joined_section, after_member_event, with_unread
 from tests.caches.fakes import ALICE, BOB, PHONE, World
 
 TOKEN = b"token"
@@ -129,7 +129,8 @@ class Stage(World):
         self.members[room_id][user_id] = membership
         changes: list[Change] = [self.database.stored(room_id, event, **self._counts(room_id))]
         row = self.database.user_rows.get((user_id, room_id))
-        after = after_member_event(row, event, user_id, room_id)
+        news = MemberNews(event, event.nid, event.nid, in_timeline=True)
+        after = after_member_event(row, news, user_id, room_id, Claim(event.nid, is_own=True, began=event.nid))
         if user_id == ALICE and after is not None and after is not row:
             fields = msgspec.structs.asdict(after)
             changes.append(self.database.standing(**fields, leave_event=event if membership != "join" else None))

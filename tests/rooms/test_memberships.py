@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from syncproxy.matrix.events import StoredEvent
 from syncproxy.rooms import memberships
 from syncproxy.rooms.answers import StrippedRoom
+from syncproxy.rooms.memberships import Claim, MemberNews
 from syncproxy.rooms.user_room import UserRoom
 from tests.rooms.events import event, member, stored
 
@@ -17,16 +19,27 @@ BAN = stored(event("$ban", "m.room.member", state_key=BOB, content={"membership"
 INVITE = StrippedRoom(ROOM, "invite", b"[]", 500, True)
 
 
+def after(row: UserRoom | None, event: StoredEvent, *, position: int = 99, is_own: bool = True) -> UserRoom | None:
+    """Bob's row after a timeline that was asked for at `position` brought this."""
+    news = MemberNews(event, event.nid, event.nid, in_timeline=True)
+    return memberships.after_member_event(row, news, BOB, ROOM, Claim(position, is_own, began=event.nid - 1))
+
+
+def left(row: UserRoom | None, event: StoredEvent | None, nid: int) -> UserRoom | None:
+    """Bob's row after his own poller had the room among the left ones."""
+    return memberships.after_left_section(row, BOB, ROOM, event, nid=nid, has_since=True)
+
+
 def joined() -> UserRoom:
     """Bob's row after he joined."""
-    row = memberships.after_member_event(None, JOIN, BOB, ROOM)
+    row = after(None, JOIN)
     assert row is not None
     return row
 
 
 def invited() -> UserRoom:
     """Bob's row after he was invited."""
-    return memberships.after_stripped_section(None, BOB, INVITE, nid=3, received_ms=1)
+    return memberships.after_stripped_section(None, BOB, INVITE, nid=3, received_ms=1, position=99)
 
 
 class MemberEventTests(SynchronousTestCase):
@@ -41,38 +54,38 @@ class MemberEventTests(SynchronousTestCase):
         """A second join event of somebody who is in leaves the row as it is."""
         row = joined()
         again = stored(member("$name", BOB, "join", displayname="Bob"), 8)
-        self.assertIs(memberships.after_member_event(row, again, BOB, ROOM), row)
+        self.assertIs(after(row, again), row)
 
     def test_a_leave_takes_it_away_up_to_itself(self) -> None:
         """The leave's nid is the last that may be seen, and the stay before it is remembered."""
-        row = memberships.after_member_event(joined(), LEAVE, BOB, ROOM)
+        row = after(joined(), LEAVE)
         assert row is not None
         self.assertEqual((row.membership, row.left_nid, row.previous, row.removed), ("leave", 9, "join", False))
         self.assertEqual(row.visible_from, 7)
 
     def test_a_kick_is_a_removal(self) -> None:
         """A leave that somebody else sent is marked as removed."""
-        row = memberships.after_member_event(joined(), KICK, BOB, ROOM)
+        row = after(joined(), KICK)
         assert row is not None
         self.assertTrue(row.removed)
 
     def test_a_ban_of_a_stranger_is_not_revealed(self) -> None:
         """Somebody who was never in gets no row from a ban, nor from a second removal."""
-        self.assertIsNone(memberships.after_member_event(None, BAN, BOB, ROOM))
-        left = memberships.after_member_event(joined(), LEAVE, BOB, ROOM)
-        self.assertIs(memberships.after_member_event(left, BAN, BOB, ROOM), left)
+        self.assertIsNone(after(None, BAN))
+        gone = after(joined(), LEAVE)
+        self.assertIs(after(gone, BAN), gone)
 
     def test_a_rejoin_is_another_stay(self) -> None:
         """Joined again after a leave: a new membership_nid, and nothing from before it is visible."""
-        left = memberships.after_member_event(joined(), LEAVE, BOB, ROOM)
-        row = memberships.after_member_event(left, stored(member("$again", BOB, "join"), 12), BOB, ROOM)
+        gone = after(joined(), LEAVE)
+        row = after(gone, stored(member("$again", BOB, "join"), 12))
         assert row is not None
         self.assertEqual((row.membership_nid, row.visible_from, row.left_nid), (12, 12, 0))
 
     def test_an_invite_in_anothers_timeline_is_not_for_it_to_tell(self) -> None:
         """The user's own poller brings invites, with their stripped state."""
         invite = stored(member("$invite", BOB, "invite"), 8)
-        self.assertIsNone(memberships.after_member_event(None, invite, BOB, ROOM))
+        self.assertIsNone(after(None, invite))
 
 
 class SectionTests(SynchronousTestCase):
@@ -99,11 +112,11 @@ class SectionTests(SynchronousTestCase):
     def test_the_same_invite_again_changes_nothing(self) -> None:
         """A repeated invite is the same stay."""
         row = invited()
-        self.assertIs(memberships.after_stripped_section(row, BOB, INVITE, nid=99, received_ms=2), row)
+        self.assertIs(memberships.after_stripped_section(row, BOB, INVITE, nid=99, received_ms=2, position=99), row)
 
     def test_an_accepted_invite_is_a_join(self) -> None:
         """Its directness is remembered; its counts are not."""
-        row = memberships.after_member_event(invited(), JOIN, BOB, ROOM)
+        row = after(invited(), JOIN)
         assert row is not None
         self.assertEqual(
             (row.membership, row.previous, row.is_direct, row.stripped_state), ("join", "invite", True, b"")
@@ -111,10 +124,10 @@ class SectionTests(SynchronousTestCase):
 
     def test_leaving_without_an_event(self) -> None:
         """A `leave` section that has no leave event ends the stay all the same."""
-        row = memberships.after_left_section(joined(), None, 30)
+        row = left(joined(), None, 30)
         assert row is not None
         self.assertEqual((row.membership, row.left_nid), ("leave", 30))
-        self.assertIs(memberships.after_left_section(row, LEAVE, 31), row)
+        self.assertIs(left(row, LEAVE, 31), row)
 
     def test_counts_that_are_not_named_stay(self) -> None:
         """`None` leaves a count as it was."""

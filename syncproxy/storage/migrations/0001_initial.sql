@@ -89,6 +89,7 @@ CREATE TABLE user_rooms (
     row bytea NOT NULL,
     PRIMARY KEY (user_id, room_id)
 );
+CREATE INDEX user_rooms_joined ON user_rooms (room_id, user_id) WHERE membership = 'join';
 
 -- room_id '' is global
 CREATE TABLE account_data (
