@@ -143,6 +143,7 @@ class MembersTests(SynchronousTestCase):
 class UnionTests(SynchronousTestCase):
     """What several lists and subscriptions ask for."""
 
+    @settings(deadline=None)
     @given(pairs, pairs)
     def test_either(self, one: Pairs, other: Pairs) -> None:
         """A union matches what either matches, and is lazy if either is."""
@@ -151,6 +152,7 @@ class UnionTests(SynchronousTestCase):
         self.assertEqual(both.lazy, asked(*one).lazy or asked(*other).lazy)
         self.assertEqual(both.all_members, asked(*one).all_members or asked(*other).all_members)
 
+    @settings(deadline=None)
     @given(pairs, pairs, pairs)
     def test_is_a_union(self, one: Pairs, other: Pairs, third: Pairs) -> None:
         """Neither order, nor grouping, nor repetition matters."""
@@ -190,7 +192,7 @@ class WidensTests(SynchronousTestCase):
         self.assertEqual((a | b).widens(c), a.widens(c) or b.widens(c))
         self.assertFalse(a.widens(a | b))
 
-    @settings(deadline=None, max_examples=300)
+    @settings(deadline=None)
     @given(pairs, pairs, pairs)
     def test_what_a_union_matches_is_nothing_new(self, one: Pairs, other: Pairs, third: Pairs) -> None:
         """What several asked for together counts as asked for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import product
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -49,11 +49,13 @@ class CheckRangesTests(SynchronousTestCase):
             sound = each and not set(indexes(one)) & set(indexes(other))
             self.assertEqual(is_sound([one, other]), sound, (one, other))
 
+    @settings(deadline=None)
     @given(disjoint())
     def test_disjoint_ranges_pass_in_any_order(self, ranges: list[Range]) -> None:
         """Ranges need not be sorted."""
         check_ranges(ranges)
 
+    @settings(deadline=None)
     @given(disjoint(), st.data())
     def test_an_index_that_stands_twice_is_refused(self, ranges: list[Range], data: st.DataObject) -> None:
         """Whichever index is asked for a second time."""
@@ -97,6 +99,7 @@ class PartsTests(SynchronousTestCase):
         """Without others the range stays whole."""
         self.assertEqual(list(without((3, 7), [])), [(3, 7)])
 
+    @settings(deadline=None)
     @given(disjoint(), disjoint())
     def test_without_any(self, ranges: list[Range], others: list[Range]) -> None:
         """The parts are sound, touch none of the others and leave nothing out."""
@@ -105,11 +108,13 @@ class PartsTests(SynchronousTestCase):
             check_ranges(left)
             self.assertEqual(indexes(*left), [i for i in indexes(one) if i not in indexes(*others)])
 
+    @settings(deadline=None)
     @given(disjoint(), disjoint())
     def test_common(self, ranges: list[Range], others: list[Range]) -> None:
         """The segments hold exactly the indexes that are in both, ascending."""
         self.assertEqual(indexes(*common(ranges, others)), sorted(set(indexes(*ranges)) & set(indexes(*others))))
 
+    @settings(deadline=None)
     @given(disjoint(), disjoint())
     def test_common_segments_lie_in_one_range_of_each(self, ranges: list[Range], others: list[Range]) -> None:
         """No segment spans two ranges, even where they touch."""
@@ -122,6 +127,7 @@ class PartsTests(SynchronousTestCase):
         self.assertEqual(common([(2, 3), (0, 1)], [(0, 3)]), [(0, 1), (2, 3)])
         self.assertEqual(common(iter([(0, 1), (2, 3)]), iter([(0, 3)])), [(0, 1), (2, 3)])
 
+    @settings(deadline=None)
     @given(disjoint(), disjoint())
     def test_without_and_common_divide_a_range(self, ranges: list[Range], others: list[Range]) -> None:
         """What is invalidated, what stays and what is new are all there is."""
