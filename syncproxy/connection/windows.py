@@ -16,7 +16,10 @@ from syncproxy.protocol.response import ListAnswer, Op, Sync
 
 @attrs.frozen(eq=False)
 class ListWindow:
-    """One list as last sent. `shown` are the rooms in its ranges; of a slow list, all."""
+    """One list as last sent. `shown` are the rooms in its ranges; of a slow list, all.
+
+    `told`: how many ids the newest SYNC of a slow list had; the client's array keeps them when the list gets shorter.
+    """
 
     spec: ListSpec
     source: SortedList
@@ -24,6 +27,7 @@ class ListWindow:
     slow: bool
     window: Window
     shown: frozenset[str]
+    told: int = 0
 
 
 @attrs.frozen
@@ -56,8 +60,9 @@ def advanced(
         return Advanced(before, ListAnswer(before.window.count), news=False)
     window = Window(len(source), ranges, tuple(source.window(*one) for one in ranges))
     shown = source.window(0, len(source) - 1) if slow and len(source) else ()
-    now = ListWindow(spec, source, source.version, slow, window, frozenset(shown).union(*window.rooms))
     is_new_list = before is None or before.spec != spec or before.slow != slow
+    told = len(shown) if before is None or is_new_list else before.told
+    now = ListWindow(spec, source, source.version, slow, window, frozenset(shown).union(*window.rooms), told)
     if before is None or is_new_list:
         ops = _slow_ops(shown) if slow else replaced(_had(before), window)
     else:
@@ -70,10 +75,12 @@ _EMPTY = Window(0, (), ())
 
 
 def _had(before: ListWindow | None) -> Window:
-    """What the client's array holds: of a slow list, everything."""
-    if before is None or not before.window.count:
+    """What the client's array holds."""
+    if before is None:
         return _EMPTY
-    return attrs.evolve(before.window, ranges=((0, before.window.count - 1),)) if before.slow else before.window
+    if not before.slow:
+        return before.window
+    return Window(before.told, ((0, before.told - 1),), ()) if before.told else _EMPTY
 
 
 def _is_unchanged(

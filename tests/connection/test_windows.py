@@ -200,6 +200,13 @@ class OtherListTests(WindowCase):
         filtered = ListConfig(ranges=((0, 9),), filters=Filters(is_dm=True))
         self.assertEqual(self.ops(filtered), [Invalidate((0, 4)), Sync((0, 0), ("b",))])
 
+    def test_list_that_shrank_while_slow_is_cleared_whole(self) -> None:
+        """Nothing is told when a slow list gets shorter: the client's array still has what was sent."""
+        self.advance(SLOW)
+        self.source.fill({"a": (0,), "b": (1,)})
+        self.advance(SLOW)
+        self.assertEqual(self.ops(config((0, 9))), [Invalidate((0, 4)), Sync((0, 1), ("a", "b"))])
+
     def test_slow_list_sends_all_again_for_other_filters(self) -> None:
         """Other filters: all ids again."""
         self.advance(SLOW)
