@@ -81,6 +81,7 @@ class WheelTests(SynchronousTestCase):
         own = (site / "twisted" / "plugins" / "__init__.py").read_text()
         self.assertIn("Plugins for services implemented in Twisted", own)
         self.assertIn("syncproxy", self.run_in_venv("twistd", "--help"))
+        self.assertIn("forget-tokens", self.run_in_venv("syncproxy-admin", "--help"))
         self.assertIn("--homeserver", self.run_in_venv("twistd", "syncproxy", "--help"))
         migrations = {path.name for path in (ROOT / "syncproxy" / "storage" / "migrations").glob("*.sql")}
         installed = {path.name for path in (site / "syncproxy" / "storage" / "migrations").glob("*.sql")}

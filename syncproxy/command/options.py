@@ -97,8 +97,11 @@ class Options(usage.Options):
             inherited = go_names.options_of(self._environment)
         except ValueError as error:
             raise usage.UsageError(f"{error}.") from None
-        values = {option.name.replace("-", "_"): self._value(option, inherited) for option in OPTIONS}
-        values["trust_forwarded_for"] = bool(self[_FLAG]) or self._read(
+        values = {
+            option.name.replace("-", "_"): value_of(option, self[option.name], self._environment, inherited)
+            for option in OPTIONS
+        }
+        values["trust_forwarded_for"] = bool(self[_FLAG]) or _read(
             settings.truth, _variable(_FLAG), self._environment.get(_variable(_FLAG), "")
         )
         values["secret"] = self._secret(values["secret_file"])
@@ -107,38 +110,42 @@ class Options(usage.Options):
             values["public_homeserver"] = values["homeserver"]
         self.settings = Settings(**values)
 
-    def _value(self, option: Option, inherited: Mapping[str, str]) -> Any:
-        """An option's value and, for messages, where it is from: command line, environment, Go's names, default."""
-        repeated = option.name == _REPEATED
-        variable = _variable(option.name)
-        if self[option.name]:
-            texts, source = (self[option.name] if repeated else [self[option.name]]), f"--{option.name}"
-        elif self[option.name] is not None and not repeated:
-            raise usage.UsageError(f"--{option.name} is empty: give it a value or leave it out.")
-        elif text := self._environment.get(variable):
-            texts, source = (text.split() if repeated else [text]), variable
-        elif option.name in inherited:
-            texts, source = [inherited[option.name]], f"--{option.name} (from SYNCV3_*)"
-        elif option.default is not None:
-            texts, source = [option.default], f"--{option.name}"
-        else:
-            return None
-        values = tuple(self._read(option.read, source, text) for text in texts)
-        return values if repeated else values[0]
-
     def _secret(self, secret_file: Path | None) -> bytes | None:
         """The Go proxy's variable holds the secret itself; a file that is named goes over it."""
         text = self._environment.get("SYNCV3_SECRET", "")
         return text.encode() if text and secret_file is None else None
 
-    @staticmethod
-    def _read(read: Callable[[str], Any], source: str, text: str) -> Any:
-        try:
-            return read(text)
-        except ValueError as error:
-            # what may hold a password is not repeated
-            shown = "" if "@" in text or "password" in text else f", not {text!r}"
-            raise usage.UsageError(f"{source} {error}{shown}.") from None
+
+def value_of(option: Option, given: Any, environment: Mapping[str, str], inherited: Mapping[str, str]) -> Any:
+    """An option's value: `given` on the command line, else from the environment, Go's names (`inherited`), default.
+
+    Raises UsageError, saying which of them is wrong.
+    """
+    repeated = option.name == _REPEATED
+    variable = _variable(option.name)
+    if given:
+        texts, source = (given if repeated else [given]), f"--{option.name}"
+    elif given is not None and not repeated:
+        raise usage.UsageError(f"--{option.name} is empty: give it a value or leave it out.")
+    elif text := environment.get(variable):
+        texts, source = (text.split() if repeated else [text]), variable
+    elif option.name in inherited:
+        texts, source = [inherited[option.name]], f"--{option.name} (from SYNCV3_*)"
+    elif option.default is not None:
+        texts, source = [option.default], f"--{option.name}"
+    else:
+        return None
+    values = tuple(_read(option.read, source, text) for text in texts)
+    return values if repeated else values[0]
+
+
+def _read(read: Callable[[str], Any], source: str, text: str) -> Any:
+    try:
+        return read(text)
+    except ValueError as error:
+        # what may hold a password is not repeated
+        shown = "" if "@" in text or "password" in text else f", not {text!r}"
+        raise usage.UsageError(f"{source} {error}{shown}.") from None
 
 
 def _refuse_contradictions(values: Mapping[str, Any]) -> None:

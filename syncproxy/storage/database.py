@@ -25,7 +25,7 @@ _START_S = 30
 _QUERY_S = 5
 _RETRY_S = 0.2
 #: the advisory lock that makes one process the only one
-_LOCK = 0x73796E637078
+LOCK = 0x73796E637078
 _OLDEST = 130000
 _SET_UP = "SET search_path TO syncproxy; SET timezone TO 'UTC'; SET client_min_messages TO warning"
 
@@ -66,7 +66,7 @@ class Session:
             if isinstance(problem, psycopg2.Error) and not connection.closed:
                 raise
             self.close()
-            raise DatabaseGone(_one_line(problem)) from None
+            raise DatabaseGone(one_line(problem)) from None
 
     async def mogrified(self, statements: Iterable[Statement]) -> bytes:
         """Several statements with their arguments in them, as one text."""
@@ -88,7 +88,7 @@ class Session:
             await connection.connect(self._conninfo)
             await connection.runOperation(self._set_up)
         except psycopg2.OperationalError as problem:
-            raise DatabaseGone(_one_line(problem)) from None
+            raise DatabaseGone(one_line(problem)) from None
         self._connection = connection
         return connection
 
@@ -162,7 +162,7 @@ class Database:
                     ) from None
                 await deferLater(self._clock, _RETRY_S)
             except psycopg2.ProgrammingError as problem:
-                raise ConfigurationError(f"--database is no connection string: {_one_line(problem)}.") from None
+                raise ConfigurationError(f"--database is no connection string: {one_line(problem)}.") from None
         if version < _OLDEST:
             raise ConfigurationError(f"The database is PostgreSQL {version // 10000}: syncproxy needs 13 or newer.")
 
@@ -170,7 +170,7 @@ class Database:
         """Be the only process on this database: wait for another one to go."""
         said = False
         while True:
-            ((ours,),) = await self._holder.query("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
+            ((ours,),) = await self._holder.query("SELECT pg_try_advisory_lock(%s)", (LOCK,))
             if ours:
                 return
             if not said:
@@ -190,5 +190,6 @@ def _executed(connection: Any, sql: str | bytes, args: Sequence[object] | None) 
     return ensureDeferred(execute())
 
 
-def _one_line(problem: Exception) -> str:
+def one_line(problem: Exception) -> str:
+    """What the driver says, for a message to the operator."""
     return " ".join(str(problem).split()) or type(problem).__name__
