@@ -22,9 +22,9 @@ from syncproxy.storage.writer import Writer
 _EVERY_S = 300
 _HOUR_MS = 3_600_000
 _MONTH_MS = 30 * 24 * _HOUR_MS
-#: rows in one statement, and how often a run comes back to one kind of thing
-_ROWS = 2000
-_ROUNDS = 50
+#: rows in one statement (10 ms; answers are stored between two of them), and how often a run comes back to one kind
+_ROWS = 500
+_ROUNDS = 200
 #: rooms looked at, rooms purged, and devices purged at a time
 _LOOKED_AT = 500
 _ROOMS = 20

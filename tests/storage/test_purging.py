@@ -120,6 +120,12 @@ class StateTests(PurgingCase):
         members = await self.reader.all_members(ROOM, self.writer.position)
         self.assertEqual(["$alice"], [entry.event.event_id for entry in members])
 
+    async def test_many_ended_rows(self) -> None:
+        """More than one statement's worth goes in one run."""
+        await self.poll(*(name(f"$n{number}") for number in range(1200)))
+        await self.purge_after(HOUR_S)
+        self.assertEqual(1, await self.count("room_state", "type = 'm.room.name'"))
+
     async def test_ended_rows_stay_for_an_hour(self) -> None:
         """What ended a moment before the mark's hour is over can be read as of its time."""
         await self.poll(name("$one"))
@@ -183,13 +189,13 @@ class EventTests(PurgingCase):
             await self.poll(*(event(f"$m{number}") for number in numbers))
 
     async def test_the_newest_thousand_stay(self) -> None:
-        """Of 1,200 events 1,000 are left; windows see what they saw."""
-        await self.fill(1200)
+        """Of 2,200 events 1,000 are left; windows see what they saw."""
+        await self.fill(2200)
         window = await self.timeline_ids(100)
         await self.purger.run()
         self.assertEqual(KEPT_EVENTS, await self.count("events", "in_timeline"))
         self.assertEqual(window, await self.timeline_ids(100))
-        self.assertEqual(0, await self.count("events", "event_id = '$m199'"))
+        self.assertEqual(0, await self.count("events", "event_id = '$m1199'"))
 
     async def test_what_stays_is_not_news_again(self) -> None:
         """A poll that repeats the oldest of the thousand and brings a new event tells the new one alone."""
@@ -338,6 +344,14 @@ class RoomTests(PurgingCase):
         self.assertEqual(1, await self.count("devices", "since IS NULL AND purged_since = 's2'"))
         self.assertEqual(1, await self.count("account_data"))
         self.assertEqual(1, self.pollers.held)
+
+    async def test_many_rooms(self) -> None:
+        """More than one statement's worth goes in one run, past rooms that stay."""
+        create = event("$c", "m.room.create", state_key="", content={})
+        await self.first_sync(BOB, *(JoinedRoom(f"!{n}:hs", state=(create,)) for n in range(50)))
+        self.pollers.devices = [ALICE]
+        await self.purge_after(31 * DAY_S)
+        self.assertEqual([(ROOM,)], await self.database.query("SELECT room_id FROM rooms"))
 
     async def test_synced_afresh(self) -> None:
         """Alice comes back: her first sync brings the room as if it had never been there."""
