@@ -10,8 +10,11 @@ import psycopg2
 
 from syncproxy.errors import ConfigurationError
 from syncproxy.matrix.devices import Device
-from syncproxy.storage.database import LOCK, DatabaseGone, Row, Session, one_line
+from syncproxy.storage.database import Session
 from syncproxy.storage.migrating import migrations
+from syncproxy.storage.ownership import LOCK
+from syncproxy.storage.pool import Row
+from syncproxy.storage.problems import DatabaseGone, in_one_line
 
 _HELD = """SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -134,7 +137,7 @@ class Administration:
                 f"Cannot reach the database ({problem}): see that it runs and that --database names it."
             ) from None
         except psycopg2.Error as problem:
-            raise ConfigurationError(f"The database refuses ({one_line(problem)}).") from None
+            raise ConfigurationError(f"The database refuses ({in_one_line(problem)}).") from None
 
     async def _schema_version(self) -> int:
         ((version,),) = await self._query("SELECT coalesce(max(version), 0) FROM migrations")
@@ -145,3 +148,5 @@ class Administration:
         ((ours,),) = await self._query("SELECT pg_try_advisory_lock(%s)", (LOCK,))
         if not ours:
             raise ConfigurationError("A syncproxy uses this database: stop it first.")
+        # one that lost the lock just now must not go on as if nothing had happened
+        await self._query("UPDATE meta SET generation = generation + 1")

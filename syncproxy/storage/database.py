@@ -1,37 +1,45 @@
-"""PostgreSQL: connections that come back by themselves, the lock that makes us the only one, and migrations."""
+"""PostgreSQL: connections that come back by themselves, the readers, and how a process starts on a database."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import psycopg2
-from twisted.internet.defer import Deferred, DeferredQueue, ensureDeferred
+from psycopg2.extensions import make_dsn, parse_dsn
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
 from txpostgres import txpostgres
 
-from syncproxy.errors import ConfigurationError, NotReady
+from syncproxy.errors import ConfigurationError
 from syncproxy.metrics import Metrics
 from syncproxy.storage.migrating import migrate
+from syncproxy.storage.ownership import Ownership
+from syncproxy.storage.pool import Pool, Row
 from syncproxy.storage.prepared import Prepared, Statement, preparations
+from syncproxy.storage.problems import DatabaseGone, in_one_line, is_farewell
 
-Row = tuple[Any, ...]
-
-#: how long the start tries to reach the database, and how long a query does
+#: how long the start tries to reach the database
 _START_S = 30
-_QUERY_S = 5
 _RETRY_S = 0.2
-#: the advisory lock that makes one process the only one
-LOCK = 0x73796E637078
+_CONNECT_S = 10
 _OLDEST = 130000
-_SET_UP = "SET search_path TO syncproxy; SET timezone TO 'UTC'; SET client_min_messages TO warning"
-
-
-class DatabaseGone(Exception):
-    """The connection broke: whether the statement took effect is unknown. The next call makes a new connection."""
+# a transaction that a vanished process left open must not hold its locks for ever
+_SET_UP = (
+    "SET search_path TO syncproxy; SET timezone TO 'UTC'; SET client_min_messages TO warning;"
+    "SET idle_in_transaction_session_timeout TO '60s'"
+)
+#: so that a server that vanished without a word is noticed within a minute; the operator's own values win
+_KEEPALIVES = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "application_name": "syncproxy",
+}
+_LOST = (ConnectionLost, ConnectionDone)
 
 
 class _Connection(txpostgres.Connection):  # type: ignore[misc] # txpostgres has no types
@@ -48,9 +56,10 @@ class Session:
     `prepared` are the statements that it knows by name.
     """
 
-    def __init__(self, conninfo: str, prepared: Sequence[Prepared] = ()) -> None:
+    def __init__(self, conninfo: str, clock: IReactorTime, prepared: Sequence[Prepared] = ()) -> None:
         self._conninfo = conninfo
         self._set_up = f"{_SET_UP};\n{preparations(prepared)}" if prepared else _SET_UP
+        self._clock = clock
         self._connection: Any = None
 
     async def query(self, sql: str | bytes, args: Sequence[object] | None = None) -> list[Row]:
@@ -62,11 +71,11 @@ class Session:
         try:
             rows: list[Row] = await connection.lock.run(_executed, connection, sql, args)
             return rows
-        except (psycopg2.Error, ConnectionLost, ConnectionDone) as problem:
-            if isinstance(problem, psycopg2.Error) and not connection.closed:
+        except (psycopg2.Error, *_LOST) as problem:
+            if isinstance(problem, psycopg2.Error) and not connection.closed and not is_farewell(problem):
                 raise
             self.close()
-            raise DatabaseGone(one_line(problem)) from None
+            raise DatabaseGone(in_one_line(problem)) from None
 
     async def mogrified(self, statements: Iterable[Statement]) -> bytes:
         """Several statements with their arguments in them, as one text."""
@@ -83,12 +92,20 @@ class Session:
     async def _connected(self) -> Any:
         if self._connection is not None and not self._connection.closed:
             return self._connection
+        conninfo = make_dsn(**{**_KEEPALIVES, **parse_dsn(self._conninfo)})
         connection = _Connection()
+        # libpq does not watch the time of a connection that is made like this
+        too_late = self._clock.callLater(_CONNECT_S, lambda: connection.close())
         try:
-            await connection.connect(self._conninfo)
+            await connection.connect(conninfo)
             await connection.runOperation(self._set_up)
-        except psycopg2.OperationalError as problem:
-            raise DatabaseGone(one_line(problem)) from None
+        except (psycopg2.OperationalError, *_LOST) as problem:
+            if connection.pollable() is not None:
+                connection.close()
+            raise DatabaseGone(in_one_line(problem)) from None
+        finally:
+            if too_late.active():
+                too_late.cancel()
         self._connection = connection
         return connection
 
@@ -99,54 +116,41 @@ class Database:
     `conninfo` is a libpq connection string or URL. `epoch` tells this database from every other one.
     """
 
-    _log = Logger(namespace="syncproxy")
-
     def __init__(self, conninfo: str, *, connections: int, clock: IReactorTime, metrics: Metrics) -> None:
         self._conninfo = conninfo
         self._clock = clock
-        self._metrics = metrics
-        self._readers = [self.session() for _ in range(connections)]
-        self._idle: DeferredQueue[Session] = DeferredQueue()
-        for reader in self._readers:
-            self._idle.put(reader)
         self._holder = self.session()
-        self._is_stopped = False
+        self._ownership = Ownership(self._holder, clock)
+        self._pool = Pool(self.session, connections, clock, metrics)
+        #: reads that clients wait for, and those that nobody does (both raise NotReady)
+        self.query = self._pool.query
+        self.query_in_background = self._pool.query_in_background
+        #: the generation that this process may write as; raises DatabaseGone or Superseded if it may not
+        self.generation = self._ownership.generation
+        self.lost_to_another = self._ownership.lost_to_another
         self.epoch = ""
 
     async def start(self) -> None:
         """Reach it, take the lock, bring the schema up to date. Raises ConfigurationError, saying what to do."""
         await self._reached()
-        await self._locked()
+        await self._ownership.take()
         await migrate(self._holder)
         ((self.epoch,),) = await self._holder.query("SELECT epoch FROM meta")
-        await self._holder.query("UPDATE meta SET generation = generation + 1")
+        await self._ownership.begin()
+
+    def when_superseded(self, tell: Callable[[], None]) -> None:
+        """Call `tell` once, if another process had this database while we run: the caches are out of date then."""
+        self._ownership.superseded = tell
 
     async def stop(self) -> None:
         """Close every connection of ours but the writer's."""
-        self._is_stopped = True
-        for session in (*self._readers, self._holder):
-            session.close()
+        self._ownership.stop()
+        self._pool.stop()
+        self._holder.close()
 
     def session(self, prepared: Sequence[Prepared] = ()) -> Session:
         """A connection of its own, for the writer; its owner closes it."""
-        return Session(self._conninfo, prepared)
-
-    async def query(self, sql: str, args: Sequence[object] | None = None) -> list[Row]:
-        """Run one statement that may be repeated. Raises NotReady when the database is away for longer."""
-        give_up_s = self._clock.seconds() + _QUERY_S
-        session = await self._idle.get()
-        self._metrics.database_connections.labels("busy").inc()
-        try:
-            while True:
-                try:
-                    return await session.query(sql, args)
-                except DatabaseGone:
-                    if self._is_stopped or self._clock.seconds() >= give_up_s:
-                        raise NotReady("The database is away", retry_after_s=5) from None
-                    await deferLater(self._clock, _RETRY_S)
-        finally:
-            self._metrics.database_connections.labels("busy").dec()
-            self._idle.put(session)
+        return Session(self._conninfo, self._clock, prepared)
 
     async def _reached(self) -> None:
         """Try for a while: a database that starts together with us may need it."""
@@ -162,21 +166,9 @@ class Database:
                     ) from None
                 await deferLater(self._clock, _RETRY_S)
             except psycopg2.ProgrammingError as problem:
-                raise ConfigurationError(f"--database is no connection string: {one_line(problem)}.") from None
+                raise ConfigurationError(f"--database is no connection string: {in_one_line(problem)}.") from None
         if version < _OLDEST:
             raise ConfigurationError(f"The database is PostgreSQL {version // 10000}: syncproxy needs 13 or newer.")
-
-    async def _locked(self) -> None:
-        """Be the only process on this database: wait for another one to go."""
-        said = False
-        while True:
-            ((ours,),) = await self._holder.query("SELECT pg_try_advisory_lock(%s)", (LOCK,))
-            if ours:
-                return
-            if not said:
-                self._log.warn("another syncproxy uses this database: waiting until it has stopped")
-                said = True
-            await deferLater(self._clock, 1)
 
 
 def _executed(connection: Any, sql: str | bytes, args: Sequence[object] | None) -> Deferred[list[Row]]:
@@ -188,8 +180,3 @@ def _executed(connection: Any, sql: str | bytes, args: Sequence[object] | None) 
         return rows
 
     return ensureDeferred(execute())
-
-
-def one_line(problem: Exception) -> str:
-    """What the driver says, for a message to the operator."""
-    return " ".join(str(problem).split()) or type(problem).__name__

@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from syncproxy.matrix.devices import Device
 from syncproxy.rooms.visibility import last_view
-from syncproxy.storage.database import Database, Row
+from syncproxy.storage.database import Database
+from syncproxy.storage.pool import Row
 from syncproxy.storage.purging import IS_ACTIVE, IS_DEAD, IS_STATE, OUT, EndedRow, IdleRoom
 from syncproxy.storage.rows import decode_user_room
 
@@ -21,7 +22,7 @@ class Finder:
     """Finds what goes. Times in ms; at most `limit` rows are found at a time."""
 
     def __init__(self, database: Database) -> None:
-        self._query = database.query
+        self._query = database.query_in_background
 
     async def position_at(self, time_ms: int) -> int:
         """A nid that was reached by then; 0: none is known."""

@@ -13,7 +13,8 @@ from syncproxy.rooms.changes import AccountDataChange, DeviceFacts, TransactionI
 from syncproxy.rooms.receipts import Receipt
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
-from syncproxy.storage.database import Database, Row
+from syncproxy.storage.database import Database
+from syncproxy.storage.pool import Row
 from syncproxy.storage.rows import EVENT_COLUMNS, decode_summary, decode_user_room, entry_of, event_of
 
 _BOUNDS = "unnest(%s::text[], %s::bigint[]) q(room_id, bound)"

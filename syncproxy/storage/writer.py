@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
+from typing import TypeVar
 
 import attrs
-import psycopg2
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -17,21 +17,18 @@ from syncproxy.errors import NotReady
 from syncproxy.metrics import Metrics
 from syncproxy.rooms.answers import Answer
 from syncproxy.rooms.changes import Change
-from syncproxy.storage.accumulator import Accumulator
-from syncproxy.storage.database import Database, DatabaseGone, Session
-from syncproxy.storage.facts import LOAD, Facts, facts_of, loading, questions_of
-from syncproxy.storage.nids import Nids
-from syncproxy.storage.polls import Polls
+from syncproxy.storage.batches import Batches
+from syncproxy.storage.database import Database
+from syncproxy.storage.outages import Outage
+from syncproxy.storage.problems import Superseded, in_one_line, is_about_data
+from syncproxy.storage.pruning import pruned
 from syncproxy.storage.slices import Part, Slice, parts_of
 from syncproxy.storage.work import SaveToken, Work
-from syncproxy.storage.working import statements_of
-from syncproxy.storage.writes import STORE
-from syncproxy.turns import Turn
 
+_T = TypeVar("_T")
 #: what one batch holds at the most
 _MOST_ITEMS = 200
 _MOST_EVENTS = 2000
-_RETRY_S = 0.5
 
 
 @attrs.define
@@ -50,7 +47,8 @@ class _Item:
 class Writer:
     """Stores answers and work. `committed` is called after each COMMIT with what changed, before `store` fires.
 
-    `position` is the newest committed nid.
+    What the database refuses for its values is dropped, as little as possible of it, and the rest is stored. What it
+    cannot do just now is tried again until it can.
     """
 
     _log = Logger(namespace="syncproxy")
@@ -59,33 +57,36 @@ class Writer:
         self._database = database
         self._clock = clock
         self._metrics = metrics
-        self._session: Session = database.session((LOAD, *STORE))
+        self._batches = Batches(database, clock)
+        self._outage = Outage(clock, metrics)
+        self.polls = self._batches.polls
         self._queue: deque[_Item] = deque()
-        self._nids = Nids(0)
-        self._known_users: set[str] = set()
-        self.polls = Polls()
         self._running: Deferred[None] | None = None
         self._stopping = False
-        #: what a batch brought whose COMMIT broke off: the position that it has if it was committed, and its changes
-        self._in_doubt: tuple[int, tuple[Change, ...]] | None = None
-        self.position = 0
         self.committed: Callable[[tuple[Change, ...]], None] = lambda changes: None
+
+    @property
+    def position(self) -> int:
+        """The newest committed nid."""
+        return self._batches.position
 
     async def start(self) -> None:
         """Learn where the database stands."""
-        ((self.position,),) = await self._session.query("SELECT position FROM meta")
-        self._nids = Nids(self.position)
-        self._known_users = {user for (user,) in await self._session.query("SELECT DISTINCT user_id FROM devices")}
+        await self._batches.start()
 
     async def stop(self) -> None:
         """Store what waits, then close the connection; what cannot be stored fails with NotReady."""
         self._stopping = True
+        self._outage.give_up()
         if self._running is not None:
             await self._running
-        self._session.close()
+        self._batches.close()
 
     def store(self, answer: Answer) -> Deferred[None]:
-        """Store an answer whole; fires when it is committed and told. Fails with psycopg2.Error if it never can be."""
+        """Store an answer; fires when it is committed and told, whole or without what never can be stored.
+
+        Fails with what the database said if even the empty answer cannot be, with NotReady if we stop before.
+        """
         return self._enqueue(_Item(Deferred(), deque(parts_of(answer))))
 
     def do(self, work: Work) -> Deferred[None]:
@@ -94,7 +95,7 @@ class Writer:
 
     def _enqueue(self, item: _Item) -> Deferred[None]:
         if self._stopping and self._running is None:
-            item.done.errback(NotReady("The proxy is stopping", retry_after_s=5))
+            item.done.errback(_stopped())
             return item.done
         self._queue.append(item)
         self._metrics.writer_queue.set(len(self._queue))
@@ -108,7 +109,11 @@ class Writer:
         await deferLater(self._clock, 0)
         try:
             while self._queue:
-                await self._store_batch(self._take())
+                batch = self._take()
+                try:
+                    await self._store_batch(batch)
+                except NotReady:
+                    self._fail_all(batch)
         finally:
             self._running = None
 
@@ -124,112 +129,107 @@ class Writer:
         self._metrics.writer_queue.set(len(self._queue))
         return batch
 
-    async def _store_batch(self, batch: list[_Item]) -> None:
-        """Store a batch; if it fails on data, each item alone."""
+    def _fail_all(self, batch: Sequence[_Item]) -> None:
+        """Nothing of this is stored: we stop, and the database is away or another's."""
+        waiting = [*batch, *self._queue]
+        self._queue.clear()
+        self._metrics.writer_queue.set(0)
+        for item in waiting:
+            if not item.done.called:
+                item.done.errback(_stopped())
+
+    async def _store_batch(self, batch: Sequence[_Item]) -> None:
+        """Store a batch; if it fails on data, its halves, down to the item that is to blame."""
         try:
-            await self._store_through_outages(batch)
+            await self._commit(batch)
         except Exception as problem:
+            if not is_about_data(problem):
+                raise
             if len(batch) > 1:
-                self._log.warn("A batch failed, its answers are stored one by one: {problem}", problem=_short(problem))
-                for item in batch:
-                    await self._store_batch([item])
-                return
-            self._metrics.errors.labels("storing").inc()
-            self._log.failure("An answer could not be stored")
-            batch[0].done.errback(problem)
+                middle = len(batch) // 2
+                await self._store_batch(batch[:middle])
+                await self._store_batch(batch[middle:])
+            else:
+                await self._store_pruned(batch[0], problem)
 
-    async def _store_through_outages(self, batch: list[_Item]) -> None:
-        while True:
-            try:
-                changes = await self._transact(batch)
-                break
-            except DatabaseGone as problem:
-                self._log.warn("The database is away, trying again: {problem}", problem=str(problem))
-                self._metrics.errors.labels("database_gone").inc()
-                if self._stopping:
-                    raise NotReady("The database is away", retry_after_s=5) from None
-                await deferLater(self._clock, _RETRY_S)
-        self._tell(batch, changes)
-
-    async def _transact(self, batch: Sequence[_Item]) -> tuple[Change, ...]:
-        """Load, then write and COMMIT: two round trips. Afterwards `position` is the batch's newest nid."""
-        began = perf_counter()
-        told = await self._resolved_doubt()
-        if told is not None:
-            return told
-        self._nids = Nids(self.position)
-        parts = [item.slices[0] for item in batch if item.slices]
-        facts = await self._loaded(parts)
-        accumulator = Accumulator(facts, self._nids, self._known_users, self.polls)
-        changes: list[Change] = []
-        turn = Turn(self._clock)
-        for part in parts:
-            changes += accumulator.add(part)
-            if turn.is_over:
-                await turn.pause()
-        statements = accumulator.writes.statements()
-        statements += [one for item in batch if item.work is not None for one in statements_of(item.work)]
-        if self._nids.newest != self.position:
-            statements.append(("UPDATE meta SET position = %s", (self._nids.newest,)))
+    async def _store_pruned(self, item: _Item, problem: Exception) -> None:
+        """Store what can be stored of this item."""
         try:
-            transaction = b"BEGIN;\n" + await self._session.mogrified(statements) + b";\nCOMMIT"
-            if self._nids.newest != self.position:
-                self._in_doubt = (self._nids.newest, tuple(changes))
-            await self._session.query(transaction)
-        except psycopg2.Error:
-            self._in_doubt = None
-            await self._session.query("ROLLBACK")
-            raise
-        self._in_doubt = None
-        self.position = self._nids.newest
+            if not item.slices:
+                raise problem
+            item.slices[0] = await pruned(item.slices[0], self._can_store, self._dropped)
+            await self._commit([item])
+        except Exception as final:
+            if not is_about_data(final):
+                raise
+            self._metrics.errors.labels("storing").inc()
+            self._log.error("Something could not be stored at all: {problem}", problem=in_one_line(problem))
+            item.done.errback(problem)
+
+    async def _can_store(self, part: Part) -> bool:
+        try:
+            await self._lasting(lambda: self._batches.try_out(part))
+        except Exception as problem:
+            if not is_about_data(problem):
+                raise
+            return False
+        return True
+
+    def _dropped(self, what: str, whose: str) -> None:
+        self._metrics.errors.labels("dropped").inc()
+        self._log.error("Can never be stored, and is dropped: {what}, from {whose}", what=what, whose=whose)
+
+    async def _commit(self, batch: Sequence[_Item]) -> None:
+        began = perf_counter()
+        parts = [item.slices[0] for item in batch if item.slices]
+        work = [item.work for item in batch if item.work is not None]
+        changes = await self._lasting(lambda: self._batches.commit(parts, work))
         self._metrics.batch_seconds.observe(perf_counter() - began)
         self._metrics.batch_answers.observe(len(parts))
-        return tuple(changes)
+        self._tell(batch, changes)
 
-    async def _resolved_doubt(self) -> tuple[Change, ...] | None:
-        """The changes of the batch whose COMMIT broke off, if it was committed after all.
-
-        A batch that drew no nid is never in doubt: to write it again changes nothing.
-        """
-        if self._in_doubt is None:
-            return None
-        (newest, changes), self._in_doubt = self._in_doubt, None
-        try:
-            ((committed,),) = await self._session.query("SELECT position FROM meta")
-        except DatabaseGone:
-            self._in_doubt = (newest, changes)
-            raise
-        if committed != newest:
-            return None
-        self.position = newest
-        return changes
-
-    async def _loaded(self, parts: Sequence[Part]) -> Facts:
-        if not parts:
-            return Facts()
-        asked = questions_of((part.answer for part in parts), self._known_users, self.polls.live_users())
-        sql, args = loading(asked)
-        return facts_of(await self._session.query(sql, args))
+    async def _lasting(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
+        """Try until the database can. Raises what is about the data, and NotReady if we stop before."""
+        while True:
+            try:
+                result = await attempt()
+            except Exception as problem:
+                if is_about_data(problem):
+                    raise
+                # the next try is on a new connection, perhaps to a server that fares better
+                self._batches.close()
+                if isinstance(problem, Superseded):
+                    self._database.lost_to_another()
+                if self._stopping:
+                    raise _stopped() from None
+                await self._outage.wait(problem)
+            else:
+                self._outage.is_over()
+                return result
 
     def _tell(self, batch: Sequence[_Item], changes: tuple[Change, ...]) -> None:
         """Tell the caches first, then those who wait for the answers; what has slices left waits again."""
-        if changes:
-            self.committed(changes)
+        try:
+            if changes:
+                self.committed(changes)
+        except Exception:  # it is stored: storing it again is no remedy
+            self._metrics.errors.labels("telling").inc()
+            self._log.failure("What was stored could not be told")
         for item in batch:
             if item.slices:
                 part = item.slices.popleft()
                 if isinstance(part, Slice):
-                    self._known_users.add(part.answer.device.user_id)
+                    self._batches.known_users.add(part.answer.device.user_id)
                     if part.is_last:
                         answer = part.answer
                         self.polls.stored(answer.device, answer.position, complete=answer.complete)
             if isinstance(item.work, SaveToken):
-                self._known_users.add(item.work.device.user_id)
+                self._batches.known_users.add(item.work.device.user_id)
             if item.slices:
                 self._queue.append(item)
             else:
                 item.done.callback(None)
 
 
-def _short(problem: Exception) -> str:
-    return " ".join(str(problem).split())[:300]
+def _stopped() -> NotReady:
+    return NotReady("The proxy is stopping", retry_after_s=5)

@@ -30,7 +30,7 @@ class StorageCase(TestCase):
         """Open a database as a starting process does."""
         self.conninfo = conninfo
         clock: Any = reactor
-        metrics = Metrics()
+        self.metrics = metrics = Metrics()
         self.database = Database(conninfo, connections=2, clock=clock, metrics=metrics)
         await self.database.start()
         self.reader = Reader(self.database)

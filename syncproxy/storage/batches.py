@@ -1,0 +1,127 @@
+"""One batch, one transaction: load what is known, then write and COMMIT. Two round trips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import psycopg2
+from twisted.internet.interfaces import IReactorTime
+
+from syncproxy.rooms.changes import Change
+from syncproxy.storage.accumulator import Accumulator
+from syncproxy.storage.database import Database, Session
+from syncproxy.storage.facts import LOAD, Facts, facts_of, loading, questions_of
+from syncproxy.storage.nids import Nids
+from syncproxy.storage.polls import Polls
+from syncproxy.storage.prepared import Statement
+from syncproxy.storage.problems import Superseded
+from syncproxy.storage.slices import Part
+from syncproxy.storage.work import Work
+from syncproxy.storage.working import statements_of
+from syncproxy.storage.writes import STORE
+from syncproxy.turns import Turn
+
+#: writes the position, which may not be null: the transaction fails if another process has had the lock since
+_FENCE = "UPDATE meta SET position = CASE WHEN generation = %s THEN %s END"
+#: waits for a transaction of ours that a broken connection left behind
+_OUTCOME = "SELECT position, generation FROM meta FOR SHARE"
+
+
+@attrs.frozen
+class _Prepared:
+    """A batch that is not written yet: its statements, its changes, and the position that it makes."""
+
+    statements: list[Statement]
+    changes: tuple[Change, ...]
+    position: int
+
+
+class Batches:
+    """Commits batches on a connection of its own. `position` is the newest committed nid.
+
+    `known_users` are those that have a device here. Every method raises DatabaseGone, Superseded, psycopg2.Error, or
+    what the values make Python raise; then nothing was stored, unless COMMIT's outcome is unknown.
+    """
+
+    def __init__(self, database: Database, clock: IReactorTime) -> None:
+        self._database = database
+        self._clock = clock
+        self._session: Session = database.session((LOAD, *STORE))
+        #: the batch whose transaction broke off, unless it tells nothing: only the same batch may come next
+        self._in_doubt: _Prepared | None = None
+        self.position = 0
+        self.known_users: set[str] = set()
+        self.polls = Polls()
+
+    async def start(self) -> None:
+        """Learn where the database stands."""
+        ((self.position,),) = await self._session.query("SELECT position FROM meta")
+        self.known_users = {user for (user,) in await self._session.query("SELECT DISTINCT user_id FROM devices")}
+
+    def close(self) -> None:
+        """Close the connection; the next batch makes a new one, perhaps to a server that fares better."""
+        self._session.close()
+
+    async def commit(self, parts: Sequence[Part], work: Sequence[Work]) -> tuple[Change, ...]:
+        """Store these; what they changed. After an unknown outcome the same ones are to be given again."""
+        stored = await self._stored_after_all()
+        if stored is None:
+            stored = await self._prepare(parts, work)
+            await self._run(stored, "COMMIT")
+        self._in_doubt = None
+        self.position = stored.position
+        return stored.changes
+
+    async def try_out(self, part: Part) -> None:
+        """See whether this could be stored, and store nothing."""
+        await self._run(await self._prepare([part], ()), "ROLLBACK")
+
+    async def _prepare(self, parts: Sequence[Part], work: Sequence[Work]) -> _Prepared:
+        nids = Nids(self.position)
+        accumulator = Accumulator(await self._loaded(parts), nids, self.known_users, self.polls)
+        changes: list[Change] = []
+        turn = Turn(self._clock)
+        for part in parts:
+            changes += accumulator.add(part)
+            if turn.is_over:
+                await turn.pause()
+        if changes and nids.newest == self.position:
+            # each batch that tells something has a position of its own, by which it is found out if it was committed
+            nids.draw()
+        statements = accumulator.writes.statements()
+        statements += [one for item in work for one in statements_of(item)]
+        return _Prepared(statements, tuple(changes), nids.newest)
+
+    async def _loaded(self, parts: Sequence[Part]) -> Facts:
+        if not parts:
+            return Facts()
+        asked = questions_of((part.answer for part in parts), self.known_users, self.polls.live_users())
+        sql, args = loading(asked)
+        return facts_of(await self._session.query(sql, args))
+
+    async def _run(self, batch: _Prepared, end: str) -> None:
+        """The transaction, from BEGIN to its end."""
+        generation = self._database.generation()
+        statements = [("BEGIN", ()), *batch.statements, (_FENCE, (generation, batch.position)), (end, ())]
+        text = await self._session.mogrified(statements)
+        if end == "COMMIT" and batch.position != self.position:
+            self._in_doubt = batch
+        try:
+            await self._session.query(text)
+        except psycopg2.Error as problem:
+            self._in_doubt = None
+            await self._session.query("ROLLBACK")
+            if problem.diag.table_name == "meta":
+                raise Superseded from None
+            raise
+
+    async def _stored_after_all(self) -> _Prepared | None:
+        """The batch whose COMMIT broke off, if it was committed after all."""
+        if self._in_doubt is None:
+            return None
+        ((position, generation),) = await self._session.query(_OUTCOME)
+        if generation != self._database.generation():
+            raise Superseded
+        batch, self._in_doubt = self._in_doubt, None
+        return batch if position == batch.position else None
