@@ -43,6 +43,11 @@ from syncproxy.web.site import BoundedSite
 
 __all__ = ["Options", "makeService"]
 
+_SUPERSEDED = (
+    "Another process used the database after this one lost its lock, so what is in memory is out of date: stopping. "
+    "Start syncproxy again, and see that only one runs on this database."
+)
+
 
 def makeService(options: Options) -> SyncproxyService:
     """The service that `options` describe. Under twistd, what is wrong ends the program: one line, exit status 1."""
@@ -71,6 +76,7 @@ async def _start(
     cipher = TokenCipher(secret)
     database = await started_database(settings, stack, reactor, metrics)
     await check_secret(database, cipher)
+    database.when_superseded(lambda: service.fail(_SUPERSEDED))
 
     # create all
     client = HomeserverClient(reactor, settings.homeserver)
@@ -82,7 +88,8 @@ async def _start(
     user_caches = UserCacheMap(reader, global_cache, tracker, reactor, metrics)
     dispatcher = Dispatcher(global_cache, tracker, user_caches, reactor, metrics)
     handler = Handler(writer, reactor, metrics)
-    tokens = TokenMap(client, reader, writer, cipher, reactor, metrics)
+    # looking for tokens of devices to resume may go on for long: clients come first
+    tokens = TokenMap(client, reader.in_background(), writer, cipher, reactor, metrics)
     pollers = PollerMap(
         client,
         handler,

@@ -19,7 +19,7 @@ _log = Logger(namespace="syncproxy")
 class SyncproxyService(MultiService):
     """Runs `start_stages(stack)`, which puts on the stack how each stage is stopped.
 
-    `failed` is called, once, if it cannot start; what had started is stopped again before that.
+    `failed` is called, once, if it cannot start or run on; what had started is stopped again before that.
     """
 
     def __init__(self, start_stages: Callable[[AsyncExitStack], Awaitable[None]]) -> None:
@@ -50,6 +50,17 @@ class SyncproxyService(MultiService):
         self.is_ready = False
         return ensureDeferred(self._stop())
 
+    def fail(self, line: str) -> None:
+        """Something broke for good while running: say so, stop everything, and call `failed`."""
+        self.is_ready = False
+        _log.critical("{line}", line=line)
+        ensureDeferred(self._end_as_failed())
+
+    async def _end_as_failed(self) -> None:
+        self._give_up_starting()
+        await self._close()
+        self.failed()
+
     async def _start(self) -> None:
         try:
             await self._start_stages(self._stack)
@@ -67,11 +78,14 @@ class SyncproxyService(MultiService):
         self.failed()
 
     async def _stop(self) -> None:
+        self._give_up_starting()
+        await self._close()
+        await super().stopService()
+
+    def _give_up_starting(self) -> None:
         starting, self._starting = self._starting, None
         if starting is not None and not starting.called:
             starting.cancel()
-        await self._close()
-        await super().stopService()
 
     async def _close(self) -> None:
         """Stop the stages, last first; one that fails is logged, the others are stopped all the same."""

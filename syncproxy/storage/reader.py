@@ -51,8 +51,13 @@ class Reader:
     `bounds` map a room to the newest nid that may be read of it.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._query = database.query
+    def __init__(self, database: Database, *, background: bool = False) -> None:
+        self._database = database
+        self._query = database.query_in_background if background else database.query
+
+    def in_background(self) -> Reader:
+        """One whose reads no client waits for: all of them together use one connection."""
+        return Reader(self._database, background=True)
 
     async def summaries(self) -> list[RoomSummary]:
         """All rooms."""
