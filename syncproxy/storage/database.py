@@ -99,9 +99,11 @@ class Session:
         try:
             await connection.connect(conninfo)
             await connection.runOperation(self._set_up)
-        except (psycopg2.OperationalError, *_LOST) as problem:
+        except Exception as problem:
             if connection.pollable() is not None:
                 connection.close()
+            if not isinstance(problem, psycopg2.OperationalError | ConnectionLost | ConnectionDone):
+                raise
             raise DatabaseGone(in_one_line(problem)) from None
         finally:
             if too_late.active():
@@ -140,7 +142,7 @@ class Database:
 
     def when_superseded(self, tell: Callable[[], None]) -> None:
         """Call `tell` once, if another process had this database while we run: the caches are out of date then."""
-        self._ownership.superseded = tell
+        self._ownership.when_superseded(tell)
 
     async def stop(self) -> None:
         """Close every connection of ours but the writer's."""

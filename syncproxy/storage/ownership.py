@@ -29,7 +29,7 @@ _INCREMENT = "UPDATE meta SET generation = generation + 1 RETURNING generation"
 
 
 class Ownership:
-    """Holds the lock through `session`. `superseded` is called once if another process had the database meanwhile."""
+    """Holds the lock through `session`."""
 
     _log = Logger(namespace="syncproxy")
 
@@ -41,12 +41,18 @@ class Ownership:
         self._is_superseded = False
         self._watch = LoopingCall(self._look)
         self._watch.clock = clock
-        self.superseded: Callable[[], None] = lambda: None
+        self._tell: Callable[[], None] = lambda: None
+
+    def when_superseded(self, tell: Callable[[], None]) -> None:
+        """Call this once another process has had the database; at once if one did already."""
+        self._tell = tell
+        if self._is_superseded:
+            tell()
 
     async def take(self) -> None:
         """Wait for the lock; whoever had the database before can store nothing from here on."""
         said = False
-        while not await self._taken():
+        while not await self._taken_if_reached():
             if not said:
                 self._log.warn("another syncproxy uses this database: waiting until it has stopped")
                 said = True
@@ -82,7 +88,14 @@ class Ownership:
         self.stop()
         if not self._is_superseded:
             self._is_superseded = True
-            self.superseded()
+            self._tell()
+
+    async def _taken_if_reached(self) -> bool:
+        """We may wait for long, and the database be restarted meanwhile."""
+        try:
+            return await self._taken()
+        except DatabaseGone:
+            return False
 
     async def _taken(self) -> bool:
         ((ours,),) = await self._session.query(_TAKE, (LOCK, LOCK))

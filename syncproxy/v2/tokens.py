@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import attrs
 from cryptography.fernet import InvalidToken
-from twisted.internet.defer import Deferred, DeferredSemaphore, ensureDeferred
+from twisted.internet.defer import Deferred, DeferredSemaphore, TimeoutError, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from syncproxy.errors import LimitExceeded, MatrixError
+from syncproxy.errors import LimitExceeded, MatrixError, NotReady
 from syncproxy.homeserver.client import HomeserverClient, HomeserverError, HomeserverUnreachable
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
@@ -29,6 +29,8 @@ _KNOWN = 50_000
 #: how long a rejection is remembered, and how many are
 _REJECTED_S = 60
 _REJECTED = 10_000
+#: how long a client waits for its token to be stored
+_SAVED_S = 5
 #: `whoami` requests in flight
 _AT_A_TIME = 32
 
@@ -79,7 +81,7 @@ class TokenMap:
         """The device of this token.
 
         Raises UnknownToken if the homeserver refuses it, Forbidden if it refuses for another reason, HomeserverDown if
-        it does not answer.
+        it does not answer, NotReady while the database stores nothing.
         """
         token = AccessToken.of(secret)
         known = self._known.get(token.hash)
@@ -152,9 +154,19 @@ class TokenMap:
         now_s = self._clock.seconds()
         before = self._known.get(token.hash)
         if before is None or before.device != device:
-            await self._writer.do(SaveToken(token.hash, device, self._cipher.encrypt(token.secret), int(now_s * 1000)))
+            await self._save(token, device, now_s)
         self._known[token.hash] = _Known(device, now_s)
         return device
+
+    async def _save(self, token: AccessToken, device: Device, now_s: float) -> None:
+        saved = self._writer.do(
+            SaveToken(token.hash, device, self._cipher.encrypt(token.secret), int(now_s * 1000))
+        ).addTimeout(_SAVED_S, self._clock)
+        try:
+            await saved
+        except TimeoutError:
+            # it is stored later, and once more when the client comes again: that changes nothing
+            raise NotReady("The database is away", retry_after_s=5) from None
 
     def _refusal(self, token: AccessToken, problem: HomeserverError | HomeserverUnreachable) -> MatrixError:
         if isinstance(problem, HomeserverError) and problem.status == 429:

@@ -50,6 +50,9 @@ class SyncRequests:
         """The answer's JSON. Raises `MatrixError` for everything a client is told of, `HungUp` if it is gone."""
         arrived = perf_counter()
         identity = await self._identify(token, token_hash, address)
+        if hung_up.called:
+            # its body is gone as well
+            raise HungUp()
         asked = dialect.parse(request.content.read(), query_parameters(request))
         polled = self._pollers.ensure_polling(identity)
         if asked.pos is None:

@@ -104,11 +104,15 @@ class ProxyCase(TestCase):
         self.addCleanup(lambda: ensureDeferred(self.hs.stop()))
         for user in (ALICE, BOB, CAROL):
             self.hs.user(user, displayname=user[1:].split(":")[0].title())
-        self.database = fresh_database()
+        self.database = self.make_database()
         data_dir = Path(self.mktemp())
         self.proxy = Proxy(self.hs.url, self.database, str(data_dir), *self.options)
         self.addCleanup(lambda: ensureDeferred(self.proxy.stop()))
         await self.proxy.start(self.agent)
+
+    def make_database(self) -> str:
+        """The connection string of an empty database."""
+        return fresh_database()
 
     def client(self, user_id: str, device_id: str | None = None, *, conn_id: str | None = None) -> SlidingClient:
         """A client of a user; logs the device in, which is by default one per user."""
