@@ -99,7 +99,7 @@ async def _lines(clock: IReactorTime, options: AdminOptions) -> Sequence[str]:
     where = options.where
     async with AsyncExitStack() as stack:
         conninfo = where["database"] or await visited(where["data-dir"], clock, stack, user_name=where["database-user"])
-        session = Session(conninfo)
+        session = Session(conninfo, clock)
         stack.callback(session.close)
         administration = Administration(session)
         await administration.check()

@@ -59,11 +59,12 @@ class Ownership:
             await deferLater(self._clock, _TRY_S)
         ((is_new,),) = await self._session.query("SELECT to_regclass('syncproxy.meta') IS NULL")
         if not is_new:
-            await self._session.query(_INCREMENT)
+            await self._increment()
 
     async def begin(self) -> None:
         """With the schema up to date: own the database from now on, and look after the lock."""
-        ((self._generation,),) = await self._session.query(_INCREMENT)
+        if not self._generation:
+            await self._increment()
         self._is_held = True
         self._watch.start(_LOOK_S, now=False).addErrback(
             lambda failure: self._log.failure("Watching the lock", failure)
@@ -89,6 +90,11 @@ class Ownership:
         if not self._is_superseded:
             self._is_superseded = True
             self._tell()
+
+    async def _increment(self) -> None:
+        rows = await self._session.query(_INCREMENT)
+        # no row: the first start broke off before it was made
+        self._generation = rows[0][0] if rows else 0
 
     async def _taken_if_reached(self) -> bool:
         """We may wait for long, and the database be restarted meanwhile."""
