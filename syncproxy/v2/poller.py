@@ -121,7 +121,9 @@ class Poller:
             self._replaced.discard(token.hash)
             self.token = token
             self.answered_s = 0.0
-        self._machine.give_token()
+        # asked for with every request: the machine is slow, and only one that was halted can be without a token
+        if self._halted:
+            self._machine.give_token()
 
     def first_poll(self) -> Deferred[None]:
         """Fires when the first poll of this process was applied; fails with a MatrixError if that is refused."""
