@@ -24,6 +24,8 @@ class Appended(msgspec.Struct, frozen=True):
 
     events: tuple[Event, ...] = ()
     gap_before: bool = False
+    #: nothing of it is in its place: what the same poller brings next does not follow what is stored
+    is_dropped: bool = False
 
 
 def appended(
@@ -35,11 +37,13 @@ def appended(
     gap_nid: int,
     position: int,
     others_poll: bool = True,
+    joins_up: bool = True,
 ) -> Appended:
     """The part of `timeline` that is appended to what is stored.
 
     `newest_nid` is of the room's newest timeline event and `gap_nid` of its newest gap, 0 for none; `position` is *s*
-    of the answer. `others_poll`: another live poller is in the room.
+    of the answer. `others_poll`: another live poller is in the room. `joins_up`: this poller's last timeline of
+    the room was not dropped, so that this one follows it.
     """
     events = _unique(timeline.events)
     last_nid = max((known[event.event_id].nid for event in events if _is_known(event, known)), default=0)
@@ -47,16 +51,16 @@ def appended(
         new = _new(events, known, fills_holes=has_since and not timeline.limited)
         if last_nid < gap_nid and gap_nid > position:
             # what follows the last known event is from within a gap that was marked meanwhile: history by now
-            new = _before_last_known(new, events, known)
+            return Appended(_before_last_known(new, events, known), is_dropped=True)
         return Appended(new)
     if not newest_nid:
         return Appended(events, timeline.limited and bool(events))
-    if has_since and not timeline.limited and gap_nid <= position:
+    if has_since and not timeline.limited and gap_nid <= position and joins_up:
         return Appended(events)
     if newest_nid <= position or not others_poll:
         return Appended(events, gap_before=bool(events))
     # what the live pollers bring is newer, and in order
-    return Appended()
+    return Appended(is_dropped=bool(events))
 
 
 def _unique(events: tuple[Event, ...]) -> tuple[Event, ...]:

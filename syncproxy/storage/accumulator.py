@@ -49,6 +49,7 @@ class Accumulator:
         self._nids = nids
         self._known_users = known_users
         self._polls = polls or Polls()
+        self._polls.begun()
         self.writes = Writes()
 
     def add(self, part: Part) -> tuple[Change, ...]:
@@ -153,6 +154,8 @@ class _AnswerAccumulator:
         yield from self._told(work, handed_to=self._me)
         yield from self._standings.changes(work, self._answer.position, self._me)
         yield from self._standing(work, room)
+        if room.timeline.events:
+            self._polls.dropped(self._answer.device, room.room_id, was_dropped=work.is_detached)
         yield from self._receipts(room.room_id, room.receipts)
         if room.typing is not None:
             yield TypingChange(room.room_id, room.typing, self._answer.device)
@@ -220,7 +223,8 @@ class _AnswerAccumulator:
         answer = self._answer
         facts = self._facts.room(room_id)
         others_poll = self._polls.others_poll(answer.device, facts.polled)
-        source = Source(not answer.is_first, answer.position, answer.received_ms, others_poll)
+        joins_up = self._polls.joins_up(answer.device, room_id)
+        source = Source(not answer.is_first, answer.position, answer.received_ms, others_poll, joins_up)
         return RoomAccumulator(facts, self._writes, self._nids, source)
 
     def _told(self, work: RoomAccumulator, handed_to: str | None = None) -> Iterable[RoomChange]:

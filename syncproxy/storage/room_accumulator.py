@@ -38,13 +38,15 @@ _Key = tuple[str, str]
 class Source:
     """How an answer came: `position` is its *s*, `received_ms` when it came.
 
-    `has_since`: it answers a `since`. `others_poll`: another live poller is in the room.
+    `has_since`: it answers a `since`. `others_poll`: another live poller is in the room. `joins_up`: the poller's last
+    timeline of the room was not dropped.
     """
 
     has_since: bool
     position: int
     received_ms: int
     others_poll: bool = True
+    joins_up: bool = True
 
 
 class RoomAccumulator:
@@ -67,6 +69,10 @@ class RoomAccumulator:
         self._rewritten: dict[str, StoredEvent] = {}
         self._transitions: list[tuple[str | None, str | None]] = []
         self._takes_counts = False
+        #: whether what was appended follows what was stored, without a gap
+        self._joins_up = False
+        #: whether the timeline was dropped: what this poller brings next does not follow what is stored
+        self.is_detached = False
 
     def joined_section(self, room: JoinedRoom, *, is_complete: bool) -> None:
         """Apply a room of `rooms.join`; `is_complete`: its state block has all there is, members apart."""
@@ -207,6 +213,7 @@ class RoomAccumulator:
             gap_nid=self.summary.gap_nid,
             position=self._source.position,
             others_poll=self._source.others_poll,
+            joins_up=self._source.joins_up,
         )
 
     def _before(self, room: JoinedRoom, new: Appended) -> list[Event]:
@@ -221,6 +228,8 @@ class RoomAccumulator:
         ]
 
     def _append(self, new: Appended, timeline: Timeline, *, rolls_state: bool) -> None:
+        self._joins_up = not new.gap_before
+        self.is_detached = new.is_dropped
         is_live = self._source.has_since and not new.gap_before
         for number, event in enumerate(new.events):
             stored = self._store(
@@ -269,10 +278,10 @@ class RoomAccumulator:
         if current.event.event_id == event.event_id:
             return False
         is_appended = known is not None and known.in_timeline and not was_known
-        if is_appended and not (self._source.position < self.summary.gap_nid):
+        if is_appended and self._joins_up:
             # this answer's own timeline continues what is stored: it is the newest there is
             return True
-        return current.valid_from <= self._source.position and (may_restore or not was_known)
+        return not self._is_newer(current) and (may_restore or not was_known)
 
     def _count_block(self, event: Event, current: CurrentState | None) -> None:
         """A member without a row is one who came lazily, and was counted long ago, unless this answer says more."""

@@ -220,9 +220,7 @@ class Writer:
                 part = item.slices.popleft()
                 if isinstance(part, Slice):
                     self._batches.known_users.add(part.answer.device.user_id)
-                    if part.is_last:
-                        answer = part.answer
-                        self.polls.stored(answer.device, answer.position, complete=answer.complete)
+                    self.polls.stored(part)
             if isinstance(item.work, SaveToken):
                 self._batches.known_users.add(item.work.device.user_id)
             if item.slices:

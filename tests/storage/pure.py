@@ -54,8 +54,8 @@ class Stored:
         for one in answers:
             for part in parts_of(one):
                 self._tell(accumulator.add(part))
-                if isinstance(part, Slice) and part.is_last:
-                    self.polls.stored(part.answer.device, part.answer.position, complete=part.answer.complete)
+                if isinstance(part, Slice):
+                    self.polls.stored(part)
         self.writes = accumulator.writes
         self.position = self.nids.newest
 
