@@ -39,17 +39,9 @@ class Room:
         was = self.membership(user_id, len(self.events))
         now = "leave" if was == "join" else "join"
         number = len(self.events)
-        self.events.append(
-            event(
-                f"${number}",
-                "m.room.member",
-                state_key=user_id,
-                sender=user_id,
-                content={"membership": now},
-                origin_server_ts=1000 + number,
-                unsigned={"prev_content": {"membership": was}},
-            )  # fmt: skip
-        )
+        members: dict[str, Any] = {"sender": user_id, "state_key": user_id, "origin_server_ts": 1000 + number}
+        members |= {"content": {"membership": now}, "unsigned": {"prev_content": {"membership": was}}}
+        self.events.append(event(f"${number}", "m.room.member", **members))
 
     def state(self, length: int) -> dict[tuple[str, str], Event]:
         """The state after so many events."""
