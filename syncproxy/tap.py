@@ -128,6 +128,7 @@ async def _start(
         complete_members=members.complete,
     )
     pollers.dead_token = conns.token_died
+    pollers.device_lost = conns.close_device
     pollers.poller_stopped = global_cache.poller_stopped
     web = make_resource(
         tokens,

@@ -171,6 +171,16 @@ class Reader:
             WHERE user_id = %s AND device_id = %s AND nid > %s AND nid <= %s ORDER BY nid"""
         return [(nid, target, kind) for nid, target, kind in await self._query(sql, (*device, after, up_to))]
 
+    async def users_of_encrypted_rooms(self, user_id: str, limit: int) -> list[str]:
+        """Known members, invited ones included, of the encrypted rooms that the user is in; `limit` at the most."""
+        sql = """SELECT DISTINCT s.state_key FROM user_rooms u
+            JOIN room_state c ON c.room_id = u.room_id AND c.type = 'm.room.encryption' AND c.state_key = ''
+                AND c.valid_to IS NULL
+            JOIN room_state s ON s.room_id = u.room_id AND s.type = 'm.room.member' AND s.valid_to IS NULL
+            JOIN events e ON e.room_id = s.room_id AND e.event_id = s.event_id
+            WHERE u.user_id = %s AND u.membership = 'join' AND e.membership IN ('join', 'invite') LIMIT %s"""
+        return [row[0] for row in await self._query(sql, (user_id, limit))]
+
     async def devices(self, seen_after_ms: int) -> list[DeviceRow]:
         """Devices in use since then."""
         sql = f"{_DEVICE} WHERE last_seen_ms > %s"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 from typing import TypeVar
 
@@ -21,6 +21,8 @@ from syncproxy.v2.sections import Sections
 
 _T = TypeVar("_T")
 _ABSENT = b"null"
+#: changes an answer before it is stored
+Amend = Callable[[PollAnswer], Awaitable[PollAnswer]]
 _KeyFacts = tuple[bytes | None, bytes | None]
 #: to-device messages in one answer at the most: where there are so many, more may wait
 _TO_DEVICE = 100
@@ -47,9 +49,17 @@ class Handler:
         self._key_facts: dict[Device, _KeyFacts] = {}
 
     async def sync_received(
-        self, device: Device, body: bytes, *, since: str | None, position: int, sequence: int, complete: bool
+        self,
+        device: Device,
+        body: bytes,
+        *,
+        since: str | None,
+        position: int,
+        sequence: int,
+        complete: bool,
+        amend: Amend | None = None,
     ) -> Received:
-        """Store what the answer brought; return once that is committed and dispatched.
+        """Store what the answer brought, as `amend` changes it; return once that is committed and dispatched.
 
         An answer that brings nothing is not stored, save a device's first one in this process; `nothing_came` is told
         of it. Raises msgspec.DecodeError for a body that is none, and whatever the writer raises: then nothing of it
@@ -61,6 +71,8 @@ class Handler:
         answer = await self._answer(
             device, response, sections, since=since, position=position, sequence=sequence, complete=complete
         )
+        if amend is not None:
+            answer = await amend(answer)
         last = self._key_facts.get(device)
         key_facts = _updated(last, answer)
         if last != key_facts or not brings_nothing(answer):
@@ -70,7 +82,7 @@ class Handler:
             self.nothing_came(Polled(device, position, complete))
         self._metrics.poll_processing.observe(perf_counter() - began)
         to_device = response.to_device.events if response.to_device else None
-        return Received(answer.next_batch, more_waits=len(to_device or ()) >= _TO_DEVICE)
+        return Received(response.next_batch or None, more_waits=len(to_device or ()) >= _TO_DEVICE)
 
     def forget(self, device: Device) -> None:
         """The device is no longer polled."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-from twisted.internet.defer import Deferred, DeferredSemaphore, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -19,11 +19,15 @@ from syncproxy.rooms.answers import MembersAnswer
 from syncproxy.storage.writer import Writer
 from syncproxy.turns import Turn
 from syncproxy.v2.access_tokens import AccessToken
+from syncproxy.v2.gates import Gates
+from syncproxy.v2.recently_used import RecentlyUsed
 
 #: fetches of one user at the same time
 _AT_A_TIME = 4
 #: how long a failed fetch is not tried again, in seconds
 _RETRY_S = 30.0
+#: failed fetches that are remembered
+_FAILED = 1000
 
 
 class _Members(msgspec.Struct):
@@ -49,21 +53,20 @@ class MemberLists:
         self._metrics = metrics
         self._token_of = token_of
         self._waiting: dict[str, list[Deferred[None]]] = {}
-        self._gates: dict[str, DeferredSemaphore] = {}
-        self._failed_s: dict[str, float] = {}
+        self._gates = Gates(_AT_A_TIME)
+        self._failed_s: RecentlyUsed[str, float] = RecentlyUsed(_FAILED)
 
     def complete(self, device: Device, room_id: str) -> Deferred[None]:
         """Fires when all members of the room are stored and told, or could not be had; never fails."""
         waiting: Deferred[None] = Deferred()
         token = self._token_of(device)
-        if token is None or self._clock.seconds() - self._failed_s.get(room_id, 0.0) < _RETRY_S:
+        if token is None or self._clock.seconds() - (self._failed_s.get(room_id) or 0.0) < _RETRY_S:
             waiting.callback(None)
             return waiting
         others = self._waiting.setdefault(room_id, [])
         others.append(waiting)
         if len(others) == 1:
-            gate = self._gates.setdefault(device.user_id, DeferredSemaphore(_AT_A_TIME))
-            fetching = gate.run(lambda: ensureDeferred(self._fetch(token, room_id)))
+            fetching = self._gates.run(device.user_id, lambda: ensureDeferred(self._fetch(token, room_id)))
             fetching.addErrback(self._could_not_fetch, room_id)
             fetching.addCallback(lambda _: self._tell(room_id))
         return waiting
@@ -74,7 +77,7 @@ class MemberLists:
         events = await self._events(msgspec.json.decode(body, type=_Members).chunk)
         received_ms = int(self._clock.seconds() * 1000)
         await self._writer.store(MembersAnswer(room_id, position, received_ms, events))
-        self._failed_s.pop(room_id, None)
+        self._failed_s.discard(room_id)
 
     async def _events(self, raws: list[msgspec.Raw]) -> tuple[Event, ...]:
         turn = Turn(self._clock)

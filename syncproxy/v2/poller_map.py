@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, TimeoutError, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from syncproxy.errors import MatrixError, NotReady
@@ -16,20 +16,25 @@ from syncproxy.homeserver.client import HomeserverClient
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.storage.reader import Reader
-from syncproxy.storage.work import DeviceSeen
 from syncproxy.storage.writer import Writer
 from syncproxy.v2.access_tokens import AccessToken
+from syncproxy.v2.device_lists import DeviceLists
 from syncproxy.v2.handler import Handler
 from syncproxy.v2.outcomes import Outcome, Verdict
-from syncproxy.v2.poller import Poller, Progress, Upstream
+from syncproxy.v2.poller import Poller
+from syncproxy.v2.poller_index import PollerIndex
+from syncproxy.v2.progress import Progress
 from syncproxy.v2.tokens import Identity, TokenMap
+from syncproxy.v2.upstream import Upstream
+from syncproxy.v2.uses import Uses
 
-#: how long a client waits for its first data
-_FIRST_POLL_S = 50
+#: how long a client waits for its first data, and how long if data of its user is stored
+_FIRST_POLL_S = 50.0
+_STORED_S = 0.5
 _AT_A_TIME = 16
 _IDLE_S = 30 * 24 * 3600
-#: how often it is written down that a device was seen
-_SEEN_S = 3600
+#: how often pollers of idle devices are looked for
+_LOOK_S = 3600
 #: how long after an error the database is asked again for tokens
 _RETRY_S = 5
 
@@ -38,7 +43,7 @@ class PollerMap:
     """The pollers of this process.
 
     `dead_token(device, token_hash, error)` is called for a refused token, `poller_stopped(device)` when a device is no
-    longer polled for.
+    longer polled for, and before it `device_lost(device, error)` if that is because its last token is dead.
     """
 
     _log = Logger(namespace="syncproxy")
@@ -58,41 +63,48 @@ class PollerMap:
         is_waiting: Callable[[str], bool] = lambda user_id: False,
         draw: Callable[[], float] = random,
     ) -> None:
-        self._upstream = Upstream(client, handler, writer, clock, draw, first_timeline_limit, is_waiting)
+        self._upstream = Upstream(
+            client, handler, DeviceLists(client, reader), writer, clock, draw, first_timeline_limit, is_waiting
+        )
         self._reader = reader
-        self._writer = writer
         self._tokens = tokens
         self._clock = clock
         self._metrics = metrics
         self._idle_s = idle_s
-        self._pollers: dict[Device, Poller] = {}
+        self._pollers = PollerIndex()
         #: held while a device's row is read and its poller made
         self._making = DeferredLock()
         self._queue: list[Poller] = []
         self._stopped = False
         self._polling_first: set[Device] = set()
-        self._seen_s: dict[Device, float] = {}
+        self._uses = Uses(writer, clock)
+        self._looking = LoopingCall(self._stop_idle)
+        self._looking.clock = clock
         #: waits for the database
         self._retries: set[Deferred[None]] = set()
         self.dead_token: Callable[[Device, bytes, MatrixError], None] = lambda device, token_hash, error: None
+        self.device_lost: Callable[[Device, MatrixError], None] = lambda device, error: None
         self.poller_stopped: Callable[[Device], None] = lambda device: None
         tokens.is_confirmed = self._is_confirmed
 
     async def resume(self) -> None:
-        """Poll again for the devices that were in use, the most recent first."""
+        """Poll again for the devices that were in use, the most recent first; from now on idle ones are let go."""
+        if not self._stopped:
+            self._looking.start(_LOOK_S, now=False)
         since_ms = int((self._clock.seconds() - self._idle_s) * 1000)
         for row in sorted(await self._reader.devices(since_ms), key=lambda row: -row.last_seen_ms):
             tokens = await self._tokens.stored(row.device)
             if self._stopped:
                 return
             # one that a client asked for meanwhile polls already, or was found dead: the row is out of date then
-            if tokens and row.device not in self._pollers and row.device not in self._seen_s:
-                self._add(row.device, tokens, Progress(row.since, row.sequence))
+            if tokens and self._pollers.get(row.device) is None and row.device not in self._uses:
+                self._uses.resumed(row.device, row.last_seen_ms / 1000)
+                self._add(row.device, tokens, Progress.of_row(row.since, row.sequence))
 
     @property
     def devices(self) -> Collection[Device]:
         """The devices that have a poller."""
-        return self._pollers.keys()
+        return self._pollers.devices
 
     async def while_none_begins(self, do: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do this while no device gets a poller: one that is made afterwards reads its device's row afterwards."""
@@ -104,9 +116,10 @@ class PollerMap:
         return None if poller is None else poller.token
 
     def ensure_polling(self, identity: Identity) -> Deferred[None]:
-        """Poll for this device, with its newest token; fires when its first poll in this process was applied.
+        """Poll for this device, with its newest token; fires when its user's data is there.
 
-        Fails with NotReady after 50 s, with a MatrixError where the homeserver refuses.
+        That is at once where another device of the user is polled for, after 500 ms where data is stored. Fails with
+        NotReady after 50 s, with a MatrixError where the homeserver refuses.
         """
         return ensureDeferred(self._ensure_polling(identity))
 
@@ -114,24 +127,43 @@ class PollerMap:
         """Poll no more."""
         self._stopped = True
         self._queue.clear()
-        for poller in list(self._pollers.values()):
+        if self._looking.running:
+            self._looking.stop()
+        for poller in self._pollers:
             self._remove(poller, _stopping())
         for waiting in list(self._retries):
             waiting.cancel()
 
     async def _ensure_polling(self, identity: Identity) -> None:
         poller = self._pollers.get(identity.device) or await self._made_alone(identity)
-        self._seen(identity.device)
+        self._uses.used(identity.device)
         poller.use(identity.token)
         if poller.has_polled:
             return
         self._jump_the_queue(poller)
+        if self._lender(poller) is not None or await self._has_first_poll(poller, _STORED_S):
+            return
+        if await self._is_stored(identity.device.user_id):
+            return
+        if not await self._has_first_poll(poller, _FIRST_POLL_S - _STORED_S):
+            raise NotReady("The homeserver is still at the first sync: try again", retry_after_s=5)
+
+    async def _has_first_poll(self, poller: Poller, within_s: float) -> bool:
+        """Whether the first poll is applied within so many seconds; raises the error if it is refused."""
         waiting = poller.first_poll()
-        waiting.addTimeout(_FIRST_POLL_S, self._clock)
+        waiting.addTimeout(within_s, self._clock)
         try:
             await waiting
         except TimeoutError:
-            raise NotReady("The homeserver is still at the first sync: try again", retry_after_s=5) from None
+            return False
+        return True
+
+    async def _is_stored(self, user_id: str) -> bool:
+        """Whether a whole first sync of the user is stored: then there is something to show up to its horizon."""
+        return any(row.since and row.horizon for row in await self._reader.devices_of(user_id))
+
+    def _lender(self, poller: Poller) -> Poller | None:
+        return self._pollers.lender(poller, self._clock.seconds())
 
     async def _made_alone(self, identity: Identity) -> Poller:
         made: Poller = await self._making.run(lambda: ensureDeferred(self._made(identity)))
@@ -145,13 +177,13 @@ class PollerMap:
             raise _stopping()
         # another request, or `resume`, may have come first
         return self._pollers.get(identity.device) or self._add(
-            identity.device, [identity.token], Progress() if row is None else Progress(row.since, row.sequence)
+            identity.device, [identity.token], Progress() if row is None else Progress.of_row(row.since, row.sequence)
         )
 
     def _add(self, device: Device, tokens: list[AccessToken], progress: Progress) -> Poller:
         newest, *older = tokens
         poller = Poller(device, newest, progress, self._upstream, self._token_refused, older)
-        self._pollers[device] = poller
+        self._pollers.add(poller)
         self._queue.append(poller)
         self._count()
         self._begin_some()
@@ -169,7 +201,10 @@ class PollerMap:
 
     def _begin(self, poller: Poller) -> None:
         self._polling_first.add(poller.device)
-        poller.tried.addCallback(self._tried_first, poller)
+        lender = self._lender(poller)
+        if lender is not None:
+            poller.borrow_from(lender)
+        poller.first.tried.addCallback(self._tried_first, poller)
         poller.begin()
 
     def _tried_first(self, result: None, poller: Poller) -> None:
@@ -186,7 +221,9 @@ class PollerMap:
 
     async def _go_on_without(self, poller: Poller, refused: AccessToken, outcome: Outcome) -> None:
         if outcome.verdict is not Verdict.TOKEN_IS_DEAD:
-            poller.refuse(outcome.error)
+            if self._is_without(poller, refused):
+                poller.refuse(outcome.error)
+                self._stop_lending(poller)
             return
         while self._is_without(poller, refused):
             try:
@@ -209,6 +246,7 @@ class PollerMap:
         if others:
             poller.use_instead(others[0])
         else:
+            self.device_lost(poller.device, error)
             self._remove(poller, error)
 
     async def _later(self) -> None:
@@ -222,27 +260,30 @@ class PollerMap:
         finally:
             self._retries.discard(waiting)
 
+    def _stop_idle(self) -> None:
+        """Devices that were silent for long are polled for no more; their `since` is kept."""
+        for device in self._uses.idle(self._pollers.devices, self._idle_s):
+            poller = self._pollers.get(device)
+            if poller is not None:
+                self._remove(poller, NotReady("The device was idle: try again", retry_after_s=1))
+
     def _remove(self, poller: Poller, error: MatrixError) -> None:
         """Poll no more for the device; who waits for its first poll gets the error."""
-        del self._pollers[poller.device]
+        self._pollers.remove(poller)
         poller.stop()
         poller.refuse(error)
         self._upstream.handler.forget(poller.device)
         self._count()
+        self._stop_lending(poller)
         self.poller_stopped(poller.device)
+
+    def _stop_lending(self, poller: Poller) -> None:
+        for other in self._pollers.others(poller):
+            other.lender_stopped(poller)
 
     def _is_confirmed(self, device: Device, token_hash: bytes) -> bool:
         poller = self._pollers.get(device)
         return poller is not None and poller.token.hash == token_hash and poller.answered_s > 0
-
-    def _seen(self, device: Device) -> None:
-        """Write down, at most once an hour, that the device is in use."""
-        now_s = self._clock.seconds()
-        if now_s - self._seen_s.get(device, 0.0) >= _SEEN_S:
-            self._seen_s[device] = now_s
-            self._writer.do(DeviceSeen(device, int(now_s * 1000))).addErrback(
-                lambda failure: self._log.failure("A device's last use was not stored", failure)
-            )
 
     def _count(self) -> None:
         self._metrics.pollers.set(len(self._pollers))

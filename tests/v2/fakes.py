@@ -16,14 +16,18 @@ from syncproxy.metrics import Metrics
 from syncproxy.storage.cipher import TokenCipher
 from syncproxy.storage.reader import DeviceRow, TokenRow
 from syncproxy.v2.access_tokens import AccessToken
+from syncproxy.v2.device_lists import DeviceLists
 from syncproxy.v2.handler import Handler
 from syncproxy.v2.outcomes import Outcome
-from syncproxy.v2.poller import Poller, Progress, Upstream
+from syncproxy.v2.poller import Poller
 from syncproxy.v2.poller_map import PollerMap
+from syncproxy.v2.progress import Progress
 from syncproxy.v2.tokens import TokenMap
+from syncproxy.v2.upstream import Upstream
 
 ALICE = "@alice:example.org"
 PHONE = Device(ALICE, "PHONE")
+BOBS = Device("@bob:example.org", "TABLET")
 LAPTOP = Device(ALICE, "LAPTOP")
 CIPHER = TokenCipher(b"secret")
 #: 0 is "never" in places, so the clocks of tests begin later
@@ -79,6 +83,9 @@ class FakeHomeserver:
     def __init__(self) -> None:
         self.polls: list[Poll] = []
         self.asked: list[str] = []
+        self.keys: Any = {}
+        #: `keys/changes` requests: token, from, to; and what they are answered with
+        self.keys_asked: list[tuple[str, str, str]] = []
         #: what `whoami` says of a secret: a device, an error, or nothing yet
         self.whose: dict[str, Device | Exception | Deferred[WhoAmI]] = {}
 
@@ -94,6 +101,12 @@ class FakeHomeserver:
         poll = Poll(token, since, timeout_ms, json.loads(filter), Deferred(cancelled))
         self.polls.append(poll)
         return await poll.answered
+
+    async def keys_changes(self, token: str, *, since: str, until: str) -> bytes:
+        self.keys_asked.append((token, since, until))
+        if isinstance(self.keys, Exception):
+            raise self.keys
+        return json.dumps(self.keys).encode()
 
     async def whoami(self, token: str) -> WhoAmI:
         self.asked.append(token)
@@ -147,9 +160,14 @@ class FakeReader:
     problem: Exception | None = None
     waiting: list[Deferred[None]] = attrs.field(factory=list)
 
-    def add(self, device: Device, *secrets: str, since: str | None = None, seen_s: float = NOW_S) -> None:
-        """A device that was polled before, with its tokens, newest first."""
-        self.rows[device] = DeviceRow(device, since, 5, 0, int(seen_s * 1000))
+    #: members of encrypted rooms
+    members: list[str] = attrs.field(factory=list)
+
+    def add(
+        self, device: Device, *secrets: str, since: str | None = None, seen_s: float = NOW_S, horizon: int = 0
+    ) -> None:
+        """A device that was polled before, with its tokens, newest first; `horizon`: a first sync is stored whole."""
+        self.rows[device] = DeviceRow(device, since, 5, horizon, int(seen_s * 1000))
         self.tokens[device] = [
             TokenRow(AccessToken.of(secret).hash, device, CIPHER.encrypt(secret)) for secret in secrets
         ]
@@ -161,6 +179,14 @@ class FakeReader:
     async def devices(self, seen_after_ms: int) -> list[DeviceRow]:
         await self._wait()
         return [row for row in self.rows.values() if row.last_seen_ms > seen_after_ms]
+
+    async def devices_of(self, user_id: str) -> list[DeviceRow]:
+        await self._wait()
+        return [row for row in self.rows.values() if row.device.user_id == user_id]
+
+    async def users_of_encrypted_rooms(self, user_id: str, limit: int) -> list[str]:
+        await self._wait()
+        return self.members[:limit]
 
     async def token(self, token_hash: bytes) -> TokenRow | None:
         await self._wait()
@@ -220,12 +246,16 @@ class World:
         """A random number, as the test has chosen it."""
         return self.drawn
 
-    def poller(self, secret: str = "t1", progress: Progress | None = None, **more: Any) -> Poller:
-        """A poller of the phone that has not begun."""
+    def poller(
+        self, secret: str = "t1", progress: Progress | None = None, device: Device | None = None, **more: Any
+    ) -> Poller:
+        """A poller, of the phone by default, that has not begun."""
         writer: Any = self.writer
         client: Any = self.homeserver
-        upstream = Upstream(client, self.handler, writer, self.clock, self.draw, **more)
-        return Poller(PHONE, AccessToken.of(secret), progress or Progress(), upstream, self.on_refused)
+        reader: Any = self.reader
+        lists = DeviceLists(client, reader)
+        upstream = Upstream(client, self.handler, lists, writer, self.clock, self.draw, **more)
+        return Poller(device or PHONE, AccessToken.of(secret), progress or Progress(), upstream, self.on_refused)
 
     def on_refused(self, poller: Poller, token: AccessToken, outcome: Outcome) -> None:
         """What a poller tells of its token."""

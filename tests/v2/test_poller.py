@@ -8,7 +8,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.v2.access_tokens import AccessToken
-from syncproxy.v2.poller import Poller, Progress
+from syncproxy.v2.poller import Poller
+from syncproxy.v2.progress import Progress
 from tests.v2.fakes import ALICE, BROKEN, DEAD, Poll, World, messages
 
 TAG = {"events": [{"type": "m.custom", "content": {"a": 1}}]}
@@ -167,6 +168,31 @@ class AnsweredTests(PollerCase):
             self.poll.answered.callback(empty)
             self.world.turn()
         self.assertEqual(self.sinces(), [None, "s1", "s1", "s1"])
+
+    def test_no_next_batch_for_ever(self) -> None:
+        """From the third in a row on it rests between them, longer and longer, until one has it again."""
+        self.polling("s1")
+        for _ in range(3):
+            self.answer(None)
+        self.assertEqual(len(self.world.polls), 4)
+        self.clock.advance(2)
+        self.assertEqual(len(self.world.polls), 5)
+        self.answer(None)
+        self.clock.advance(3.9)
+        self.assertEqual(len(self.world.polls), 5)
+        self.clock.advance(0.1)
+        self.answer("s2")
+        self.answer(None)
+        self.assertEqual([poll.since for poll in self.world.polls[-2:]], ["s2", "s2"])
+
+    def test_first_sync_without_next_batch(self) -> None:
+        """A first sync that says not how to go on is asked for again after a rest only."""
+        self.poller.begin()
+        self.answer(None)
+        self.assertEqual(len(self.world.polls), 1)
+        self.assertTrue(self.poller.has_polled)
+        self.clock.advance(0.5)
+        self.assertEqual(self.sinces(), [None, None])
 
     def test_newer_token(self) -> None:
         """The poll in flight may finish; the next one shows the newer token."""

@@ -78,19 +78,6 @@ class TryAgainTests(ErrorCase):
             self.assertEqual(self.poll.since, "s5")
         self.assertEqual(len(self.world.writer.stored), 1)
 
-    def test_database_error(self) -> None:
-        """What could not be stored is asked for again, with the number and position that it had."""
-        self.polling("s5")
-        self.world.writer.hold, self.world.writer.position = True, 10
-        self.answer("s6", to_device=messages(1))
-        self.world.writer.waiting.pop().errback(psycopg2.DataError("bad"))
-        self.world.writer.position = 50
-        self.waited_s()
-        self.assertEqual(self.poll.since, "s5")
-        self.answer("s7", to_device=messages(2))
-        first, again = self.world.writer.stored[1:]
-        self.assertEqual((again.sequence, again.position), (first.sequence, first.position))
-
     def test_waits_are_jittered(self) -> None:
         """Pollers do not come back all at once."""
         self.polling()
@@ -115,10 +102,10 @@ class TryAgainTests(ErrorCase):
         """After three failures its turn among first polls is over, so that others get theirs; it goes on."""
         self.poller.begin()
         for _ in range(3):
-            self.assertNoResult(self.poller.tried)
+            self.assertNoResult(self.poller.first.tried)
             self.failed()
             self.waited_s()
-        self.successResultOf(self.poller.tried)
+        self.successResultOf(self.poller.first.tried)
         self.assertFalse(self.poller.has_polled)
 
     def test_newer_token_while_resting(self) -> None:
@@ -129,6 +116,68 @@ class TryAgainTests(ErrorCase):
         self.assertEqual(len(self.world.polls), 2)
         self.waited_s()
         self.assertEqual(self.poll.token, "t2")
+
+
+class DatabaseTests(ErrorCase):
+    """Answers that the database does not take."""
+
+    def setUp(self) -> None:
+        """An answer is about to be stored that was asked for at 10."""
+        super().setUp()
+        self.polling("s5")
+        self.world.writer.hold, self.world.writer.position = True, 10
+        self.answer("s6")
+        self.answer("s7", to_device=messages(1))
+
+    def refused(self) -> None:
+        """The database does not take what waits; let the poller try again."""
+        self.world.writer.waiting.pop().errback(psycopg2.DataError("bad"))
+        (call,) = self.clock.getDelayedCalls()
+        self.clock.advance(call.getTime() - self.clock.seconds())
+
+    def test_same_response_again(self) -> None:
+        """It is handed over again after a rest, with its number and position; the homeserver is not asked."""
+        asked = len(self.world.polls)
+        self.world.writer.position = 50
+        self.refused()
+        self.assertEqual(len(self.world.polls), asked)
+        first, again = self.world.writer.stored[-2:]
+        carried = [(one.sequence, one.position, one.since, one.next_batch, one.to_device) for one in (first, again)]
+        self.assertEqual(carried[0], carried[1])
+        self.world.writer.waiting.pop().callback(None)
+        self.world.turn()
+        self.assertEqual(self.poll.since, "s7")
+
+    def test_not_for_ever(self) -> None:
+        """After the third time the homeserver is asked again, from the same `since`, number and position."""
+        asked = len(self.world.polls)
+        for _ in range(3):
+            self.refused()
+        self.assertEqual((len(self.world.polls), self.poll.since), (asked + 1, "s6"))
+        self.answer("s8", to_device=messages(2))
+        first, *_, other = self.world.writer.stored[1:]
+        self.assertEqual((other.sequence, other.position), (first.sequence, first.position))
+        self.assertEqual(len(other.to_device), 2)
+
+    def test_stored_at_last(self) -> None:
+        """Each answer is tried three times anew."""
+        for _ in range(2):
+            self.refused()
+        self.world.writer.waiting.pop().callback(None)
+        self.world.turn()
+        self.answer("s8", to_device=messages(3))
+        asked = len(self.world.polls)
+        self.refused()
+        self.refused()
+        self.assertEqual(len(self.world.polls), asked)
+
+    def test_stopped(self) -> None:
+        """A poller that stops hands nothing over."""
+        self.world.writer.waiting.pop().errback(psycopg2.DataError("bad"))
+        self.poller.stop()
+        self.clock.advance(60)
+        self.assertEqual(len(self.world.writer.stored), 2)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class RefusalTests(ErrorCase):
@@ -158,10 +207,18 @@ class RefusalTests(ErrorCase):
         """Once it works, new ones that wait get their data."""
         self.poller.begin()
         self.failed(CONSENT)
-        waiting = self.poller.first_poll()
         self.waited_s()
+        waiting = self.poller.first_poll()
         self.answer("s0")
         self.successResultOf(waiting)
+
+    def test_asked_during_the_back_off(self) -> None:
+        """Who comes before it is tried again is told at once, each time."""
+        self.poller.begin()
+        self.failed(CONSENT)
+        for _ in range(2):
+            error: Any = self.failureResultOf(self.poller.first_poll(), Forbidden).value
+            self.assertEqual(error.errcode, "M_CONSENT_NOT_GIVEN")
 
 
 class TokenTests(ErrorCase):

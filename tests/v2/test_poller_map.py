@@ -12,7 +12,7 @@ from syncproxy.matrix.devices import Device
 from syncproxy.storage.work import DeviceSeen
 from syncproxy.v2.access_tokens import AccessToken
 from syncproxy.v2.tokens import Identity
-from tests.v2.fakes import ALICE, AWAY, CONSENT, LAPTOP, NOW_S, PHONE, Poll, World, messages
+from tests.v2.fakes import ALICE, AWAY, BOBS, CONSENT, LAPTOP, NOW_S, PHONE, Poll, World, messages
 
 
 class PollersCase(SynchronousTestCase):
@@ -31,6 +31,7 @@ class PollersCase(SynchronousTestCase):
         self.pollers = self.world.poller_map(self.tokens, **more)
         self.pollers.poller_stopped = self.told.append
         self.pollers.dead_token = lambda device, token_hash, error: self.told.append((device, token_hash))
+        self.pollers.device_lost = lambda device, error: self.told.append((device, error.status))
 
     @property
     def polls(self) -> list[Poll]:
@@ -213,8 +214,9 @@ class WaitingTests(PollersCase):
     def test_fifty_seconds(self) -> None:
         """It waits 50 s at most: then a 503 with `Retry-After`, while the poller goes on."""
         waiting = self.ensure()
-        self.clock.advance(49.9)
-        self.assertNoResult(waiting)
+        for wait_s in (0.5, 49.4):
+            self.clock.advance(wait_s)
+            self.assertNoResult(waiting)
         self.clock.advance(0.1)
         error = self.error(waiting, NotReady)
         self.assertEqual((error.status, error.retry_after_s), (503, 5))
@@ -223,6 +225,41 @@ class WaitingTests(PollersCase):
         self.poll.answer("s1")
         self.successResultOf(again)
         self.assertEqual(len(self.polls), 1)
+
+    def test_stored_data(self) -> None:
+        """Where data of the user is stored it waits half a second, and is served what is allowed; the poll goes on."""
+        self.reader.add(LAPTOP, since="s5", horizon=7)
+        waiting = self.ensure()
+        self.clock.advance(0.49)
+        self.assertNoResult(waiting)
+        self.clock.advance(0.01)
+        self.successResultOf(waiting)
+        self.assertFalse(self.poll.cancelled)
+
+    def test_half_stored_data(self) -> None:
+        """What is left of a first sync that never ended, or was cleared, is nothing to be served."""
+        self.reader.add(LAPTOP, since="s5", horizon=0)
+        self.reader.add(PHONE, since=None, horizon=7)
+        waiting = self.ensure()
+        self.clock.advance(0.5)
+        self.assertNoResult(waiting)
+
+    def test_data_of_others(self) -> None:
+        """What is stored for others does not help."""
+        self.reader.add(BOBS, since="s5", horizon=7)
+        waiting = self.ensure()
+        self.clock.advance(0.5)
+        self.assertNoResult(waiting)
+
+    def test_refusal_while_stored_data_is_looked_for(self) -> None:
+        """A refusal in just that moment is told."""
+        self.reader.add(LAPTOP, since="s5")
+        waiting = self.ensure()
+        self.reader.hold = True
+        self.clock.advance(0.5)
+        self.failed(CONSENT)
+        self.reader.go_on()
+        self.error(waiting, Forbidden)
 
     def test_client_that_gives_up(self) -> None:
         """It costs nothing: no time-out is left, and the next one finds the same poller."""
@@ -261,10 +298,10 @@ class StopTests(PollersCase):
     def test_all_stop(self) -> None:
         """Polls in flight are given up, hooks are told, who waits is told to come back."""
         self.polled(PHONE, "t1")
-        waiting = self.ensure(LAPTOP, "t2")
+        waiting = self.ensure(BOBS, "t2")
         self.stop()
         self.assertTrue(all(poll.cancelled for poll in self.polls[1:]))
-        self.assertEqual(self.told, [PHONE, LAPTOP])
+        self.assertEqual(self.told, [PHONE, BOBS])
         self.assertEqual(self.error(waiting, NotReady).retry_after_s, 5)
 
     def test_nothing_starts_any_more(self) -> None:

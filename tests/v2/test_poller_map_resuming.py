@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import ensureDeferred
+
 from syncproxy.matrix.devices import Device
 from tests.v2.fakes import ALICE, BROKEN, DEAD, LAPTOP, NOW_S, PHONE, messages
 from tests.v2.test_poller_map import PollersCase
@@ -116,3 +118,65 @@ class ResumeTests(PollersCase):
         self.reader.go_on()
         self.successResultOf(resuming)
         self.assertEqual(len(self.polls), 1)
+
+
+class IdleTests(PollersCase):
+    """Devices that fall silent while the process runs."""
+
+    def setUp(self) -> None:
+        """Devices are idle after five hours; start up."""
+        super().setUp()
+        self.build(idle_s=5 * 3600)
+        self.reader.add(PHONE, "t1", since="s1", seen_s=NOW_S - 3600)
+        self.successResultOf(self.resume())
+        self.addCleanup(self.stop)
+
+    def stop(self) -> None:
+        """Nothing is left behind."""
+        self.successResultOf(ensureDeferred(self.pollers.stop()))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_poller_goes(self) -> None:
+        """A resumed device that nobody came back to is polled for no more; its connections stay."""
+        for hours in range(1, 4):
+            self.clock.advance(3600)
+            self.assertFalse(self.poll.cancelled, hours)
+        self.clock.advance(3600)
+        self.assertTrue(self.poll.cancelled)
+        self.assertIsNone(self.pollers.token_of(PHONE))
+        self.assertEqual(self.told, [PHONE])
+
+    def test_poller_in_use_stays(self) -> None:
+        """Each request of a client counts."""
+        for _ in range(3):
+            self.clock.advance(3600)
+        self.poll.answer("s2")
+        self.successResultOf(self.ensure())
+        self.world.turn()
+        for _ in range(4):
+            self.clock.advance(3600)
+        self.assertFalse(self.poll.cancelled)
+        self.clock.advance(3600)
+        self.assertTrue(self.poll.cancelled)
+
+    def test_comes_back(self) -> None:
+        """A client brings it back, with its stored `since`."""
+        for _ in range(5):
+            self.clock.advance(3600)
+        self.reader.add(PHONE, "t1", since="s9")
+        self.ensure().addErrback(lambda failure: None)
+        self.assertEqual(self.poll.since, "s9")
+
+    def test_in_the_queue(self) -> None:
+        """One that never had its turn does not get it any more."""
+        for i in range(16):
+            self.ensure(Device(f"@{i}:example.org", "D"), f"x{i}").addErrback(lambda failure: None)
+        late = Device("@late:example.org", "D")
+        self.reader.add(late, "late", since="s1", seen_s=NOW_S - 4 * 3600)
+        self.reader.rows.pop(PHONE)
+        self.pollers._looking.stop()
+        self.successResultOf(self.resume())
+        self.assertIsNotNone(self.pollers.token_of(late))
+        self.clock.advance(3600)
+        self.assertIsNone(self.pollers.token_of(late))
+        self.assertNotIn("late", [poll.token for poll in self.polls])

@@ -19,7 +19,7 @@ class TokenTests(PollersCase):
         waiting = self.ensure()
         self.failed(DEAD)
         self.assertEqual(self.error(waiting, UnknownToken).status, 401)
-        self.assertEqual(self.told, [(PHONE, AccessToken.of("t1").hash), PHONE])
+        self.assertEqual(self.told, [(PHONE, AccessToken.of("t1").hash), (PHONE, 401), PHONE])
         self.assertEqual(self.writer.did(ForgetToken), [ForgetToken(AccessToken.of("t1").hash)])
         self.assertIsNone(self.pollers.token_of(PHONE))
         self.assertEqual(self.world.metrics.pollers._value.get(), 0)

@@ -1,0 +1,113 @@
+"""What clients see of how the proxy polls (spec/upstream.md)."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from twisted.internet import reactor
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import deferLater
+
+from tests.integration.harness import ALICE, ALL, BOB, ProxyCase
+
+
+class NewDeviceTests(ProxyCase):
+    """A second device of a user whose first one is polled for."""
+
+    async def setUp(self) -> None:  # type: ignore[override] # trial awaits it
+        """Alice's first device has her room."""
+        await super().setUp()
+        self.room = self.hs.create_room(ALICE, name="Kitchen", members=[BOB])
+        self.first = self.client(ALICE, "FIRST")
+        await self.first.sync(lists={"all": ALL})
+
+    async def test_does_not_wait(self) -> None:
+        """It is shown all rooms at once, even while the homeserver does not answer its own first poll."""
+        hang = self.hs.hang("sync", user_id=ALICE)
+        second = self.client(ALICE, "SECOND")
+        began_s = monotonic()
+        await second.sync(lists={"all": ALL})
+        self.assertLess(monotonic() - began_s, 5)
+        self.assertEqual(second.order("all"), [self.room.room_id])
+        hang.release()
+
+    async def test_lender_logs_out(self) -> None:
+        """When the first device logs out before its next poll, the second one misses nothing of what happened."""
+        second = self.client(ALICE, "SECOND")
+        await second.sync(lists={"all": ALL})
+        hang = self.hs.hang("sync", user_id=ALICE, times=2)
+        self.room.message(BOB, "between")
+        for token, access in list(self.hs.tokens.items()):
+            if access.device_id == "FIRST":
+                self.hs.logout(token)
+        self.hs.drop_held()
+        hang.release()
+        await second.hears(self.room.room_id, "between")
+        await second.until(lambda: self.first_syncs() == ["FIRST", "SECOND", "SECOND"])
+
+    def first_syncs(self) -> list[str | None]:
+        """The devices of Alice that were synced without `since`."""
+        return [call.device_id for call in self.hs.called("sync", ALICE) if "since" not in call.args]
+
+
+class StoredDataTests(ProxyCase):
+    """A restart of the proxy while the homeserver is slow."""
+
+    async def test_stored_rooms_at_once(self) -> None:
+        """A client is shown what is stored within a second or so, though the poll hangs."""
+        room = self.hs.create_room(ALICE, name="Kitchen")
+        client = self.client(ALICE)
+        await client.sync(lists={"all": ALL})
+        room.message(ALICE, "hello")
+        await client.hears(room.room_id, "hello")
+        await self.proxy.stop()
+        hang = self.hs.hang("sync", times=5)
+        await self.proxy.start(self.agent)
+        began_s = monotonic()
+        again = self.client(ALICE)
+        await again.sync(lists={"all": ALL})
+        self.assertLess(monotonic() - began_s, 5)
+        self.assertEqual(again.order("all"), [room.room_id])
+        hang.release()
+
+    async def test_nothing_stored(self) -> None:
+        """A user of whom nothing is stored waits for the first sync."""
+        room = self.hs.create_room(ALICE, name="Kitchen")
+        hang = self.hs.hang("sync")
+        client = self.client(ALICE)
+        syncing = ensureDeferred(client.sync(lists={"all": ALL}))
+        await deferLater(reactor, 1.0, lambda: None)
+        self.assertFalse(syncing.called)
+        hang.release()
+        await syncing
+        self.assertEqual(client.order("all"), [room.room_id])
+
+
+class TokenTests(ProxyCase):
+    """Tokens that end."""
+
+    async def test_last_token_dies(self) -> None:
+        """A device that logged out has no connection any more; a new login of it begins anew."""
+        self.hs.create_room(ALICE, name="Kitchen")
+        client = self.client(ALICE)
+        await client.sync(lists={"all": ALL})
+        held = client.held()
+        self.hs.logout(str(client.token))
+        self.assertEqual((await self.refusal(held)).status, 401)
+        later = self.client_with(self.hs.login(ALICE, "ALICE1"))
+        later.pos = client.pos
+        error = await self.refusal(later.held(lists={"all": ALL}))
+        self.assertEqual((error.status, error.errcode), (400, "M_UNKNOWN_POS"))
+
+
+class RefusedTests(ProxyCase):
+    """A homeserver that wants something of the user first."""
+
+    async def test_during_the_back_off(self) -> None:
+        """Who asks while the poller rests is told at once as well."""
+        body = {"errcode": "M_CONSENT_NOT_GIVEN", "error": "read the terms"}
+        self.hs.fail("sync", 403, body, times=50)
+        client = self.client(ALICE)
+        for _ in range(3):
+            error = await self.refusal(client.held(lists={"all": ALL}))
+            self.assertEqual((error.status, error.errcode), (403, "M_CONSENT_NOT_GIVEN"))
