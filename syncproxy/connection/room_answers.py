@@ -19,7 +19,7 @@ from syncproxy.caches.user_cache import UserCache
 from syncproxy.connection.due import DueRoom, Reason
 from syncproxy.connection.room_facts import Facts, changed_facts, facts_of, initial_facts
 from syncproxy.connection.sent import RoomDelta, SentRoom, SentRooms
-from syncproxy.connection.timelines import Timeline, newest_timeline, timeline_since
+from syncproxy.connection.timelines import Timeline, has_gap, newest_timeline, timeline_since
 from syncproxy.connection.transaction_ids import with_transaction_id
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import StateEntry, StoredEvent
@@ -275,12 +275,15 @@ class RoomAnswers:
         return Told(answer, RoomDelta(now, forget_members=sent is None))
 
     def _left(self, due: DueRoom, row: UserRoom, hot: HotRoom | None) -> Told:
-        """The events up to the own leave, and nothing else of the room."""
+        """The events up to the own leave, and nothing else of the room.
+
+        Behind a gap it is not known which of the others came before it: there it comes alone.
+        """
         leave, view, sent = self._user.leave_event(due.room_id), self._user.last_view(due.room_id), due.sent
         if leave is None:
             return Told(None, RoomDelta(None, forget_members=True))
         timeline = Timeline()
-        if hot is not None and view is not None and sent is not None:
+        if hot is not None and view is not None and sent is not None and not has_gap(hot.timeline, sent.up_to, view):
             most, limit = self._moment.most_live_events, due.config.timeline_limit
             timeline = timeline_since(hot.timeline, view, sent.up_to, limit=limit, most=most, ignored=self._ignored)
         if all(event.event_id != leave.event_id for event in timeline.events):

@@ -72,6 +72,11 @@ def timeline_since(
     return Timeline(run.events[-limit:] if limit else (), limited=True)
 
 
+def has_gap(events: Sequence[StoredEvent], after: int, view: View) -> bool:
+    """Whether something is missing between `after` and the end of the view."""
+    return any(event.gap_before and after < event.nid <= view.to_nid for event in events)
+
+
 def _newest(events: Sequence[StoredEvent], view: View, after: int, most: int, ignored: Collection[str]) -> _Run:
     found: list[StoredEvent] = []
     oldest = max(after + 1, view.from_nid)

@@ -152,7 +152,10 @@ def with_unread(row: UserRoom, notifications: int | None, highlights: int | None
 
 def _after_join(row: UserRoom | None, news: MemberNews, user_id: str, room_id: str, claim: Claim) -> UserRoom | None:
     if row is not None and row.membership == "join" and not (news.rejoins and claim.is_fresh(row)):
-        return row
+        if row.join_ts != news.event.origin_server_ts or row.membership_nid >= row.visible_from:
+            return row
+        # the very join that a state block told of: what the timeline has before it is not the user's to see
+        return msgspec.structs.replace(row, visible_from=max(row.visible_from, news.nid))
     if not claim.is_own and not (claim.is_fresh(row) and claim.polled_at <= claim.position):
         return row
     if _is_older_than_invite(row, news, claim):

@@ -36,8 +36,9 @@ def live_view(row: UserRoom | None, summary: RoomSummary, *, horizon: int | None
         if summary.facts_nid > horizon:
             return None
         to_nid = min(to_nid, horizon)
-    if to_nid < row.visible_from:
-        return None
+        if to_nid < row.visible_from:
+            return None
+    # it may be empty: all that the user was handed is still to come
     return View(row.visible_from, to_nid)
 
 

@@ -147,7 +147,8 @@ class _AnswerAccumulator:
         if not _is_known_or_created(work, room):
             return
         is_full = self._answer.is_first or work.facts.summary is None
-        work.joined_section(room, is_complete=self._answer.is_first and self._answer.complete)
+        is_complete = self._answer.is_first and self._answer.complete
+        work.joined_section(room, is_complete=is_complete, own=self._me)
         work.fold_members(room.summary, self._me)
         if is_full and has_all_members(room, self._me):
             work.members_are_complete()
@@ -170,10 +171,11 @@ class _AnswerAccumulator:
         if leave is not None and self._is_outdated(work, row, leave):
             leave, row = None, None
         if work.facts.summary is not None:
-            if not self._answer.is_first:
-                work.add_timeline(room.timeline)
-            if leave is not None:
-                work.state_block((leave,), may_restore=False)
+            if self._joins_up(work, row, room.timeline):
+                if not self._answer.is_first:
+                    work.add_timeline(room.timeline)
+                if leave is not None:
+                    work.state_block((leave,), may_restore=False)
             work.fold_members(None)
             yield from self._told(work)
             yield from self._standings.changes(work, self._answer.position, self._me)
@@ -185,6 +187,17 @@ class _AnswerAccumulator:
         has_since = not self._answer.is_first
         now = memberships.after_left_section(row, self._me, room.room_id, event, nid=nid, has_since=has_since)
         yield from self._standings.set_row(now, event)
+
+    def _joins_up(self, work: RoomAccumulator, row: UserRoom | None, timeline: Timeline) -> bool:
+        """Whether a timeline that ends at the own leave, not now, goes on from what is stored.
+
+        Somebody who was not in the room gets the own leave alone, and somebody who was may be told what happened within
+        a gap that the answers of others brought. Others hear of such a leave by their own polls, in order.
+        """
+        if row is None or row.membership != "join":
+            return False
+        certain_nid = max(row.visible_from, self._polls.polled_at(self._me), work.last_known_nid(timeline))
+        return work.summary.gap_nid <= certain_nid
 
     def _is_outdated(self, work: RoomAccumulator, row: UserRoom | None, leave: Event) -> bool:
         """Whether the leave is one from before the present stay: another poller told of that already."""
@@ -246,8 +259,8 @@ class _AnswerAccumulator:
             self._me,
             room.room_id,
             member_nid=member_nid,
-            first_handed_nid=work.handed_nid(room.timeline),
-            join_ts=member.origin_server_ts if member is not None else 0,
+            first_handed_nid=work.handed_nid(room.timeline, self._me),
+            join_ts=member.origin_server_ts if member is not None else _join_ts(room, self._me),
         )
         now = memberships.with_unread(now, room.notification_count, room.highlight_count)
         yield from self._standings.set_row(now, None)
@@ -344,6 +357,12 @@ class _AnswerAccumulator:
                 nid = self._nids.draw()
                 self._writes.device_lists.append((*device, nid, target, kind))
         return nid
+
+
+def _join_ts(room: JoinedRoom, user_id: str) -> int:
+    """When the user joined, by an event that was not stored, as others bring it; 0: the answer does not say."""
+    own = (event for event in (*room.state, *room.timeline.events) if event.state_key == user_id)
+    return max((event.origin_server_ts for event in own if event.type == _MEMBER), default=0)
 
 
 def _by_time(rooms: tuple[JoinedRoom, ...]) -> list[JoinedRoom]:

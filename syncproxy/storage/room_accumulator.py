@@ -74,14 +74,19 @@ class RoomAccumulator:
         #: whether the timeline was dropped: what this poller brings next does not follow what is stored
         self.is_detached = False
 
-    def joined_section(self, room: JoinedRoom, *, is_complete: bool) -> None:
-        """Apply a room of `rooms.join`; `is_complete`: its state block has all there is, members apart."""
+    def joined_section(self, room: JoinedRoom, *, is_complete: bool, own: str | None = None) -> None:
+        """Apply a room of `rooms.join`; `is_complete`: its state block has all there is, members apart.
+
+        `own` is whose poll it was, and who thus is in the room.
+        """
         was_known = self.facts.summary is not None
         new = self._fitting(room.timeline)
         if room.state_after:
             self._append(new, room.timeline, rolls_state=False)
-            self.state_block(room.state, may_restore=self._source.has_since)
-            self._told_members = _settled(self._told_members, self.member)
+            unknown = [event for event in room.timeline.events if self._is_unknown_member(event)]
+            self.state_block((*unknown, *room.state), may_restore=self._source.has_since)
+            stated = {event.state_key for event in room.state if event.type == _MEMBER} | {own}
+            self._told_members = _settled(self._told_members, self.member, stated)
         else:
             may_restore = self._source.has_since and room.timeline.limited
             self.state_block(self._before(room, new), may_restore=may_restore)
@@ -175,13 +180,27 @@ class RoomAccumulator:
         current = self.facts.state.get((_MEMBER, user_id))
         return 0 if current is None else current.valid_from
 
-    def handed_nid(self, timeline: Timeline) -> int:
-        """The nid of the first event that the poller was handed; the room's position if there is none."""
-        for event in timeline.events:
+    def handed_nid(self, timeline: Timeline, own: str) -> int:
+        """The nid of the first event that the poller was handed, from the `own` user's join on, if that is among them.
+
+        The room's position if none was; past it if none was appended: these are yet to come.
+        """
+        events = timeline.events
+        joins = [number for number, event in enumerate(events) if _is_join_of(event, own)]
+        for event in events[joins[-1] if joins else 0 :]:
             known = self.facts.known.get(event.event_id)
             if known is not None and known.in_timeline:
                 return known.nid
-        return self.summary.position
+        return self.summary.position + bool(timeline.events)
+
+    def _is_unknown_member(self, event: Event) -> bool:
+        """Whether this is all that is known of a member: a block that came lazily may leave out who does not speak."""
+        return event.type == _MEMBER and (event.type, event.state_key or "") not in self.facts.state
+
+    def last_known_nid(self, timeline: Timeline) -> int:
+        """The nid of the newest event of the timeline that was stored before; 0: none was."""
+        known = (self.facts.known.get(event.event_id) for event in timeline.events)
+        return max((one.nid for one in known if one is not None and one.in_timeline), default=0)
 
     def finish(self) -> RoomChange | None:
         """The room's facts are now these; what changed, `None` if nothing did."""
@@ -411,13 +430,22 @@ def _keys(room: JoinedRoom) -> set[_Key]:
     return {(event.type, event.state_key) for event in events if event.state_key is not None}
 
 
-def _settled(news: list[MemberNews], member: Callable[[str], StoredEvent | None]) -> list[MemberNews]:
+def _is_join_of(event: Event, user_id: str) -> bool:
+    """Whether the user came in by this event, rather than having changed the profile."""
+    is_own = event.type == _MEMBER and event.state_key == user_id
+    return is_own and event.membership == "join" and event.prev_membership != "join"
+
+
+def _settled(
+    news: list[MemberNews], member: Callable[[str], StoredEvent | None], stated: Collection[str | None]
+) -> list[MemberNews]:
     """The member events of a timeline that led to what is current after it, and those that came besides.
 
-    With `state_after` a timeline's leave may have lost to another branch of the room: it put nobody out.
+    With `state_after` a timeline's leave may have lost to another branch of the room: it put nobody out. But a block
+    that came lazily does not state everybody's membership, and of whom it does not the leave takes access away.
     """
     kept: list[MemberNews] = []
-    open_ends = {one.event.state_key or "" for one in news}
+    open_ends = {one.event.state_key or "" for one in news} & {user_id or "" for user_id in stated}
     for one in reversed(news):
         user_id = one.event.state_key or ""
         current = member(user_id)

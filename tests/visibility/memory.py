@@ -1,0 +1,185 @@
+"""A database in memory: takes what the accumulator writes, and answers the writer's and the caches' reads."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import attrs
+import msgspec
+
+from syncproxy.matrix.devices import Device
+from syncproxy.matrix.events import StateEntry, StoredEvent
+from syncproxy.rooms.changes import AccountDataChange, Change, DeviceFacts, TransactionIds
+from syncproxy.rooms.receipts import Receipt
+from syncproxy.rooms.summary import RoomSummary
+from syncproxy.rooms.timelines import KnownEvent
+from syncproxy.rooms.user_room import UserRoom
+from syncproxy.storage.accumulator import Accumulator
+from syncproxy.storage.facts import CurrentState, DeviceRow, Facts, Questions, questions_of
+from syncproxy.storage.nids import Nids
+from syncproxy.storage.polls import Polls
+from syncproxy.storage.slices import Part
+from syncproxy.storage.writes import DeviceUpdate, EventRow, StateRow, Writes
+
+_MEMBER = "m.room.member"
+
+
+@attrs.frozen
+class StoredDevice:
+    """What the caches read of a device's row."""
+
+    since: str | None
+    horizon: int
+
+
+class MemoryDatabase:
+    """The tables, as of the last commit. `position` is the newest nid."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self.users: dict[tuple[str, str], UserRoom] = {}
+        self._events: dict[tuple[str, str], EventRow] = {}
+        self._state: dict[tuple[str, str, str], list[StateRow]] = {}
+        self._rooms: dict[str, RoomSummary] = {}
+        self._devices: dict[Device, DeviceUpdate] = {}
+        self._receipts: dict[tuple[str, str, str, bool], Receipt] = {}
+        self._known_users: set[str] = set()
+
+    # Writing
+
+    def store(self, parts: Sequence[Part], polls: Polls, newcomers: Iterable[str] = ()) -> tuple[Change, ...]:
+        """Store a batch as the writer does; what it changed. `newcomers` have a device here from now on."""
+        known = self._known_users
+        facts = self._facts(questions_of((part.answer for part in parts), known, polls.live_users()))
+        nids = Nids(self.position)
+        accumulator = Accumulator(facts, nids, known, polls)
+        changes = tuple(change for part in parts for change in accumulator.add(part))
+        self._write(accumulator.writes)
+        self.position = nids.newest
+        known.update(newcomers)
+        return changes
+
+    def _write(self, writes: Writes) -> None:
+        self._events.update(writes.events)
+        for (room_id, event_id), (json, prev_batch) in writes.rewritten.items():
+            row = self._events[room_id, event_id]
+            row.event = msgspec.structs.replace(row.event, json=json, prev_batch=prev_batch)
+        for key, nid in writes.ended.items():
+            self._state[key][-1].valid_to = nid
+        for key, rows in writes.state.items():
+            self._state.setdefault(key, []).extend(rows)
+        self._rooms.update(writes.rooms)
+        self.users.update(writes.users)
+        for device, update in writes.devices.items():
+            known = self._devices.get(device)
+            since = update.since if update.since is not None or known is None else known.since
+            self._devices[device] = attrs.evolve(update, since=since)
+        self._receipts.update(writes.receipts)
+
+    def _facts(self, asked: Questions) -> Facts:
+        """What the writer's statement would find."""
+        facts = Facts()
+        for room_id in asked.rooms & self._rooms.keys():
+            facts.room(room_id).summary = self._rooms[room_id]
+        for room_id, event_id in asked.events & self._events.keys():
+            row = self._events[room_id, event_id]
+            event = row.event
+            known = KnownEvent(event.nid, row.in_timeline, event.gap_before, event.prev_batch)
+            facts.room(room_id).known[event_id] = known
+        for room_id, event_id in asked.targets & self._events.keys():
+            facts.room(room_id).targets[event_id] = self._events[room_id, event_id].event
+        for (room_id, _), row in self._events.items():
+            if row.redacts is not None and (room_id, row.redacts) in asked.events:
+                facts.room(room_id).redactions[row.redacts] = row.event.json
+        for room_id, event_type, state_key in asked.state & self._state.keys():
+            entry = self._entry(room_id, self._state[room_id, event_type, state_key][-1], self.position)
+            if entry is not None:
+                facts.room(room_id).state[event_type, state_key] = CurrentState(entry.valid_from, entry.event)
+        self._add_whole_rooms(facts, asked)
+        for key, user_room in self.users.items():
+            if key in asked.users or key[0] in asked.whole_users:
+                facts.users[key] = user_room
+        for device in asked.devices & self._devices.keys():
+            facts.devices[device] = DeviceRow(DeviceFacts(device), self._devices[device].sequence, exists=True)
+        for slot in asked.receipts & self._receipts.keys():
+            facts.receipts[slot] = (self._receipts[slot].ts, self._receipts[slot].event_id)
+        return facts
+
+    def _add_whole_rooms(self, facts: Facts, asked: Questions) -> None:
+        for room_id in asked.whole_rooms | asked.nameless:
+            for entry in self._as_of(room_id, self.position):
+                key = (entry.event.type, entry.event.state_key or "")
+                if key[0] != _MEMBER and room_id in asked.whole_rooms:
+                    facts.room(room_id).keys[key] = entry.valid_from
+                elif key[0] == _MEMBER and room_id in asked.nameless and entry.event.membership in ("join", "invite"):
+                    facts.room(room_id).state[key] = CurrentState(entry.valid_from, entry.event)
+        for room_id in asked.doubtful:
+            joined = {user for (user, room), row in self.users.items() if room == room_id and row.membership == "join"}
+            facts.room(room_id).polled = joined & asked.polled_users
+
+    def _entry(self, room_id: str, row: StateRow, bound: int) -> StateEntry | None:
+        if row.valid_from > bound or (row.valid_to is not None and row.valid_to <= bound):
+            return None
+        return StateEntry(row.valid_from, self._events[room_id, row.event_id].event)
+
+    # What the caches read
+
+    async def summaries(self) -> list[RoomSummary]:
+        return list(self._rooms.values())
+
+    async def timelines(self, bounds: Mapping[str, int], limit: int) -> dict[str, Sequence[StoredEvent]]:
+        found: dict[str, list[StoredEvent]] = {room_id: [] for room_id in bounds}
+        for (room_id, _), row in self._events.items():
+            if room_id in bounds and row.in_timeline and row.event.nid <= bounds[room_id]:
+                found[room_id].append(row.event)
+        return {room_id: sorted(events, key=lambda event: event.nid)[-limit:] for room_id, events in found.items()}
+
+    async def state(self, bounds: Mapping[str, int]) -> dict[str, Sequence[StateEntry]]:
+        return {
+            room_id: [e for e in self._as_of(room_id, b) if e.event.type != _MEMBER] for room_id, b in bounds.items()
+        }
+
+    async def members(
+        self, bounds: Mapping[str, int], wanted: Mapping[str, Collection[str]]
+    ) -> dict[str, Sequence[StateEntry]]:
+        return {
+            room_id: [e for e in await self.all_members(room_id, bounds[room_id]) if e.event.state_key in users]
+            for room_id, users in wanted.items()
+        }
+
+    async def all_members(self, room_id: str, bound: int) -> list[StateEntry]:
+        return [entry for entry in self._as_of(room_id, bound) if entry.event.type == _MEMBER]
+
+    async def state_since(self, room_id: str, after: int, bound: int) -> list[StateEntry]:
+        found = [entry for entry in self._as_of(room_id, bound) if entry.valid_from > after]
+        return sorted(found, key=lambda entry: entry.valid_from)
+
+    async def receipts_on(self, events: Mapping[str, Collection[str]]) -> list[Receipt]:
+        return [one for one in self._receipts.values() if one.event_id in events.get(one.room_id, ())]
+
+    async def receipts_since(self, room_id: str, after: int, bound: int) -> list[Receipt]:
+        return [one for one in self._receipts.values() if one.room_id == room_id and after < one.nid <= bound]
+
+    async def user_rooms(self, user_id: str) -> list[UserRoom]:
+        return [row for row in self.users.values() if row.user_id == user_id]
+
+    async def account_data(self, user_id: str) -> list[AccountDataChange]:
+        return []
+
+    async def own_receipts(self, user_id: str) -> list[Receipt]:
+        return [one for one in self._receipts.values() if one.user_id == user_id]
+
+    async def device_facts(self, user_id: str) -> list[DeviceFacts]:
+        return [DeviceFacts(device) for device in self._devices if device.user_id == user_id]
+
+    async def transaction_ids(self, user_id: str) -> list[TransactionIds]:
+        return []
+
+    async def device(self, device: Device) -> StoredDevice | None:
+        row = self._devices.get(device)
+        return None if row is None else StoredDevice(row.since, row.horizon)
+
+    def _as_of(self, room_id: str, bound: int) -> list[StateEntry]:
+        rows = [row for key, rows in self._state.items() if key[0] == room_id for row in rows]
+        entries = (self._entry(room_id, row, bound) for row in rows)
+        return [entry for entry in entries if entry is not None]

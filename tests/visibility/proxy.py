@@ -1,0 +1,214 @@
+"""The proxy between storage and answers: the real accumulator, caches and connections over a database in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+import msgspec
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from syncproxy.caches.dispatcher import Dispatcher
+from syncproxy.caches.global_cache import GlobalCache
+from syncproxy.caches.joined_rooms_tracker import JoinedRoomsTracker
+from syncproxy.caches.user_cache_map import UserCacheMap
+from syncproxy.connection.conn import Conn
+from syncproxy.connection.extension_part import Factories
+from syncproxy.connection.whole_members import members_as_they_are
+from syncproxy.extensions.account_data import AccountDataExtension
+from syncproxy.extensions.receipts import ReceiptsExtension
+from syncproxy.extensions.typing import TypingExtension
+from syncproxy.matrix.devices import Device
+from syncproxy.metrics import Metrics
+from syncproxy.protocol.request import ExtensionParams, ListParams, SubscriptionParams
+from syncproxy.protocol.response import Answer
+from syncproxy.pubsub.payloads import Payload
+from syncproxy.rooms.answers import JoinedRoom, LeftRoom, PollAnswer, StrippedRoom
+from syncproxy.rooms.changes import Polled
+from syncproxy.storage.polls import Polls
+from syncproxy.storage.slices import Slice
+from tests.connection.fakes import Notebook, asked
+from tests.visibility.homeserver import Homeserver, Sections
+from tests.visibility.memory import MemoryDatabase
+
+#: members lazily: who left in a gap is known to have left only once somebody asks for all members
+_STATE = (("*", "*"), ("m.room.member", "$LAZY"))
+_FACTORIES: Factories = {
+    "account_data": lambda device: AccountDataExtension(),
+    "receipts": lambda device: ReceiptsExtension(),
+    "typing": lambda device: TypingExtension(),
+}
+#: events of a room in an answer: small, so that there are gaps
+LIMIT = 3
+
+
+@attrs.define
+class Poller:
+    """One user's device: what it knows, and its poll, which may be asked, answered and stored at different times."""
+
+    user_id: str
+    since: int | None = None
+    sequence: int = 0
+    #: *s* of the poll in flight; `None`: none is
+    position: int | None = None
+    answer: Sections | None = None
+
+    @property
+    def device(self) -> Device:
+        """The only one of the user."""
+        return Device(self.user_id, "PHONE")
+
+
+class Client:
+    """A client on one connection, which keeps what it was shown of each room: the last name and all events."""
+
+    def __init__(self, proxy: Proxy, user_id: str) -> None:
+        self._proxy = proxy
+        self.user_id = user_id
+        self._conn = proxy.conn(user_id)
+        self._notebook = Notebook()
+        self._pos: str | None = None
+        self.names: dict[str, str] = {}
+        self.events: dict[str, set[str]] = {}
+
+    def sync(self) -> Answer:
+        """The next answer, at once."""
+        extensions = {name: ExtensionParams(enabled=True) for name in _FACTORIES}
+        rooms = self._proxy.homeserver.rooms
+        listed = ListParams(((0, 9),), required_state=_STATE, timeline_limit=20)
+        subscribed = SubscriptionParams(_STATE, 20)
+        request = asked(
+            self._pos,
+            lists={"a": listed},
+            room_subscriptions=dict.fromkeys(rooms, subscribed),
+            extensions=extensions,
+        )
+        gone: Deferred[None] = Deferred()
+        body = ensureDeferred(self._conn.answer(request, b"token", self._notebook, gone))
+        self._proxy.settle()
+        answer = self._notebook.answers[_result(body)]
+        self._pos = answer.pos
+        for room_id, room in answer.rooms.items():
+            if room.name is not None:
+                self.names[room_id] = room.name
+            self.events.setdefault(room_id, set()).update(room.timeline_ids)
+        return answer
+
+
+class Proxy:
+    """One process after the other, on one database."""
+
+    def __init__(self, homeserver: Homeserver, users: Iterable[str], *, state_after: bool) -> None:
+        self.homeserver = homeserver
+        self._state_after = state_after
+        self.database = MemoryDatabase()
+        self.pollers = {user_id: Poller(user_id) for user_id in users}
+        self.start()
+
+    def start(self) -> None:
+        """A new process; what was in flight is lost."""
+        self._clock = Clock()
+        self._clock.advance(1000)
+        metrics = Metrics()
+        self._polls = Polls()
+        self._polls.live = lambda: [poller.device for poller in self.pollers.values()]
+        self.tracker = JoinedRoomsTracker()
+        self._global = GlobalCache(self.database, self._clock, metrics, 1 << 20)
+        self._users = UserCacheMap(self.database, self._global, self.tracker, self._clock, metrics)
+        self._dispatcher = Dispatcher(self._global, self.tracker, self._users, self._clock, metrics)
+        self._metrics = metrics
+        started: list[None] = []
+        ensureDeferred(self._global.start(self.database.position)).addCallback(started.append)
+        assert started
+        for poller in self.pollers.values():
+            poller.position = poller.answer = None
+
+    def conn(self, user_id: str) -> Conn:
+        """A new connection of the user's."""
+        return Conn(
+            self.pollers[user_id].device,
+            "c",
+            self._global,
+            self._users,
+            _FACTORIES,
+            self._clock,
+            self._metrics,
+            members_as_they_are,
+        )
+
+    def settle(self) -> None:
+        """Run what wants a turn of its own."""
+        while any(call.getTime() <= self._clock.seconds() for call in self._clock.getDelayedCalls()):
+            self._clock.advance(0)
+
+    # Polls
+
+    def ask(self, user_id: str) -> None:
+        """Send the next poll, unless one is in flight."""
+        poller = self.pollers[user_id]
+        if poller.position is None:
+            poller.position = self.database.position
+
+    def answer(self, user_id: str) -> None:
+        """The homeserver answers the poll in flight."""
+        poller = self.pollers[user_id]
+        if poller.position is not None and poller.answer is None:
+            limit = 1 if poller.since is None else LIMIT
+            poller.answer = self.homeserver.sync(user_id, poller.since, limit, state_after=self._state_after)
+
+    def deliver(self, user_id: str) -> Iterable[None]:
+        """Store and tell the answer; goes on for each batch."""
+        poller = self.pollers[user_id]
+        sections, position, first = poller.answer, poller.position, poller.since is None
+        if sections is None or position is None:
+            return
+        poller.sequence += 1
+        answer = PollAnswer(
+            device=poller.device,
+            since=None if first else str(poller.since),
+            next_batch=str(sections.order),
+            position=position,
+            sequence=poller.sequence,
+            received_ms=self.homeserver.time_of(self.homeserver.now),
+            joined=sections.joined,
+            left=sections.left,
+            stripped=sections.stripped,
+        )
+        poller.since, poller.position, poller.answer = sections.order, None, None
+        if not sections and not first and self.tracker.polled.position(user_id) is not None:
+            # as the handler does
+            self._dispatcher.received(Payload((Polled(poller.device, position, complete=True),)))
+            yield
+            return
+        for part in _slices(answer):
+            changes = self.database.store([part], self._polls, [user_id])
+            self._polls.stored(part)
+            self._dispatcher.received(Payload(changes))
+            self.settle()
+            yield
+
+
+def _slices(answer: PollAnswer) -> list[Slice]:
+    """A first answer in slices of one room each."""
+    rooms: tuple[JoinedRoom | LeftRoom | StrippedRoom, ...] = (*answer.joined, *answer.left, *answer.stripped)
+    room_ids = frozenset(room.room_id for room in rooms)
+    if not answer.is_first:
+        return [Slice(answer, True, room_ids, 1)]
+    groups: list[tuple[JoinedRoom, ...]] = [(room,) for room in answer.joined]
+    *others, last = groups or [()]
+    parts = [
+        Slice(msgspec.structs.replace(answer, joined=some, left=(), stripped=()), False, room_ids, 1) for some in others
+    ]
+    return [*parts, Slice(msgspec.structs.replace(answer, joined=last), True, room_ids, 1)]
+
+
+def _result(deferred: Deferred[bytes]) -> bytes:
+    """What it fired with; everything in memory fires at once. Raises what it failed with."""
+    results: list[bytes] = []
+    failures: list[Failure] = []
+    deferred.addCallbacks(results.append, failures.append)
+    for failure in failures:
+        failure.raiseException()
+    return results[0]

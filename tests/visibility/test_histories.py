@@ -1,0 +1,91 @@
+"""Whatever happens, and however late and out of order the proxy hears of it: nobody is shown what is not theirs."""
+
+from __future__ import annotations
+
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.visibility.history import History, Step, random_steps
+from tests.visibility.homeserver import ALICE, BOB, CAROL
+
+#: histories of each kind; each has up to 60 steps, and each step that tells anything is looked at by six clients
+_HISTORIES = 40
+
+
+class RandomHistoryTests(SynchronousTestCase):
+    """Histories of three users in two rooms, against what really happened."""
+
+    def test_state_before_the_timeline(self) -> None:
+        """Nothing leaks, and in the end nothing is lost, where state comes as it was before the timeline."""
+        self.walk_all(state_after=False)
+
+    def test_state_after_the_timeline(self) -> None:
+        """Nor where state comes as it is after the timeline (MSC4222)."""
+        self.walk_all(state_after=True)
+
+    def walk_all(self, *, state_after: bool) -> None:
+        for seed in range(_HISTORIES):
+            steps = random_steps(Random(seed))
+            self.assertEqual(wrong(steps, state_after=state_after), [], f"seed {seed}: {steps}")
+
+
+class FoundTests(SynchronousTestCase):
+    """Histories that once leaked or lost something, as short as they can be."""
+
+    def check(self, *steps: Step) -> None:
+        for state_after in (False, True):
+            self.assertEqual(wrong(steps, state_after=state_after), [])
+
+    def test_back_behind_a_gap(self) -> None:
+        """What was said while somebody was out is not shown when the timeline with the return reaches back to it."""
+        kick, talk = ("kick", BOB, "!2"), ("talk", CAROL, "!2")
+        self.check(("poll", BOB, ""), kick, talk, ("join", BOB, "!2"), ("poll", BOB, ""))
+
+    def test_a_leave_that_is_learnt_behind_a_gap(self) -> None:
+        """Events that another one's gappy answer brought are not sent along with an own leave from within the gap."""
+        say = ("say", ALICE, "!1")
+        self.check(("poll", BOB, ""), ("leave", BOB, "!1"), say, ("poll", ALICE, ""), ("poll", BOB, ""))
+
+    def test_a_leave_from_within_a_gap_is_not_appended(self) -> None:
+        """To somebody who joined behind the gap, a leave from before the join is not shown as the newest event."""
+        self.check(("poll", BOB, ""), ("kick", BOB, "!1"), ("join", CAROL, "!1"))
+
+    def test_the_own_leave_of_who_was_not_in_says_nothing_of_others(self) -> None:
+        """A rejected invite goes no further than its user: others may have left before it."""
+        invited = (("invite", CAROL, "!1"), ("poll", BOB, ""), ("poll", CAROL, ""))
+        self.check(*invited, ("leave", BOB, "!1"), ("ban", CAROL, "!1"), ("poll", CAROL, ""))
+
+    def test_a_join_whose_events_are_yet_to_come(self) -> None:
+        """Who joins while the first poll is under way sees nothing from before the join, not even its time."""
+        self.check(("ask", CAROL, ""), ("poll", BOB, ""), ("join", CAROL, "!1"), ("poll", CAROL, ""))
+
+    def test_a_join_that_a_later_timeline_brings(self) -> None:
+        """What stands before the join in the timeline that finally brings it is not shown."""
+        self.check(("ask", ALICE, ""), ("poll", BOB, ""), ("talk", BOB, "!2"), ("join", ALICE, "!2"))
+
+    def test_a_ban_that_a_lazy_block_does_not_state(self) -> None:
+        """A ban takes access away at once, also where the state after the timeline leaves out who does not speak."""
+        polls = (("poll", ALICE, ""), ("poll", BOB, ""))
+        self.check(*polls, ("ban", BOB, "!2"), ("join", ALICE, "!2"), ("poll", ALICE, ""))
+
+    def test_a_gap_outlives_the_process(self) -> None:
+        """Behind a gap that came before a restart nothing is shown after it, until a poll has finished."""
+        polls = (("poll", BOB, ""), ("poll", ALICE, ""))
+        kicked = (("kick", BOB, "!1"), ("talk", ALICE, "!1"), ("poll", ALICE, ""))
+        self.check(*polls, *kicked, ("restart", "", ""))
+
+    def test_a_late_first_answer_does_not_bring_back(self) -> None:
+        """Who was kicked while the first answer was on its way is not in the room by that answer."""
+        asked = (("ask", BOB, ""), ("answer", BOB, ""))
+        self.check(*asked, ("kick", BOB, "!1"), ("poll", ALICE, ""), ("deliver", BOB, ""))
+
+
+def wrong(steps: tuple[Step, ...], *, state_after: bool) -> list[str]:
+    """What is shown and should not be, and what is missing in the end; nothing further than the first step of it."""
+    history = History(state_after=state_after)
+    for step in steps:
+        leaks = list(history.step(*step))
+        if leaks:
+            return leaks
+    return list(history.finish())
