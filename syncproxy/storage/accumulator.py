@@ -260,7 +260,7 @@ class _AnswerAccumulator:
             room.room_id,
             member_nid=member_nid,
             first_handed_nid=work.handed_nid(room.timeline, self._me),
-            join_ts=member.origin_server_ts if member is not None else _join_ts(room, self._me),
+            join_ts=member.origin_server_ts if member is not None and is_join else _join_ts(room, self._me),
         )
         now = memberships.with_unread(now, room.notification_count, room.highlight_count)
         yield from self._standings.set_row(now, None)

@@ -8,7 +8,7 @@ import attrs
 import msgspec
 
 from syncproxy.matrix.events import Event
-from syncproxy.rooms.answers import JoinedRoom, LeftRoom, StrippedRoom, SummaryBlock, Timeline
+from syncproxy.rooms.answers import AccountDatum, JoinedRoom, LeftRoom, StrippedRoom, SummaryBlock, Timeline
 from syncproxy.rooms.receipts import Receipt
 from tests.rooms.events import event
 
@@ -33,7 +33,7 @@ class Happened:
 
 @attrs.frozen
 class Live:
-    """Typing or a receipt, told at `order`."""
+    """Typing, a receipt or account data, told at `order`."""
 
     order: int
     value: Any
@@ -84,9 +84,10 @@ class Sections:
     joined: tuple[JoinedRoom, ...]
     left: tuple[LeftRoom, ...]
     stripped: tuple[StrippedRoom, ...]
+    account_data: tuple[AccountDatum, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.joined or self.left or self.stripped)
+        return bool(self.joined or self.left or self.stripped or self.account_data)
 
 
 class Homeserver:
@@ -95,6 +96,7 @@ class Homeserver:
     def __init__(self) -> None:
         self.now = 0
         self.rooms: dict[str, Room] = {}
+        self._account_data: dict[str, list[Live]] = {}
 
     @staticmethod
     def time_of(order: int) -> int:
@@ -128,17 +130,25 @@ class Homeserver:
         content = {"membership": membership, "displayname": f"{user_id[1]}{self.now + 1}"}
         self.send(room_id, sender or user_id, _MEMBER, state_key=user_id, content=content, unsigned=unsigned)
 
-    def type_in(self, room_id: str) -> None:
-        """Somebody whom nobody else is types."""
+    def type_in(self, room_id: str, *user_ids: str) -> None:
+        """These type; by default somebody whom nobody else is."""
         self.now += 1
-        self.rooms[room_id].typing.append(Live(self.now, (f"@typist{self.now}:hs",)))
+        self.rooms[room_id].typing.append(Live(self.now, user_ids or (f"@typist{self.now}:hs",)))
 
-    def read(self, room_id: str) -> None:
-        """Somebody whom nobody else is has read the newest event."""
+    def read(self, room_id: str, user_id: str | None = None) -> None:
+        """The user, by default somebody whom nobody else is, has read the newest event."""
         self.now += 1
+        reader = user_id or f"@reader{self.now}:hs"
         room = self.rooms[room_id]
         newest = room.events[-1].event.event_id
-        room.receipts.append(Live(self.now, Receipt(room_id, f"@reader{self.now}:hs", newest, self.now)))
+        room.receipts.append(Live(self.now, Receipt(room_id, reader, newest, self.now)))
+
+    def ignore(self, user_id: str, *ignored: str) -> None:
+        """The user ignores exactly these."""
+        self.now += 1
+        content: dict[str, Any] = {"ignored_users": {other: {} for other in ignored}}
+        json = msgspec.json.encode({"type": "m.ignored_user_list", "content": content})
+        self._account_data.setdefault(user_id, []).append(Live(self.now, AccountDatum("m.ignored_user_list", json)))
 
     # /sync
 
@@ -153,7 +163,9 @@ class Homeserver:
                 stripped.append(self._stripped(room, user_id))
             elif membership in ("leave", "ban") and since is not None and self._was_in_since(room, user_id, since):
                 left.append(self._left(room, user_id, since, limit))
-        return Sections(self.now, tuple(one for one in joined if one is not None), tuple(left), tuple(stripped))
+        rooms = tuple(one for one in joined if one is not None)
+        data = [one.value for one in self._account_data.get(user_id, ()) if one.order > (since or 0)]
+        return Sections(self.now, rooms, tuple(left), tuple(stripped), tuple(data))
 
     def _joined(
         self, room: Room, user_id: str, since: int | None, limit: int, *, state_after: bool

@@ -43,6 +43,7 @@ class MemoryDatabase:
         self._rooms: dict[str, RoomSummary] = {}
         self._devices: dict[Device, DeviceUpdate] = {}
         self._receipts: dict[tuple[str, str, str, bool], Receipt] = {}
+        self._account_data: dict[tuple[str, str, str], AccountDataChange] = {}
         self._known_users: set[str] = set()
 
     # Writing
@@ -75,6 +76,9 @@ class MemoryDatabase:
             since = update.since if update.since is not None or known is None else known.since
             self._devices[device] = attrs.evolve(update, since=since)
         self._receipts.update(writes.receipts)
+        for (user_id, room_id, kind), (nid, json) in writes.account_data.items():
+            datum = AccountDataChange(user_id, room_id or None, kind, json, nid)
+            self._account_data[user_id, room_id, kind] = datum
 
     def _facts(self, asked: Questions) -> Facts:
         """What the writer's statement would find."""
@@ -96,6 +100,10 @@ class MemoryDatabase:
             if entry is not None:
                 facts.room(room_id).state[event_type, state_key] = CurrentState(entry.valid_from, entry.event)
         self._add_whole_rooms(facts, asked)
+        self._add_own(facts, asked)
+        return facts
+
+    def _add_own(self, facts: Facts, asked: Questions) -> None:
         for key, user_room in self.users.items():
             if key in asked.users or key[0] in asked.whole_users:
                 facts.users[key] = user_room
@@ -103,7 +111,8 @@ class MemoryDatabase:
             facts.devices[device] = DeviceRow(DeviceFacts(device), self._devices[device].sequence, exists=True)
         for slot in asked.receipts & self._receipts.keys():
             facts.receipts[slot] = (self._receipts[slot].ts, self._receipts[slot].event_id)
-        return facts
+        for datum in asked.account_data & self._account_data.keys():
+            facts.account_data[datum] = self._account_data[datum].json
 
     def _add_whole_rooms(self, facts: Facts, asked: Questions) -> None:
         for room_id in asked.whole_rooms | asked.nameless:
@@ -164,7 +173,7 @@ class MemoryDatabase:
         return [row for row in self.users.values() if row.user_id == user_id]
 
     async def account_data(self, user_id: str) -> list[AccountDataChange]:
-        return []
+        return [datum for datum in self._account_data.values() if datum.user_id == user_id]
 
     async def own_receipts(self, user_id: str) -> list[Receipt]:
         return [one for one in self._receipts.values() if one.user_id == user_id]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import attrs
 import msgspec
@@ -73,18 +74,14 @@ class Client:
         self.names: dict[str, str] = {}
         self.events: dict[str, set[str]] = {}
 
-    def sync(self) -> Answer:
-        """The next answer, at once."""
+    def sync(self, **said: Any) -> Answer:
+        """The next answer, at once; `said` is asked for instead of all rooms, listed and subscribed to."""
         extensions = {name: ExtensionParams(enabled=True) for name in _FACTORIES}
         rooms = self._proxy.homeserver.rooms
         listed = ListParams(((0, 9),), required_state=_STATE, timeline_limit=20)
         subscribed = SubscriptionParams(_STATE, 20)
-        request = asked(
-            self._pos,
-            lists={"a": listed},
-            room_subscriptions=dict.fromkeys(rooms, subscribed),
-            extensions=extensions,
-        )
+        everything = {"lists": {"a": listed}, "room_subscriptions": dict.fromkeys(rooms, subscribed)}
+        request = asked(self._pos, **(said or everything), extensions=extensions)
         gone: Deferred[None] = Deferred()
         body = ensureDeferred(self._conn.answer(request, b"token", self._notebook, gone))
         self._proxy.settle()
@@ -175,6 +172,7 @@ class Proxy:
             joined=sections.joined,
             left=sections.left,
             stripped=sections.stripped,
+            account_data=sections.account_data,
         )
         poller.since, poller.position, poller.answer = sections.order, None, None
         if not sections and not first and self.tracker.polled.position(user_id) is not None:
