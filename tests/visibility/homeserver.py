@@ -114,8 +114,8 @@ class Homeserver:
     def send(self, room_id: str, sender: str, kind: str = "m.room.message", **members: Any) -> Happened:
         """An event."""
         self.now += 1
-        times = {"origin_server_ts": self.time_of(self.now), "sender": sender}
-        happened = Happened(self.now, event(f"${self.now}", kind, **times, **members))
+        whole = {"origin_server_ts": self.time_of(self.now), "sender": sender, **members}
+        happened = Happened(self.now, event(f"${self.now}", kind, **whole))
         self.rooms[room_id].events.append(happened)
         return happened
 

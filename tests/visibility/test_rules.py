@@ -130,8 +130,9 @@ class VisibleFromTests(RuleCase):
             self.assertEqual((list(room.timeline_ids), room.initial), ([join], True))
 
     def test_times_reveal_nothing_from_before(self) -> None:
-        """The time of a room is that of the join at least, also by types that happened only before it."""
-        self.join_after(2)
+        """The time of a room is the join's, whatever clock the events before it had, and whatever types bump."""
+        self.hs.send(ROOM, BOB, origin_server_ts=self.hs.time_of(1000))
+        self.join_after(1)
         self.poll(CAROL, ALICE)
         listed = ListParams(((0, 9),), sort=("by_recency",), timeline_limit=1, bump_event_types=("m.room.message",))
         room = self.new(CAROL, lists={"a": listed}).rooms[ROOM]
