@@ -36,6 +36,8 @@ class _Head(msgspec.Struct, gc=False):
     content: msgspec.Raw = msgspec.Raw(b"{}")
     unsigned: msgspec.Raw = msgspec.Raw(b"")
     redacts: Any = None
+    #: Synapse gives it with the `m.room.create` of a version 12 room
+    room_id: Any = msgspec.UNSET
 
 
 _head = msgspec.json.Decoder(_Head)
@@ -44,14 +46,14 @@ _encode = msgspec.json.Encoder().encode
 
 
 def parse_event(raw: bytes | msgspec.Raw) -> Event:
-    """The event in `raw`, without the parts of `unsigned` that are not shared. Raises MalformedEvent.
+    """The event in `raw`, without `room_id` and the parts of `unsigned` that are not shared. Raises MalformedEvent.
 
     Where nothing is left out, `json` equals `raw`; it is a copy, so that it does not keep the whole answer alive.
     """
     try:
         head = _head.decode(raw)
         unsigned = _object(head.unsigned)
-        json = _shared(raw, unsigned)
+        json = _shared(raw, unsigned, has_room_id=head.room_id is not msgspec.UNSET)
         membership = _text(_object(head.content).get("membership")) if head.type == "m.room.member" else None
     except msgspec.DecodeError as problem:
         raise MalformedEvent(str(problem)) from None
@@ -110,17 +112,19 @@ def _redacts(head: _Head) -> str | None:
     return _text(_object(head.content).get("redacts"))
 
 
-def _shared(raw: bytes | msgspec.Raw, unsigned: dict[str, msgspec.Raw]) -> bytes:
+def _shared(raw: bytes | msgspec.Raw, unsigned: dict[str, msgspec.Raw], *, has_room_id: bool) -> bytes:
     """The event's bytes without what is not shared; an emptied `unsigned` stays `{}`."""
     kept = {name: value for name, value in unsigned.items() if name not in _NOT_SHARED}
     relations = kept.get("m.relations")
     shared = None if relations is None else _without_participation(relations)
     if shared is not None:
         kept["m.relations"] = shared
-    elif len(kept) == len(unsigned):
+    elif len(kept) == len(unsigned) and not has_room_id:
         return bytes(raw)
     members = _members.decode(raw)
-    members["unsigned"] = msgspec.Raw(_encode(kept))
+    members.pop("room_id", None)
+    if "unsigned" in members:
+        members["unsigned"] = msgspec.Raw(_encode(kept))
     return _encode(members)
 
 

@@ -66,6 +66,13 @@ class BytesTests(SynchronousTestCase):
         event = raw(unsigned={"m.relations": {"m.thread": latest}})
         self.assertEqual(parse_event(event).json, event)
 
+    def test_room_id(self) -> None:
+        """Events go to clients without `room_id`, as in `/sync`; the rest of them stays."""
+        for more in ({}, {"unsigned": {"age": 1, "x": 2}}):
+            event = parse_event(raw(**more, room_id="!r", content={"room_id": "!other"}))
+            kept = {"unsigned": {"x": 2}} if more else {}
+            self.assertEqual(json.loads(event.json), {**EVENT, **kept, "content": {"room_id": "!other"}})
+
     def test_emptied_unsigned(self) -> None:
         """An `unsigned` of which nothing is left stays an object."""
         self.assertEqual(json.loads(parse_event(raw(unsigned={"age": 5})).json)["unsigned"], {})
