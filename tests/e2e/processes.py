@@ -55,7 +55,12 @@ class ServerProcess:
 
     def log_tail(self) -> str:
         """The last 4,000 characters of output."""
-        return self._log.read_text(errors="replace")[-4000:]
+        return self.output[-4000:]
+
+    @property
+    def output(self) -> str:
+        """All that was written to its log, by earlier processes too."""
+        return self._log.read_text(errors="replace")
 
     def stop(self) -> int | None:
         """Send SIGTERM, wait 20 s, then SIGKILL; the exit status."""
@@ -68,6 +73,11 @@ class ServerProcess:
                 self._process.wait(STOP_S)
         atexit.unregister(self.stop)
         return self._process.returncode
+
+    def kill(self) -> None:
+        """`kill -9`, and wait."""
+        self._process.kill()
+        self.stop()
 
 
 def answers(url: str) -> bool:

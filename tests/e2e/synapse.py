@@ -36,19 +36,32 @@ class Account:
 
 
 class Synapse:
-    """A running homeserver."""
+    """A running homeserver; `overrides` go over its configuration."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **overrides: Any) -> None:
         directory.mkdir(parents=True)
         self.port = free_port()
+        self._directory = directory
         config = directory / "homeserver.yaml"
         # JSON is YAML
-        config.write_text(json.dumps(configuration(directory, self.port)))
-        command = [os.environ["SYNCPROXY_TEST_SYNAPSE"], "-m", "synapse.app.homeserver", "-c", str(config)]
-        generate = ServerProcess([*command, "--generate-keys"], directory / "keys.log", cwd=directory)
+        config.write_text(json.dumps(configuration(directory, self.port) | overrides))
+        self._command = [os.environ["SYNCPROXY_TEST_SYNAPSE"], "-m", "synapse.app.homeserver", "-c", str(config)]
+        generate = ServerProcess([*self._command, "--generate-keys"], directory / "keys.log", cwd=directory)
         generate.wait()
-        self.process = ServerProcess(command, directory / "synapse.log", cwd=directory)
-        self.process.wait_ready(f"{self.url}/_matrix/client/versions")
+        self._process: ServerProcess | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it with the data that it has, unless it runs, and wait until it answers."""
+        if self._process is None:
+            self._process = ServerProcess(self._command, self._directory / "synapse.log", cwd=self._directory)
+            self._process.wait_ready(f"{self.url}/_matrix/client/versions")
+
+    def stop(self) -> None:
+        """Stop it; its data stay."""
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
 
     @property
     def url(self) -> str:
@@ -78,7 +91,7 @@ def request(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
 
 def configuration(directory: Path, port: int) -> dict[str, Any]:
     """The smallest `homeserver.yaml` that tests can use."""
-    limits = ("rc_message", "rc_registration", "rc_admin_redaction", "rc_room_creation")
+    limits = ("rc_message", "rc_registration", "rc_admin_redaction", "rc_room_creation", "rc_joins_per_room")
     joins, invites = ("local", "remote"), ("per_room", "per_user", "per_issuer")
     logins = ("address", "account", "failed_attempts")
     return {

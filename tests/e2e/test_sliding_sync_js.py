@@ -11,14 +11,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-import syncproxy
-from tests.e2e.processes import ServerProcess, free_port
+from tests.e2e.proxy import ProxyProcess
 from tests.e2e.synapse import Synapse
 
 HERE = Path(__file__).parent
@@ -30,23 +28,8 @@ class Servers:
 
     def __init__(self, directory: Path) -> None:
         self.synapse = Synapse(directory / "synapse")
-        self.port = free_port()
-        root = str(Path(syncproxy.__file__).parent.parent)
-        command = [
-            *(str(Path(sys.executable).parent / "twistd"), "-n", "--pidfile=", "syncproxy"),
-            *("--homeserver", self.synapse.url),
-            *("--listen", f"tcp:{self.port}:interface=127.0.0.1"),
-            *("--data-dir", str(directory / "data")),
-        ]
-        self.proxy = ServerProcess(
-            command, directory / "proxy.log", cwd=directory, env={**os.environ, "PYTHONPATH": root}
-        )
-        self.proxy.wait_ready(f"{self.url}/health")
-
-    @property
-    def url(self) -> str:
-        """Base URL of the proxy."""
-        return f"http://127.0.0.1:{self.port}"
+        self.proxy = ProxyProcess(self.synapse.url, directory)
+        self.proxy.ready()
 
 
 _servers: list[Servers] = []
@@ -82,12 +65,12 @@ class SlidingSyncTests(SynchronousTestCase):
         accounts = {name: self.servers.synapse.register(f"{name}-{suffix}") for name in ("alice", "bob")}
         config = {
             "homeserver": self.servers.synapse.url,
-            "proxy": self.servers.url,
+            "proxy": self.servers.proxy.url,
             "accounts": {name: account.as_json() for name, account in accounts.items()},
         }
         command = ["node", str(HERE / "js" / f"{script}.mjs"), json.dumps(config)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=SCRIPT_S, check=False)
-        self.assertEqual(done.returncode, 0, f"{done.stdout}{done.stderr}\n{self.servers.proxy.log_tail()}")
+        self.assertEqual(done.returncode, 0, f"{done.stdout}{done.stderr}\n{self.servers.proxy.output[-4000:]}")
 
     def test_login(self) -> None:
         """A login syncs, and ends when its token is revoked."""

@@ -1,0 +1,118 @@
+"""One login at the homeserver itself: what the other side of a conversation does. Blocking, over urllib."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+from urllib.parse import quote
+
+from tests.e2e.synapse import Account
+
+Json = dict[str, Any]
+ANSWER_S = 60
+_numbers = itertools.count(1)
+
+
+class Refused(Exception):
+    """An answer that is an error."""
+
+    def __init__(self, status: int, body: Json) -> None:
+        super().__init__(f"{status} {body}")
+        self.status = status
+        self.body = body
+
+
+class Person:
+    """A user with one device; every method raises Refused. May be used from threads."""
+
+    def __init__(self, homeserver: str, account: Account) -> None:
+        self._homeserver = homeserver
+        self.user_id = account.user_id
+        self.device_id = account.device_id
+        self.token = account.access_token
+        self._password = account.password
+        self._refresh_token: str | None = None
+
+    def call(self, method: str, path: str, body: Json | None = None) -> Json:
+        """A request under `/_matrix/client/v3/`."""
+        url = f"{self._homeserver}/_matrix/client/v3/{path}"
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            with urllib.request.urlopen(
+                urllib.request.Request(url, data, headers, method=method), timeout=ANSWER_S
+            ) as answer:
+                found: Json = json.load(answer)
+                return found
+        except urllib.error.HTTPError as error:
+            raise Refused(error.code, json.load(error)) from None
+
+    # logins and devices
+
+    def another_device(self, *, refreshable: bool = False) -> Person:
+        """Log in once more; with `refreshable` its token expires and can be refreshed."""
+        made = self.call("POST", "login", {**self._proof(), "refresh_token": refreshable})
+        account = Account(self.user_id, made["access_token"], made["device_id"], self._password)
+        person = Person(self._homeserver, account)
+        person._refresh_token = made.get("refresh_token")
+        return person
+
+    def refresh(self) -> None:
+        """Replace the token by a fresh one."""
+        made = self.call("POST", "refresh", {"refresh_token": self._refresh_token})
+        self.token, self._refresh_token = made["access_token"], made["refresh_token"]
+
+    def log_out(self) -> None:
+        """Log this device out."""
+        self.call("POST", "logout", {})
+
+    def delete_device(self, device_id: str) -> None:
+        """Delete another device of this user, proving with the password who asks."""
+        path = f"devices/{quote(device_id)}"
+        try:
+            self.call("DELETE", path, {})
+        except Refused as refused:
+            self.call("DELETE", path, {"auth": {**self._proof(), "session": refused.body["session"]}})
+
+    def _proof(self) -> Json:
+        identifier = {"type": "m.id.user", "user": self.user_id}
+        return {"type": "m.login.password", "identifier": identifier, "password": self._password}
+
+    # rooms
+
+    def create_room(self, name: str, *members: Person, **more: Any) -> str:
+        """A room that these people have joined; its id."""
+        made = self.call("POST", "createRoom", {"name": name, "preset": "public_chat", **more})
+        room_id: str = made["room_id"]
+        for member in members:
+            member.join(room_id)
+        return room_id
+
+    def join(self, room_id: str) -> None:
+        """Join a room."""
+        self.call("POST", f"rooms/{quote(room_id)}/join", {})
+
+    def leave(self, room_id: str) -> None:
+        """Leave a room."""
+        self.call("POST", f"rooms/{quote(room_id)}/leave", {})
+
+    def kick(self, room_id: str, who: Person) -> None:
+        """Remove somebody from a room."""
+        self.call("POST", f"rooms/{quote(room_id)}/kick", {"user_id": who.user_id})
+
+    def say(self, room_id: str, text: str) -> None:
+        """Send a message."""
+        path = f"rooms/{quote(room_id)}/send/m.room.message/{next(_numbers)}"
+        self.call("PUT", path, {"msgtype": "m.text", "body": text})
+
+    def set_state(self, room_id: str, kind: str, content: Json, state_key: str = "") -> None:
+        """Send a state event."""
+        self.call("PUT", f"rooms/{quote(room_id)}/state/{kind}/{quote(state_key)}", content)
+
+    def tell_device(self, who: Person, number: int) -> None:
+        """Send a numbered to-device message to the device of somebody."""
+        body = {"messages": {who.user_id: {who.device_id: {"number": number}}}}
+        self.call("PUT", f"sendToDevice/test.number/{next(_numbers)}", body)
