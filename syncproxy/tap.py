@@ -36,6 +36,7 @@ from syncproxy.storage.writer import Writer
 from syncproxy.v2.handler import Handler
 from syncproxy.v2.member_lists import MemberLists
 from syncproxy.v2.poller_map import PollerMap
+from syncproxy.v2.state_refresh import StateRefresh
 from syncproxy.v2.tokens import TokenMap
 from syncproxy.web.resource import make_resource
 from syncproxy.web.settings import WebSettings
@@ -105,11 +106,14 @@ async def _start(
 
     purger = Purger(database, writer, pollers, reactor, metrics)
     members = MemberLists(client, writer, reactor, metrics, pollers.token_of)
+    refresh = StateRefresh(client, writer, reactor, metrics, tracker.users, pollers.token_of_user)
 
     # wire all
     writer.committed = lambda changes: bus.publish(Payload(changes))
     handler.nothing_came = lambda polled: bus.publish(Payload((polled,)))
     bus.subscribe(dispatcher.received)
+    bus.subscribe(refresh.received)
+    writer.polls.live = lambda: pollers.live
     purger.rooms_purged = partial(_rooms_purged, global_cache, user_caches)
 
     # start all
@@ -142,7 +146,7 @@ async def _start(
     )
     site = BoundedSite(web, settings.max_request_size, reactor)
     site.noisy = False
-    for stop in (pollers.stop, site.disconnect, conns.stop, listeners.stop):
+    for stop in (refresh.stop, pollers.stop, site.disconnect, conns.stop, listeners.stop):
         stack.push_async_callback(stop)
     await listeners.start(site, metrics_site(metrics))
     await greet_homeserver(client, settings.homeserver, reactor)

@@ -12,13 +12,11 @@ from twisted.python.failure import Failure
 
 from syncproxy.homeserver.client import HomeserverClient
 from syncproxy.matrix.devices import Device
-from syncproxy.matrix.events import Event
-from syncproxy.matrix.parsing import MalformedEvent, parse_event
 from syncproxy.metrics import Metrics
 from syncproxy.rooms.answers import MembersAnswer
 from syncproxy.storage.writer import Writer
-from syncproxy.turns import Turn
 from syncproxy.v2.access_tokens import AccessToken
+from syncproxy.v2.event_lists import state_events
 from syncproxy.v2.gates import Gates
 from syncproxy.v2.recently_used import RecentlyUsed
 
@@ -74,25 +72,12 @@ class MemberLists:
     async def _fetch(self, token: AccessToken, room_id: str) -> None:
         position = self._writer.position
         body = await self._client.members(token.secret, room_id)
-        events = await self._events(msgspec.json.decode(body, type=_Members).chunk)
+        chunk = msgspec.json.decode(body, type=_Members).chunk
+        events = await state_events(chunk, self._clock, self._metrics)
         received_ms = int(self._clock.seconds() * 1000)
-        await self._writer.store(MembersAnswer(room_id, position, received_ms, events))
+        members = tuple(event for event in events if event.type == "m.room.member")
+        await self._writer.store(MembersAnswer(room_id, position, received_ms, members))
         self._failed_s.discard(room_id)
-
-    async def _events(self, raws: list[msgspec.Raw]) -> tuple[Event, ...]:
-        turn = Turn(self._clock)
-        events = []
-        for raw in raws:
-            if turn.is_over:
-                await turn.pause()
-            try:
-                event = parse_event(raw)
-            except MalformedEvent:
-                self._metrics.errors.labels("malformed_event").inc()
-                continue
-            if event.type == "m.room.member" and event.state_key is not None:
-                events.append(event)
-        return tuple(events)
 
     def _could_not_fetch(self, failure: Failure, room_id: str) -> None:
         self._failed_s[room_id] = self._clock.seconds()

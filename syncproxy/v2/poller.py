@@ -75,6 +75,11 @@ class Poller:
         return self.first.is_applied
 
     @property
+    def has_token(self) -> bool:
+        """Whether it has a token that was not refused, and was not stopped."""
+        return not self._halted
+
+    @property
     def rooms_s(self) -> float:
         """When a poll that brought the rooms was last applied, in s; 0: never."""
         return self._talk.rooms_s

@@ -74,6 +74,8 @@ class PollerMap:
         self._pollers = PollerIndex()
         #: held while a device's row is read and its poller made
         self._making = DeferredLock()
+        #: the devices that are polled for: those that have a poller whose token was not refused. Not to be changed
+        self.live: set[Device] = set()
         self._queue: list[Poller] = []
         self._stopped = False
         self._polling_first: set[Device] = set()
@@ -115,6 +117,11 @@ class PollerMap:
         poller = self._pollers.get(device)
         return None if poller is None else poller.token
 
+    def token_of_user(self, user_id: str) -> AccessToken | None:
+        """A token that one of the user's devices is polled with, if possible one that a poll was answered with."""
+        pollers = sorted(self._pollers.of_user(user_id), key=lambda poller: -poller.answered_s)
+        return pollers[0].token if pollers else None
+
     def ensure_polling(self, identity: Identity) -> Deferred[None]:
         """Poll for this device, with its newest token; fires when its user's data is there.
 
@@ -138,6 +145,8 @@ class PollerMap:
         poller = self._pollers.get(identity.device) or await self._made_alone(identity)
         self._uses.used(identity.device)
         poller.use(identity.token)
+        if poller.has_token:
+            self.live.add(identity.device)
         if poller.has_polled:
             return
         self._jump_the_queue(poller)
@@ -184,6 +193,7 @@ class PollerMap:
         newest, *older = tokens
         poller = Poller(device, newest, progress, self._upstream, self._token_refused, older)
         self._pollers.add(poller)
+        self.live.add(device)
         self._queue.append(poller)
         self._count()
         self._begin_some()
@@ -222,6 +232,7 @@ class PollerMap:
     async def _go_on_without(self, poller: Poller, refused: AccessToken, outcome: Outcome) -> None:
         if outcome.verdict is not Verdict.TOKEN_IS_DEAD:
             if self._is_without(poller, refused):
+                self.live.discard(poller.device)
                 poller.refuse(outcome.error)
                 self._stop_lending(poller)
             return
@@ -270,6 +281,7 @@ class PollerMap:
     def _remove(self, poller: Poller, error: MatrixError) -> None:
         """Poll no more for the device; who waits for its first poll gets the error."""
         self._pollers.remove(poller)
+        self.live.discard(poller.device)
         poller.stop()
         poller.refuse(error)
         self._upstream.handler.forget(poller.device)

@@ -8,6 +8,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import deferLater
 
+from tests.fakes.faults import Hang
+from tests.fakes.rooms import FakeRoom, Json
 from tests.integration.harness import ALICE, ALL, BOB, ProxyCase
 
 
@@ -111,3 +113,34 @@ class RefusedTests(ProxyCase):
         for _ in range(3):
             error = await self.refusal(client.held(lists={"all": ALL}))
             self.assertEqual((error.status, error.errcode), (403, "M_CONSENT_NOT_GIVEN"))
+
+
+class GapTests(ProxyCase):
+    """A homeserver that does not know `state_after`."""
+
+    async def test_state_behind_a_gap(self) -> None:
+        """After a gap the room's whole state is fetched, once: what the gapped answer hid reaches the client."""
+        room = self.hs.create_room(ALICE, name="Kitchen", members=[BOB])
+        client = self.client(ALICE)
+        await client.sync(lists={"all": {**ALL, "required_state": [["m.room.topic", ""]]}})
+        hang = self.hs.hang("sync", user_id=ALICE)
+        await self.poll_hangs(hang)
+        room.set_state(BOB, "m.room.topic", {"topic": "hidden"})
+        last = room.message(BOB, "last")
+        self.hs.script("sync", self.gap(room, last), user_id=ALICE)
+        hang.release()
+        await client.hears(room.room_id, "last")
+        await client.until(lambda: ("m.room.topic", "") in client.room(room.room_id).state)
+        self.assertEqual([call.user_id for call in self.hs.called("state")], [ALICE])
+
+    async def poll_hangs(self, hang: Hang) -> None:
+        """Wait until the poll waits without an answer."""
+        while not hang.held:
+            self.hs.drop_held()
+            await deferLater(reactor, 0.05, lambda: None)
+
+    def gap(self, room: FakeRoom, event_id: str) -> Json:
+        """An answer with this event behind a gap, whose state block lacks what came in it."""
+        (event,) = (event.body for event in room.events if event.event_id == event_id)
+        timeline = {"events": [event], "limited": True, "prev_batch": "p"}
+        return {"next_batch": f"s{self.hs.position}_0", "rooms": {"join": {room.room_id: {"timeline": timeline}}}}

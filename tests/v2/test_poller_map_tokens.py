@@ -7,7 +7,7 @@ from twisted.internet.defer import ensureDeferred
 from syncproxy.errors import NotReady, UnknownToken
 from syncproxy.storage.work import ForgetToken
 from syncproxy.v2.access_tokens import AccessToken
-from tests.v2.fakes import DEAD, EXPIRED, PHONE
+from tests.v2.fakes import BOBS, DEAD, EXPIRED, LAPTOP, PHONE
 from tests.v2.test_poller_map import PollersCase
 
 
@@ -116,6 +116,34 @@ class TokenTests(PollersCase):
         self.assertEqual(len(self.polls), 1)
         self.ensure(secret="t2")
         self.assertEqual(self.poll.token, "t2")
+
+    def test_live_devices(self) -> None:
+        """A device counts as polled for while it has a poller with a token, the same one included."""
+        self.polled()
+        self.assertEqual(self.pollers.live, {PHONE})
+        self.failed(EXPIRED)
+        self.assertEqual(self.pollers.live, set())
+        self.ensure()
+        self.assertEqual(self.pollers.live, {PHONE})
+        self.failed(DEAD)
+        self.assertEqual(self.pollers.live, set())
+
+    def test_older_token_of_an_expired_device(self) -> None:
+        """With the newest token expired, an older one brings the device back."""
+        self.reader.add(PHONE, "t2", "t1", since="s5")
+        self.successResultOf(self.resume())
+        self.failed(EXPIRED)
+        self.ensure(secret="t1")
+        self.poll.answer("s6")
+        self.assertEqual((self.poll.token, self.pollers.live), ("t1", {PHONE}))
+
+    def test_token_of_a_user(self) -> None:
+        """Of a user's devices one that is surely polled for gives its token."""
+        self.assertIsNone(self.pollers.token_of_user(PHONE.user_id))
+        self.ensure(LAPTOP, "t1")
+        self.polled(PHONE, "t2")
+        self.assertEqual(self.pollers.token_of_user(PHONE.user_id), AccessToken.of("t2"))
+        self.assertIsNone(self.pollers.token_of_user(BOBS.user_id))
 
     def test_refused_token_is_not_confirmed(self) -> None:
         """Its next request is refused without asking."""
