@@ -29,6 +29,7 @@ from syncproxy.metrics import Metrics
 from syncproxy.pubsub.bus import Bus
 from syncproxy.pubsub.payloads import Payload
 from syncproxy.storage.cipher import TokenCipher, check_secret
+from syncproxy.storage.points import Observer, nobody
 from syncproxy.storage.purger import Purger
 from syncproxy.storage.purging import IdleRoom
 from syncproxy.storage.reader import Reader
@@ -50,8 +51,11 @@ _SUPERSEDED = (
 )
 
 
-def makeService(options: Options) -> SyncproxyService:
-    """The service that `options` describe. Under twistd, what is wrong ends the program: one line, exit status 1."""
+def makeService(options: Options, reached: Observer = nobody) -> SyncproxyService:
+    """The service that `options` describe. Under twistd, what is wrong ends the program: one line, exit status 1.
+
+    `reached` is told of the points on each answer's way into the database; twistd gives none.
+    """
     from twisted.internet import reactor
 
     settings = options.settings
@@ -59,7 +63,7 @@ def makeService(options: Options) -> SyncproxyService:
         listeners = Listeners(reactor, clients=settings.listen, metrics=settings.metrics)
     except ConfigurationError as error:
         raise SystemExit(f"syncproxy: {error}") from None
-    service = SyncproxyService(lambda stack: _start(settings, listeners, service, stack, reactor))
+    service = SyncproxyService(lambda stack: _start(settings, listeners, service, stack, reactor, reached))
     if options.parent is not None:
         raise_file_limit()
         service.observer = twistd_observer(options.parent, settings.log_level, settings.log_format)
@@ -68,7 +72,12 @@ def makeService(options: Options) -> SyncproxyService:
 
 
 async def _start(
-    settings: Settings, listeners: Listeners, service: SyncproxyService, stack: AsyncExitStack, reactor: Any
+    settings: Settings,
+    listeners: Listeners,
+    service: SyncproxyService,
+    stack: AsyncExitStack,
+    reactor: Any,
+    reached: Observer,
 ) -> None:
     """Start the stages, first to last; the stack stops them, last to first."""
     metrics = Metrics()
@@ -82,13 +91,13 @@ async def _start(
     # create all
     client = HomeserverClient(reactor, settings.homeserver)
     reader = Reader(database)
-    writer = Writer(database, reactor, metrics)
+    writer = Writer(database, reactor, metrics, reached)
     bus = Bus()
     tracker = JoinedRoomsTracker()
     global_cache = GlobalCache(reader, reactor, metrics, settings.cache_size)
     user_caches = UserCacheMap(reader, global_cache, tracker, reactor, metrics)
     dispatcher = Dispatcher(global_cache, tracker, user_caches, reactor, metrics)
-    handler = Handler(writer, reactor, metrics)
+    handler = Handler(writer, reactor, metrics, reached)
     # looking for tokens of devices to resume may go on for long: clients come first
     tokens = TokenMap(client, reader.in_background(), writer, cipher, reactor, metrics)
     pollers = PollerMap(

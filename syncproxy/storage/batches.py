@@ -13,6 +13,7 @@ from syncproxy.storage.accumulator import Accumulator
 from syncproxy.storage.database import Database, Session
 from syncproxy.storage.facts import LOAD, Facts, facts_of, loading, questions_of
 from syncproxy.storage.nids import Nids
+from syncproxy.storage.points import Observer, Point, nobody
 from syncproxy.storage.polls import Polls
 from syncproxy.storage.prepared import Statement
 from syncproxy.storage.problems import Superseded
@@ -44,9 +45,10 @@ class Batches:
     what the values make Python raise; then nothing was stored, unless COMMIT's outcome is unknown.
     """
 
-    def __init__(self, database: Database, clock: IReactorTime) -> None:
+    def __init__(self, database: Database, clock: IReactorTime, reached: Observer = nobody) -> None:
         self._database = database
         self._clock = clock
+        self._reached = reached
         self._session: Session = database.session((LOAD, *STORE))
         #: the batch whose transaction broke off, unless it tells nothing: only the same batch may come next
         self._in_doubt: _Prepared | None = None
@@ -69,6 +71,7 @@ class Batches:
         if stored is None:
             stored = await self._prepare(parts, work)
             await self._run(stored, "COMMIT")
+        self._reached(Point.COMMITTED)
         self._in_doubt = None
         self.position = stored.position
         return stored.changes
@@ -107,6 +110,7 @@ class Batches:
         text = await self._session.mogrified(statements)
         if end == "COMMIT" and batch.position != self.position:
             self._in_doubt = batch
+        self._reached(Point.BATCH_READY)
         try:
             await self._session.query(text)
         except psycopg2.Error as problem:

@@ -20,6 +20,7 @@ from syncproxy.rooms.changes import Change
 from syncproxy.storage.batches import Batches
 from syncproxy.storage.database import Database
 from syncproxy.storage.outages import Outage
+from syncproxy.storage.points import Observer, Point, nobody
 from syncproxy.storage.problems import Superseded, in_one_line, is_about_data
 from syncproxy.storage.pruning import pruned
 from syncproxy.storage.slices import Part, Slice, parts_of
@@ -53,11 +54,12 @@ class Writer:
 
     _log = Logger(namespace="syncproxy")
 
-    def __init__(self, database: Database, clock: IReactorTime, metrics: Metrics) -> None:
+    def __init__(self, database: Database, clock: IReactorTime, metrics: Metrics, reached: Observer = nobody) -> None:
         self._database = database
         self._clock = clock
         self._metrics = metrics
-        self._batches = Batches(database, clock)
+        self._reached = reached
+        self._batches = Batches(database, clock, reached)
         self._outage = Outage(clock, metrics)
         self.polls = self._batches.polls
         self._queue: deque[_Item] = deque()
@@ -110,6 +112,7 @@ class Writer:
         try:
             while self._queue:
                 batch = self._take()
+                self._reached(Point.BATCH_TAKEN)
                 try:
                     await self._store_batch(batch)
                 except NotReady:
@@ -215,6 +218,7 @@ class Writer:
         except Exception:  # it is stored: storing it again is no remedy
             self._metrics.errors.labels("telling").inc()
             self._log.failure("What was stored could not be told")
+        self._reached(Point.TOLD)
         for item in batch:
             if item.slices:
                 part = item.slices.popleft()
@@ -225,6 +229,7 @@ class Writer:
                 self._batches.known_users.add(item.work.device.user_id)
             if item.slices:
                 self._queue.append(item)
+                self._reached(Point.SLICE_STORED)
             else:
                 item.done.callback(None)
 

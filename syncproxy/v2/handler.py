@@ -15,6 +15,7 @@ from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.rooms.answers import PollAnswer
 from syncproxy.rooms.changes import Polled
+from syncproxy.storage.points import Observer, Point, nobody
 from syncproxy.storage.writer import Writer
 from syncproxy.turns import Turn
 from syncproxy.v2.sections import Sections
@@ -39,10 +40,11 @@ class Received:
 class Handler:
     """Takes the answers of all pollers."""
 
-    def __init__(self, writer: Writer, clock: IReactorTime, metrics: Metrics) -> None:
+    def __init__(self, writer: Writer, clock: IReactorTime, metrics: Metrics, reached: Observer = nobody) -> None:
         self._writer = writer
         self._clock = clock
         self._metrics = metrics
+        self._reached = reached
         #: told of the answers that are not stored: they, too, say that what is known of the user is up to date
         self.nothing_came: Callable[[Polled], None] = lambda polled: None
         #: key counts and fallback types as last stored: every answer repeats them
@@ -65,6 +67,7 @@ class Handler:
         of it. Raises msgspec.DecodeError for a body that is none, and whatever the writer raises: then nothing of it
         is stored.
         """
+        self._reached(Point.ANSWER_RECEIVED)
         began = perf_counter()
         sections = Sections(device.user_id, lambda kind: self._metrics.errors.labels(kind).inc())
         response = parse_sync(body, sections.section_dropped)
@@ -76,7 +79,9 @@ class Handler:
         last = self._key_facts.get(device)
         key_facts = _updated(last, answer)
         if last != key_facts or not brings_nothing(answer):
+            self._reached(Point.ANSWER_READ)
             await self._writer.store(answer)
+            self._reached(Point.ANSWER_STORED)
             self._key_facts[device] = key_facts
         else:
             self.nothing_came(Polled(device, position, complete))
