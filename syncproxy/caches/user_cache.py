@@ -144,7 +144,7 @@ class UserCache:
         return self._devices.transaction_id(device_id, event_id)
 
     def leave_event(self, room_id: str) -> StoredEvent | None:
-        """The own leave, kick or ban event that ended the last stay (or the invite), if it came in this process."""
+        """The own leave, kick or ban event that ended the last stay (or the invite), if one came."""
         return self._rooms.leave_event(room_id)
 
     def acquire_list(self, spec: ListSpec) -> SortedList:

@@ -31,7 +31,6 @@ class UserRooms:
         self._account_data = account_data
         self._rows: dict[str, UserRoom] = {}
         self._stripped: dict[str, StrippedFacts] = {}
-        self._leave_events: dict[str, StoredEvent] = {}
         #: nothing past it is shown; `None` once a poll of the user finished in this process
         self.horizon: int | None = 0
         #: rooms of which less was shown than there is, since they were taken from here last
@@ -53,18 +52,15 @@ class UserRooms:
         row = change.row
         self._rows[row.room_id] = row
         self._stripped.pop(row.room_id, None)
-        if row.membership not in ("leave", "ban"):
-            self._leave_events.pop(row.room_id, None)
-        elif change.leave_event is not None and is_told_of_leave(row):
-            self._leave_events[row.room_id] = change.leave_event
 
     def joined(self) -> list[str]:
         """The rooms that the user is joined to, visible or not."""
         return [room_id for room_id, row in self._rows.items() if row.membership == "join"]
 
     def leave_event(self, room_id: str) -> StoredEvent | None:
-        """The own leave, kick or ban event, if it came in this process."""
-        return self._leave_events.get(room_id)
+        """The own leave, kick or ban event, if it may be shown."""
+        row = self._rows.get(room_id)
+        return row.leave_event if row is not None and is_told_of_leave(row) else None
 
     def view(self, room_id: str) -> View | None:
         """Which nids of the room the user may see now; `None`: nothing live."""

@@ -6,7 +6,7 @@ lost answer leaves the state as it was.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -347,9 +347,18 @@ class ConnState:
             self._device, user, self._global, self._sent, self._position, typing, semantics.most_live_events, bump_types
         )
 
+    def _left_since(self, user: UserCache | None) -> Iterator[str]:
+        """Rooms that the user was put out of since the last answer: a kick is told of any room."""
+        since = self._position
+        if user is None or since is None:
+            return
+        for room_id, row in user.rooms().items():
+            if row.removed and row.membership_nid > since:
+                yield room_id
+
     def _mark_everything(self) -> None:
         """The user's cache was made anew: nobody knows what it did not tell."""
-        for room_id in self._sent.rooms:
+        for room_id in {*self._sent.rooms, *self._left_since(self._user)}:
             self._listener.mark_room(room_id, _ANYTHING)
         self._listener.mark_user(_ANYTHING_ELSE)
 

@@ -47,8 +47,6 @@ class UserRoomChange(msgspec.Struct, frozen=True):
     """A user's standing or counts in a room are now these."""
 
     row: UserRoom
-    #: the own leave, kick or ban event, told once
-    leave_event: StoredEvent | None = None
 
 
 class AccountDataChange(msgspec.Struct, frozen=True):

@@ -100,12 +100,12 @@ def after_left_section(
         if event is None or event.membership != "leave" or not has_since:
             return None
         removed = event.sender != user_id
-        return UserRoom(user_id, room_id, "leave", membership_nid=nid, left_nid=nid, removed=removed)
+        return UserRoom(user_id, room_id, "leave", membership_nid=nid, left_nid=nid, leave_event=event, removed=removed)
     if row.membership in _OUT:
         return row
     if event is not None:
         return _out(row, event, nid, nid)
-    return _left(row, "leave", nid, nid, removed=False)
+    return _left(row, "leave", nid, nid)
 
 
 def is_before_stay(row: UserRoom | None, origin_server_ts: int, position: int) -> bool:
@@ -138,7 +138,7 @@ def after_stripped_section(
 
 def after_absence(row: UserRoom, nid: int) -> UserRoom:
     """The row after a complete answer to the user's own poll did not have the room."""
-    return _left(row, "leave", nid, nid, removed=False)
+    return _left(row, "leave", nid, nid)
 
 
 def with_unread(row: UserRoom, notifications: int | None, highlights: int | None) -> UserRoom:
@@ -196,10 +196,10 @@ def _out(row: UserRoom | None, event: StoredEvent, nid: int, last_nid: int) -> U
     """A leave, kick or ban; a ban of somebody who was never there is not revealed."""
     if row is None or row.membership in _OUT:
         return row
-    return _left(row, event.membership or "leave", nid, last_nid, removed=event.sender != event.state_key)
+    return _left(row, event.membership or "leave", nid, last_nid, event)
 
 
-def _left(row: UserRoom, membership: str, nid: int, last_nid: int, *, removed: bool) -> UserRoom:
+def _left(row: UserRoom, membership: str, nid: int, last_nid: int, event: StoredEvent | None = None) -> UserRoom:
     return UserRoom(
         user_id=row.user_id,
         room_id=row.room_id,
@@ -208,7 +208,8 @@ def _left(row: UserRoom, membership: str, nid: int, last_nid: int, *, removed: b
         visible_from=row.visible_from,
         join_ts=row.join_ts,
         left_nid=last_nid,
+        leave_event=event,
         previous=row.membership,
-        removed=removed,
+        removed=event is not None and event.sender != event.state_key,
         is_direct=row.is_direct,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from syncproxy.matrix.events import StoredEvent
+
 
 class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True):
     """The row of `(user_id, room_id)`. Kept for users that have a device here; other members are state rows only.
@@ -23,6 +25,8 @@ class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True):
     join_ts: int = 0
     #: after leaving: the nid of the own leave, kick or ban event; nothing later is shown
     left_nid: int = 0
+    #: after leaving: the own leave, kick or ban event, if one came; it may be stored nowhere else
+    leave_event: StoredEvent | None = None
     #: the membership before this one, for transitions (a kick is told to those who were in)
     previous: str | None = None
     #: removed by somebody else

@@ -99,16 +99,15 @@ class _Standings:
             row = self._facts.users.get((user_id, room_id))
             claim = memberships.Claim(position, user_id == me, work.began, self._polls.polled_at(user_id))
             now = memberships.after_member_event(row, news, user_id, room_id, claim)
-            is_out = now is not row and news.event.membership in _OUT
-            yield from self.set_row(now, news.event if is_out else None)
+            yield from self.set_row(now)
 
-    def set_row(self, row: UserRoom | None, leave_event: StoredEvent | None) -> Iterable[UserRoomChange]:
+    def set_row(self, row: UserRoom | None) -> Iterable[UserRoomChange]:
         """The user's row is this now."""
         if row is None or self._facts.users.get((row.user_id, row.room_id)) == row:
             return
         self._facts.users[row.user_id, row.room_id] = row
         self._writes.users[row.user_id, row.room_id] = row
-        yield UserRoomChange(row, leave_event)
+        yield UserRoomChange(row)
 
 
 class _AnswerAccumulator:
@@ -186,7 +185,7 @@ class _AnswerAccumulator:
         nid = self._nids.draw() if event is None else event.nid
         has_since = not self._answer.is_first
         now = memberships.after_left_section(row, self._me, room.room_id, event, nid=nid, has_since=has_since)
-        yield from self._standings.set_row(now, event)
+        yield from self._standings.set_row(now)
 
     def _joins_up(self, work: RoomAccumulator, row: UserRoom | None, timeline: Timeline) -> bool:
         """Whether a timeline that ends at the own leave, not now, goes on from what is stored.
@@ -217,7 +216,7 @@ class _AnswerAccumulator:
             received_ms=answer.received_ms,
             position=answer.position,
         )
-        yield from self._standings.set_row(now, None)
+        yield from self._standings.set_row(now)
 
     def _absent(self) -> Iterable[Change]:
         """Rooms that a complete answer without `since` does not name are left, unless they came after *s*."""
@@ -230,7 +229,7 @@ class _AnswerAccumulator:
                 and room_id not in self._part.room_ids
                 and row.membership_nid <= self._answer.position
             ):
-                yield from self._standings.set_row(memberships.after_absence(row, self._nids.draw()), None)
+                yield from self._standings.set_row(memberships.after_absence(row, self._nids.draw()))
 
     def _room(self, room_id: str) -> RoomAccumulator:
         answer = self._answer
@@ -263,10 +262,10 @@ class _AnswerAccumulator:
             join_ts=member.origin_server_ts if member is not None and is_join else _join_ts(room, self._me),
         )
         now = memberships.with_unread(now, room.notification_count, room.highlight_count)
-        yield from self._standings.set_row(now, None)
+        yield from self._standings.set_row(now)
 
     def _stored_leave(self, work: RoomAccumulator, event: Event) -> StoredEvent:
-        """The own leave, kick or ban: stored already, or told once without being stored."""
+        """The own leave, kick or ban: stored already, or kept in the user's row alone."""
         current = work.member(self._me)
         if current is not None and current.event_id == event.event_id:
             return current

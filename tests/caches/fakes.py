@@ -129,10 +129,9 @@ class FakeDatabase:
 
     def standing(self, user_id: str, room_id: str, membership: str = "join", **fields: Any) -> UserRoomChange:
         """Set the user's row."""
-        leave_event = fields.pop("leave_event", None)
         row = msgspec.convert({"user_id": user_id, "room_id": room_id, "membership": membership, **fields}, UserRoom)
         self.user_rows[user_id, room_id] = row
-        return UserRoomChange(row, leave_event if isinstance(leave_event, StoredEvent) else None)
+        return UserRoomChange(row)
 
     def datum(self, user_id: str, data_type: str, json: bytes, room_id: str | None = None) -> AccountDataChange:
         """Set account data."""

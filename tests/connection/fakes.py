@@ -132,8 +132,7 @@ class Stage(World):
         news = MemberNews(event, event.nid, event.nid, in_timeline=True)
         after = after_member_event(row, news, user_id, room_id, Claim(event.nid, is_own=True, began=event.nid))
         if user_id == ALICE and after is not None and after is not row:
-            fields = msgspec.structs.asdict(after)
-            changes.append(self.database.standing(**fields, leave_event=event if membership != "join" else None))
+            changes.append(self.database.standing(**msgspec.structs.asdict(after)))
         self.told(*changes)
         return event.event_id
 

@@ -250,3 +250,39 @@ class LeaveTests(RoomCase):
         self.stage.told(self.stage.database.standing(**msgspec.structs.asdict(row)))
         room = self.sync(lists=listed(filters=Filters(is_dm=False))).rooms["!c"]
         self.assertEqual((room.initial, room.timeline_ids), (True, [first]))
+
+
+class EvictedTests(RoomCase):
+    """The user's cache is thrown away between a leave and the next answer, and read from the database again."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.stage.rooms("!b")
+
+    def begin_with(self, *ranges: tuple[int, int]) -> None:
+        self.sync(lists=listed(*ranges, required_state=STATE))
+
+    def test_leave_of_a_room_that_the_client_has(self) -> None:
+        """The leave is told as if nothing had happened, and once."""
+        self.begin_with()
+        leave = self.stage.member("!a", ALICE, "leave")
+        self.stage.users.evict(ALICE)
+        room = self.sync().rooms["!a"]
+        self.assertEqual((room.timeline_ids[-1], event_ids(room.required_state)), (leave, [leave]))
+        self.assertEqual(self.sync().rooms, {})
+
+    def test_kick_from_outside_the_windows(self) -> None:
+        """A kick from a room that the client was never sent arrives, once."""
+        self.begin_with((0, 0))
+        kick = self.stage.member("!a", ALICE, "leave", BOB)
+        self.stage.users.evict(ALICE)
+        self.assertEqual(self.sync().rooms["!a"].timeline_ids, [kick])
+        self.assertEqual(self.sync().rooms, {})
+
+    def test_kick_from_before_the_connection(self) -> None:
+        """What happened before the client's first answer is not news to it."""
+        self.stage.member("!a", ALICE, "leave", BOB)
+        self.begin_with()
+        self.sync()
+        self.stage.users.evict(ALICE)
+        self.assertEqual(self.sync().rooms, {})

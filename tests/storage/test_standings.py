@@ -113,10 +113,10 @@ class OutTests(StandingsCase):
         await self.bob_is_in()
         await self.happens(gone)
         (change,) = self.told_of_bob()
-        assert change.leave_event is not None
+        assert change.row.leave_event is not None
         self.assertEqual((await self.bob()), change.row)
-        self.assertEqual((change.row.left_nid, change.row.previous), (change.leave_event.nid, "join"))
-        return change.row.membership, change.row.removed, change.leave_event.event_id
+        self.assertEqual((change.row.left_nid, change.row.previous), (change.row.leave_event.nid, "join"))
+        return change.row.membership, change.row.removed, change.row.leave_event.event_id
 
     async def test_leave(self) -> None:
         """A leave that another's poller brings ends the stay."""
@@ -141,8 +141,8 @@ class OutTests(StandingsCase):
         await self.polled(BOB, left=(LeftRoom(ROOM, timeline=Timeline((BOB_LEAVES,))),))
         await self.happens(BOB_LEAVES)
         (change,) = self.told_of_bob()
-        assert change.leave_event is not None
-        self.assertEqual((change.row.membership, change.leave_event.event_id), ("leave", "$bob-left"))
+        assert change.row.leave_event is not None
+        self.assertEqual((change.row.membership, change.row.leave_event.event_id), ("leave", "$bob-left"))
 
     async def test_left_section_after_the_others(self) -> None:
         """The own poller's leave after another told it changes nothing."""
@@ -157,7 +157,7 @@ class OutTests(StandingsCase):
         await self.bob_is_in()
         await self.polled(BOB, left=(LeftRoom(ROOM),))
         (change,) = self.told_of_bob()
-        self.assertEqual((change.row.membership, change.row.removed, change.leave_event), ("leave", False, None))
+        self.assertEqual((change.row.membership, change.row.removed, change.row.leave_event), ("leave", False, None))
 
     async def test_state_of_a_left_room(self) -> None:
         """State as at the leave never changes what the room is for the others."""
@@ -226,13 +226,14 @@ class InviteTests(StandingsCase):
         self.assertEqual((await self.bob()).membership, "leave")
 
     async def test_declined_in_an_unknown_room(self) -> None:
-        """The leave of an invite to a room that nobody here is in reaches the user."""
+        """The leave of an invite to a room that nobody here is in reaches the user, and is stored with the row."""
         await self.polled(BOB, stripped=(StrippedRoom("!far", "invite", b"[]"),))
         self.told.clear()
         await self.polled(BOB, left=(LeftRoom("!far", timeline=Timeline((BOB_LEAVES,))),))
         (change,) = self.told_of_bob()
-        assert change.leave_event is not None
-        self.assertEqual((change.row.membership, change.leave_event.event_id), ("leave", "$bob-left"))
+        assert change.row.leave_event is not None
+        self.assertEqual((change.row.membership, change.row.leave_event.event_id), ("leave", "$bob-left"))
+        self.assertEqual(await self.reader.user_rooms(BOB.user_id), [change.row])
 
 
 class AbsenceTests(StandingsCase):

@@ -144,9 +144,9 @@ class UnknownRoomTests(SynchronousTestCase):
         for _ in range(2):
             stored.left(BOB, kick)
         (change,) = stored.standings()
-        assert change.leave_event is not None
+        assert change.row.leave_event is not None
         self.assertEqual((change.row.membership, change.row.removed), ("leave", True))
-        self.assertEqual((change.leave_event.event_id, stored.room_changes()), ("$kick", []))
+        self.assertEqual((change.row.leave_event.event_id, stored.room_changes()), ("$kick", []))
 
     def test_ban_is_not_revealed(self) -> None:
         """A ban from a room where the user never was is not told."""

@@ -85,8 +85,8 @@ class WriterTests(StorageCase):
         await self.writer.store(answer(ALICE, room, sequence=2, position=self.writer.position))
         (change,) = [change for change in self.told if isinstance(change, UserRoomChange)]
         self.assertEqual((change.row.user_id, change.row.membership, change.row.removed), ("@bob:hs", "leave", True))
-        assert change.leave_event is not None
-        self.assertEqual(change.leave_event.event_id, "$kick")
+        assert change.row.leave_event is not None
+        self.assertEqual(change.row.leave_event.event_id, "$kick")
 
     async def test_to_device_is_kept_until_acknowledged(self) -> None:
         """Messages are read in order, and gone once acknowledged."""
