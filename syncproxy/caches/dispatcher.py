@@ -29,7 +29,7 @@ from syncproxy.rooms.changes import (
     TypingChange,
     UserRoomChange,
 )
-from syncproxy.rooms.visibility import vouched_for
+from syncproxy.rooms.visibility import new_gap, vouched_for
 from syncproxy.turns import SLICE_S
 
 _P = ParamSpec("_P")
@@ -93,9 +93,9 @@ class Dispatcher:
     def _applied(self, change: Change) -> list[_News]:
         previous = self._global.changed(change)
         if isinstance(change, RoomChange):
-            # nobody can have been in a room that was unknown before its gap
-            if previous is not None and change.summary.gap_nid > previous.gap_nid:
-                self._tracker.polled.gap_came(change.summary.gap_nid, previous, self._vouched_for(change))
+            gap_nid = new_gap(change, previous)
+            if previous is not None and gap_nid:
+                self._tracker.polled.gap_came(gap_nid, previous, self._vouched_for(change))
             return [room_news(change, previous, self._global.index)]
         if isinstance(change, ReceiptsChange):
             return [change]

@@ -80,7 +80,7 @@ class UserRooms:
         if self.horizon is not None:
             self.held.add(room_id)
             return self.horizon
-        gap = self._gap(row, summary)
+        gap = self._gap(row)
         return None if gap is None else gap.before.position
 
     def is_listed(self, room_id: str) -> bool:
@@ -141,6 +141,9 @@ class UserRooms:
         self, row: UserRoom, summary: RoomSummary, bump_types: frozenset[str] | None, up_to: int
     ) -> tuple[int, int]:
         """The time to sort a joined room by, and the raw one, in ms; events past the nid `up_to` do not count."""
+        if up_to < row.visible_from:
+            # nothing is visible yet
+            return row.join_ts, row.join_ts
         bump = self.bumps.newest(summary, bump_types, time_floor(row), up_to)
         if bump is None:
             return row.join_ts, row.join_ts
@@ -180,16 +183,14 @@ class UserRooms:
         newest, row = self._index.summaries.get(room_id), self._rows.get(room_id)
         if newest is None or row is None or row.membership != "join":
             return None
-        gap = self._gap(row, newest)
+        gap = self._gap(row)
         summary = newest if gap is None else gap.before
         view = live_view(row, summary, horizon=self.horizon)
         if view is None or view.to_nid < newest.position:
             self.held.add(room_id)
         return None if view is None else (summary, view)
 
-    def _gap(self, row: UserRoom, summary: RoomSummary) -> Gap | None:
-        if summary.gap_nid <= row.visible_from:
-            return None
+    def _gap(self, row: UserRoom) -> Gap | None:
         gap = self._polled.open_gap(self._user_id, row.room_id, row.visible_from)
         if gap is not None:
             self.held.add(row.room_id)

@@ -8,6 +8,8 @@ from syncproxy.rooms.changes import RoomChange
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 
+_MEMBER = "m.room.member"
+
 
 class View(msgspec.Struct, frozen=True, gc=False):
     """The nids of a room that a user may see, both ends included."""
@@ -42,6 +44,21 @@ def live_view(row: UserRoom | None, summary: RoomSummary, *, horizon: int | None
     return View(row.visible_from, to_nid)
 
 
+def new_gap(change: RoomChange, previous: RoomSummary | None) -> int:
+    """The nid of the first event behind a gap that the change brought, 0 if there is none (rule 4).
+
+    A poll that brings state without its timeline, for that was dropped or is limited, is a gap, too: somebody may have
+    been thrown out before that state was set. In a room that was unknown nobody can have been.
+    """
+    if previous is None:
+        return 0
+    if change.summary.gap_nid > previous.gap_nid:
+        return change.summary.gap_nid
+    told = {event.event_id for event in (*change.timeline, *change.rewritten)}
+    jumps = (entry for entry in change.state if entry.event.type != _MEMBER and entry.event.event_id not in told)
+    return change.position if change.handed_to is not None and any(jumps) else 0
+
+
 def vouched_for(change: RoomChange) -> set[str]:
     """The users of whom the answer that brought this change, behind a gap, says that they were in all the time.
 
@@ -52,9 +69,7 @@ def vouched_for(change: RoomChange) -> set[str]:
     users = {
         entry.event.state_key
         for entry in change.state
-        if entry.event.type == "m.room.member"
-        and entry.event.membership == "join"
-        and entry.event.event_id not in in_timeline
+        if entry.event.type == _MEMBER and entry.event.membership == "join" and entry.event.event_id not in in_timeline
     }
     return {user_id for user_id in (*users, change.handed_to) if user_id is not None}
 

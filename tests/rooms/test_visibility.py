@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import msgspec
 from hypothesis import given
@@ -13,7 +14,7 @@ from syncproxy.matrix.events import StateEntry, StoredEvent
 from syncproxy.rooms.changes import RoomChange
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
-from syncproxy.rooms.visibility import View, is_told_of_leave, last_view, live_view, time_floor, vouched_for
+from syncproxy.rooms.visibility import View, is_told_of_leave, last_view, live_view, new_gap, time_floor, vouched_for
 
 MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
 
@@ -64,6 +65,32 @@ class LiveViewTests(SynchronousTestCase):
         if horizon is not None:
             allowed = range(0) if facts > horizon else range(first, min(horizon, position) + 1)
         self.assertEqual(visible, list(allowed))
+
+
+class NewGapTests(SynchronousTestCase):
+    """What puts the memberships of others in doubt."""
+
+    def gap(self, *state: StoredEvent, **parts: Any) -> int:
+        entries = tuple(StateEntry(event.nid, event) for event in state)
+        change = RoomChange(summary(9), 4, state=entries, handed_to="@u:hs")
+        return new_gap(msgspec.structs.replace(change, **parts), summary(4))
+
+    def test_a_gap_in_the_timeline(self) -> None:
+        """The newest gap is another one than before; an unknown room had nobody in it."""
+        gappy = RoomChange(msgspec.structs.replace(summary(9), gap_nid=7), 4)
+        self.assertEqual((new_gap(gappy, summary(4)), new_gap(gappy, gappy.summary), new_gap(gappy, None)), (7, 0, 0))
+
+    def test_state_without_its_timeline(self) -> None:
+        """State that a poll brought by a block alone; not if it is in the timeline, rewritten, or was asked for."""
+        name = StoredEvent(6, "$name", "m.room.name", "@u:hs", 1, b"{}", "")
+        self.assertEqual(self.gap(name), 9)
+        self.assertEqual(self.gap(name, timeline=(name,)), 0)
+        self.assertEqual(self.gap(name, rewritten=(name,)), 0)
+        self.assertEqual(self.gap(name, handed_to=None), 0)
+
+    def test_members_come_lazily(self) -> None:
+        """A member who was not known before is no sign of a gap."""
+        self.assertEqual(self.gap(member("@v:hs", "join")), 0)
 
 
 class VouchedForTests(SynchronousTestCase):

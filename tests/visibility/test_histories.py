@@ -69,6 +69,16 @@ class FoundTests(SynchronousTestCase):
         polls = (("poll", ALICE, ""), ("poll", BOB, ""))
         self.check(*polls, ("ban", BOB, "!2"), ("join", ALICE, "!2"), ("poll", ALICE, ""))
 
+    def test_state_without_its_timeline(self) -> None:
+        """A name that a late first answer brings, without what happened before it, is not shown to who may be out."""
+        known = (("poll", BOB, ""), ("say", ALICE, "!2"), ("ask", CAROL, ""), ("poll", BOB, ""))
+        happened = (("leave", BOB, "!2"), ("rename", ALICE, "!2"), ("say", BOB, "!2"))
+        self.check(*known, *happened, ("poll", CAROL, ""))
+
+    def test_the_time_of_what_is_yet_to_come(self) -> None:
+        """A room of which nothing is visible yet has the time of the join."""
+        self.check(("ask", BOB, ""), ("answer", BOB, ""), ("kick", BOB, "!1"))
+
     def test_a_gap_outlives_the_process(self) -> None:
         """Behind a gap that came before a restart nothing is shown after it, until a poll has finished."""
         polls = (("poll", BOB, ""), ("poll", ALICE, ""))
