@@ -105,8 +105,9 @@ class SlidingClient:
         if self._conn_id is not None:
             whole["conn_id"] = self._conn_id
         if "to_device" in self.asked and self.to_device_since is not None:
-            extensions = whole.setdefault("extensions", {})
-            extensions["to_device"] = {"since": self.to_device_since, **extensions.get("to_device", {})}
+            extensions = whole.get("extensions", {})
+            to_device = {"since": self.to_device_since, **extensions.get("to_device", {})}
+            whole["extensions"] = {**extensions, "to_device": to_device}
         return whole
 
     async def post(self, body: Json, *, timeout: int = 0) -> bytes:
