@@ -154,7 +154,19 @@ class Conversation:
         if self.is_over(question):
             self._progress.answered_in_vain()
             return
-        if question.no_rooms and self._loan is not None:
-            self._loan.take()
         self._position = None
         self._progress.answered(received.next_batch)
+        if question.since is None:
+            # the next answer is stored even if it brings nothing: it vouches for what this one has brought
+            self._upstream.handler.forget(self._device)
+        self._look_after_loan(question)
+
+    def _look_after_loan(self, question: Question) -> None:
+        loan, now_s = self._loan, self._upstream.clock.seconds()
+        if loan is None:
+            return
+        if question.no_rooms:
+            loan.take(now_s)
+        elif loan.is_overdue(now_s):
+            self._loan = None
+            self.start_over()

@@ -11,6 +11,9 @@ from typing import Protocol
 
 import attrs
 
+#: how long a lender that lives has, in s
+_OVERDUE_S = 300.0
+
 
 class Lender(Protocol):
     """A poller whose polls bring the rooms."""
@@ -30,6 +33,7 @@ class Loan:
 
     lender: Lender
     _asked: int | None = None
+    _taken_s: float = 0.0
 
     @property
     def is_taken(self) -> bool:
@@ -41,7 +45,11 @@ class Loan:
         """Whether the lender has finished a poll that it began after the borrower's first one."""
         return self._asked is not None and self.lender.answered > self._asked
 
-    def take(self) -> None:
+    def is_overdue(self, now_s: float) -> bool:
+        """Whether the lender has taken too long: it may be stuck in errors that are its own."""
+        return self.is_taken and not self.is_repaid and now_s - self._taken_s >= _OVERDUE_S
+
+    def take(self, now_s: float) -> None:
         """The borrower's first poll was applied."""
         if self._asked is None:
-            self._asked = self.lender.asked
+            self._asked, self._taken_s = self.lender.asked, now_s

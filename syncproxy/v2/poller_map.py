@@ -6,10 +6,9 @@ from collections.abc import Callable, Collection, Coroutine
 from random import random
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock, TimeoutError, ensureDeferred
+from twisted.internet.defer import Deferred, DeferredLock, TimeoutError, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall, deferLater
-from twisted.logger import Logger
+from twisted.internet.task import LoopingCall
 
 from syncproxy.errors import MatrixError, NotReady
 from syncproxy.homeserver.client import HomeserverClient
@@ -19,7 +18,9 @@ from syncproxy.storage.reader import Reader
 from syncproxy.storage.writer import Writer
 from syncproxy.v2.access_tokens import AccessToken
 from syncproxy.v2.device_lists import DeviceLists
+from syncproxy.v2.first_polls import FirstPolls
 from syncproxy.v2.handler import Handler
+from syncproxy.v2.lost_tokens import LostTokens
 from syncproxy.v2.outcomes import Outcome, Verdict
 from syncproxy.v2.poller import Poller
 from syncproxy.v2.poller_index import PollerIndex
@@ -31,12 +32,9 @@ from syncproxy.v2.uses import Uses
 #: how long a client waits for its first data, and how long if data of its user is stored
 _FIRST_POLL_S = 50.0
 _STORED_S = 0.5
-_AT_A_TIME = 16
 _IDLE_S = 30 * 24 * 3600
 #: how often pollers of idle devices are looked for
 _LOOK_S = 3600
-#: how long after an error the database is asked again for tokens
-_RETRY_S = 5
 
 
 class PollerMap:
@@ -45,8 +43,6 @@ class PollerMap:
     `dead_token(device, token_hash, error)` is called for a refused token, `poller_stopped(device)` when a device is no
     longer polled for, and before it `device_lost(device, error)` if that is because its last token is dead.
     """
-
-    _log = Logger(namespace="syncproxy")
 
     def __init__(
         self,
@@ -76,14 +72,12 @@ class PollerMap:
         self._making = DeferredLock()
         #: the devices that are polled for: those that have a poller whose token was not refused. Not to be changed
         self.live: set[Device] = set()
-        self._queue: list[Poller] = []
+        self._first_polls = FirstPolls(self._beginning)
+        self._lost_tokens = LostTokens(tokens, clock, self._is_there, self._silenced, self._lost)
         self._stopped = False
-        self._polling_first: set[Device] = set()
         self._uses = Uses(writer, clock)
         self._looking = LoopingCall(self._stop_idle)
         self._looking.clock = clock
-        #: waits for the database
-        self._retries: set[Deferred[None]] = set()
         self.dead_token: Callable[[Device, bytes, MatrixError], None] = lambda device, token_hash, error: None
         self.device_lost: Callable[[Device, MatrixError], None] = lambda device, error: None
         self.poller_stopped: Callable[[Device], None] = lambda device: None
@@ -133,13 +127,12 @@ class PollerMap:
     async def stop(self) -> None:
         """Poll no more."""
         self._stopped = True
-        self._queue.clear()
+        self._first_polls.clear()
         if self._looking.running:
             self._looking.stop()
         for poller in self._pollers:
             self._remove(poller, _stopping())
-        for waiting in list(self._retries):
-            waiting.cancel()
+        self._lost_tokens.stop()
 
     async def _ensure_polling(self, identity: Identity) -> None:
         poller = self._pollers.get(identity.device) or await self._made_alone(identity)
@@ -149,7 +142,7 @@ class PollerMap:
             self.live.add(identity.device)
         if poller.has_polled:
             return
-        self._jump_the_queue(poller)
+        self._first_polls.jump(poller)
         if self._lender(poller) is not None or await self._has_first_poll(poller, _STORED_S):
             return
         if await self._is_stored(identity.device.user_id):
@@ -194,82 +187,32 @@ class PollerMap:
         poller = Poller(device, newest, progress, self._upstream, self._token_refused, older)
         self._pollers.add(poller)
         self.live.add(device)
-        self._queue.append(poller)
         self._count()
-        self._begin_some()
+        self._first_polls.add(poller)
         return poller
 
-    def _jump_the_queue(self, poller: Poller) -> None:
-        """A client waits for it: it polls now, whatever else is going on."""
-        if poller in self._queue:
-            self._queue.remove(poller)
-            self._begin(poller)
-
-    def _begin_some(self) -> None:
-        while self._queue and len(self._polling_first) < _AT_A_TIME:
-            self._begin(self._queue.pop(0))
-
-    def _begin(self, poller: Poller) -> None:
-        self._polling_first.add(poller.device)
+    def _beginning(self, poller: Poller) -> None:
         lender = self._lender(poller)
         if lender is not None:
             poller.borrow_from(lender)
-        poller.first.tried.addCallback(self._tried_first, poller)
-        poller.begin()
-
-    def _tried_first(self, result: None, poller: Poller) -> None:
-        self._polling_first.discard(poller.device)
-        self._begin_some()
 
     def _token_refused(self, poller: Poller, refused: AccessToken, outcome: Outcome) -> None:
         """Go on with another token of the device, if there is one; else it is polled no more."""
         for_good = outcome.verdict is Verdict.TOKEN_IS_DEAD
         self._tokens.rejected(poller.device, refused.hash, outcome.error, for_good=for_good)
         self.dead_token(poller.device, refused.hash, outcome.error)
-        going_on = ensureDeferred(self._go_on_without(poller, refused, outcome))
-        going_on.addErrback(lambda failure: self._log.failure("Looking for another token", failure))
+        self._lost_tokens.refused(poller, refused, outcome)
 
-    async def _go_on_without(self, poller: Poller, refused: AccessToken, outcome: Outcome) -> None:
-        if outcome.verdict is not Verdict.TOKEN_IS_DEAD:
-            if self._is_without(poller, refused):
-                self.live.discard(poller.device)
-                poller.refuse(outcome.error)
-                self._stop_lending(poller)
-            return
-        while self._is_without(poller, refused):
-            try:
-                others = await self._tokens.stored(poller.device)
-            except Exception:
-                # who waits need not wait for the database: the token that they showed is dead
-                self._log.failure("The other tokens of {user} could not be read", user=poller.device.user_id)
-                poller.refuse(outcome.error)
-                await self._later()
-                continue
-            if self._is_without(poller, refused):
-                self._go_on_with([token for token in others if token.hash != refused.hash], poller, outcome.error)
-            return
+    def _silenced(self, poller: Poller, error: MatrixError) -> None:
+        """It may not poll until a client brings a newer token."""
+        self.live.discard(poller.device)
+        poller.refuse(error)
+        self._stop_lending(poller)
 
-    def _is_without(self, poller: Poller, refused: AccessToken) -> bool:
-        """Whether the poller is still there, and nobody brought it another token meanwhile."""
-        return self._pollers.get(poller.device) is poller and poller.token.hash == refused.hash
-
-    def _go_on_with(self, others: list[AccessToken], poller: Poller, error: MatrixError) -> None:
-        if others:
-            poller.use_instead(others[0])
-        else:
-            self.device_lost(poller.device, error)
-            self._remove(poller, error)
-
-    async def _later(self) -> None:
-        """Wait for the database, unless everything stops."""
-        waiting: Deferred[None] = deferLater(self._clock, _RETRY_S, lambda: None)
-        self._retries.add(waiting)
-        try:
-            await waiting
-        except CancelledError:
-            pass
-        finally:
-            self._retries.discard(waiting)
+    def _lost(self, poller: Poller, error: MatrixError) -> None:
+        """Its last token is dead."""
+        self.device_lost(poller.device, error)
+        self._remove(poller, error)
 
     def _stop_idle(self) -> None:
         """Devices that were silent for long are polled for no more; their `since` is kept."""
@@ -292,6 +235,9 @@ class PollerMap:
     def _stop_lending(self, poller: Poller) -> None:
         for other in self._pollers.others(poller):
             other.lender_stopped(poller)
+
+    def _is_there(self, poller: Poller) -> bool:
+        return self._pollers.get(poller.device) is poller
 
     def _is_confirmed(self, device: Device, token_hash: bytes) -> bool:
         poller = self._pollers.get(device)

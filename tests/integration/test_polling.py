@@ -47,6 +47,9 @@ class NewDeviceTests(ProxyCase):
         await second.hears(self.room.room_id, "between")
         await second.until(lambda: self.first_syncs() == ["FIRST", "SECOND", "SECOND"])
 
+        await second.until(lambda: self.hs.called("keys_changes"))
+        self.assertEqual(self.hs.called("keys_changes")[0].device_id, "SECOND")
+
     def first_syncs(self) -> list[str | None]:
         """The devices of Alice that were synced without `since`."""
         return [call.device_id for call in self.hs.called("sync", ALICE) if "since" not in call.args]
@@ -60,6 +63,7 @@ class StoredDataTests(ProxyCase):
         room = self.hs.create_room(ALICE, name="Kitchen")
         client = self.client(ALICE)
         await client.sync(lists={"all": ALL})
+        # what a first sync brought lies past the horizon until a later answer is stored
         room.message(ALICE, "hello")
         await client.hears(room.room_id, "hello")
         await self.proxy.stop()

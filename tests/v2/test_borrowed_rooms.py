@@ -239,6 +239,17 @@ class LenderDiesTests(LendingCase):
         self.kill()
         self.assertEqual(self.last(), ("p1", False))
 
+    def test_lender_that_is_stuck(self) -> None:
+        """A lender that has not made up for it within five minutes will not: the borrower syncs by itself."""
+        self.ensure(PHONE, "t2")
+        self.answer("t2", "p1")
+        for seconds, since in ((299, "p2"), (1, None)):
+            self.clock.advance(seconds)
+            self.answer("t2", "p2")
+            self.assertEqual(self.last(), (since, False))
+        self.answer("t2", "p3")
+        self.assertEqual(self.stored_of_phone()[-1], (None, "p3", True))
+
     def test_shutdown(self) -> None:
         """At the end nobody starts over."""
         self.ensure(PHONE, "t2")

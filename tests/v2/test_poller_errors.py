@@ -125,8 +125,9 @@ class DatabaseTests(ErrorCase):
         """An answer is about to be stored that was asked for at 10."""
         super().setUp()
         self.polling("s5")
-        self.world.writer.hold, self.world.writer.position = True, 10
+        self.world.writer.position = 10
         self.answer("s6")
+        self.world.writer.hold = True
         self.answer("s7", to_device=messages(1))
 
     def refused(self) -> None:
@@ -155,7 +156,7 @@ class DatabaseTests(ErrorCase):
             self.refused()
         self.assertEqual((len(self.world.polls), self.poll.since), (asked + 1, "s6"))
         self.answer("s8", to_device=messages(2))
-        first, *_, other = self.world.writer.stored[1:]
+        first, *_, other = self.world.writer.stored[2:]
         self.assertEqual((other.sequence, other.position), (first.sequence, first.position))
         self.assertEqual(len(other.to_device), 2)
 
@@ -176,7 +177,7 @@ class DatabaseTests(ErrorCase):
         self.world.writer.waiting.pop().errback(psycopg2.DataError("bad"))
         self.poller.stop()
         self.clock.advance(60)
-        self.assertEqual(len(self.world.writer.stored), 2)
+        self.assertEqual(len(self.world.writer.stored), 3)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
