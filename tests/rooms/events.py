@@ -16,10 +16,15 @@ def event(event_id: str, kind: str = "m.room.message", **members: Any) -> Event:
     return parse_event(msgspec.json.encode({**whole, **members}))
 
 
-def member(event_id: str, user_id: str, membership: str, **content: Any) -> Event:
+def member(event_id: str, user_id: str, membership: str, *, origin_server_ts: int = 1000, **content: Any) -> Event:
     """A member event that the user sent."""
     return event(
-        event_id, "m.room.member", state_key=user_id, sender=user_id, content={"membership": membership, **content}
+        event_id,
+        "m.room.member",
+        state_key=user_id,
+        sender=user_id,
+        origin_server_ts=origin_server_ts,
+        content={"membership": membership, **content},
     )
 
 
