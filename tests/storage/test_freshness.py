@@ -56,6 +56,14 @@ class CountTests(SynchronousTestCase):
         stored.polled(BOB, summary=SummaryBlock(9, 1))
         self.assertEqual(stored.counts, (9, 1))
 
+    def test_summary_that_came_alone(self) -> None:
+        """Counts that came without members were changed all the same: an older summary is not taken."""
+        stored = both_in()
+        sent = stored.position
+        stored.polled(ALICE, event("$2"), summary=SummaryBlock(9, 1))
+        stored.polled(BOB, event("$2"), position=sent, summary=SummaryBlock(2, 0))
+        self.assertEqual(stored.counts, (9, 1))
+
     def test_messages_do_not_age_counts(self) -> None:
         """What was said meanwhile changed no counts."""
         stored = both_in()
@@ -222,6 +230,20 @@ class FetchedStateTests(SynchronousTestCase):
 
 class StateBlockTests(SynchronousTestCase):
     """State blocks against current rows."""
+
+    def test_what_was_replaced_comes_back_by_live_answers_only(self) -> None:
+        """A known event is current again through a limited answer or `state_after`, never through a first sync."""
+        for block, current in (
+            ({"since": None}, "$n2"),
+            ({"since": None, "state_after": True}, "$n2"),
+            ({}, "$n2"),
+            ({"limited": True}, "$n1"),
+            ({"state_after": True}, "$n1"),
+        ):
+            stored = both_in()
+            stored.polled(ALICE, named("$n1"), named("$n2"))
+            stored.polled(BOB, event("$9"), state=(CREATE, named("$n1")), **block)
+            self.assertEqual(stored.current("m.room.name"), current, block)
 
     def test_state_before_a_known_timeline(self) -> None:
         """State as before the timeline does not replace what a known event of that timeline set."""
