@@ -119,6 +119,7 @@ async def _start(
 
     # wire all
     writer.committed = lambda changes: bus.publish(Payload(changes))
+    writer.polls.live = lambda: pollers.devices
     handler.nothing_came = lambda polled: bus.publish(Payload((polled,)))
     bus.subscribe(dispatcher.received)
     bus.subscribe(refresh.received)
