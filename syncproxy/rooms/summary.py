@@ -54,8 +54,8 @@ class RoomSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     members_complete: bool = False
     #: the nid of the newest event with `gap_before`; 0: none
     gap_nid: int = 0
-    #: the nid of the newest gap that came without `state_after`: what it hides is unsure until the state was fetched;
-    #: 0: none
+    #: the nid of the newest gap whose `state_after` did not come, or not all of it: what state it hides is unsure until
+    #: that was fetched; 0: none
     unsure_nid: int = 0
     #: the nid at which a complete block last ended rows of state; 0: none did
     ended_nid: int = 0

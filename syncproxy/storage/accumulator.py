@@ -170,11 +170,10 @@ class _AnswerAccumulator:
         if leave is not None and self._is_outdated(work, row, leave):
             leave, row = None, None
         if work.facts.summary is not None:
-            if self._joins_up(work, row, room.timeline):
-                if not self._answer.is_first:
-                    work.add_timeline(room.timeline)
-                if leave is not None:
-                    work.state_block((leave,), may_restore=False)
+            if not self._answer.is_first and self._joins_up(work, row, room.timeline):
+                work.add_timeline(room.timeline)
+            if leave is not None and row is not None and row.membership == "join":
+                work.state_block((leave,), may_restore=False)
             work.fold_members(None)
             yield from self._told(work)
             yield from self._standings.changes(work, self._answer.position, self._me)

@@ -32,6 +32,7 @@ _MEMBER = "m.room.member"
 _CREATE = ("m.room.create", "")
 _COUNTED = ("join", "invite")
 _Key = tuple[str, str]
+_Transition = tuple[str | None, str | None]
 
 
 @attrs.frozen
@@ -67,7 +68,9 @@ class RoomAccumulator:
         self._state: dict[_Key, StateEntry] = {}
         self._ended: list[_Key] = []
         self._rewritten: dict[str, StoredEvent] = {}
-        self._transitions: list[tuple[str | None, str | None]] = []
+        #: memberships before and after; those of a timeline that joins up with what is stored apart
+        self._transitions: list[_Transition] = []
+        self._live_transitions: list[_Transition] = []
         self._takes_counts = False
         #: whether what was appended follows what was stored, without a gap
         self._joins_up = False
@@ -93,7 +96,8 @@ class RoomAccumulator:
             self._append(new, room.timeline, rolls_state=True)
         if is_complete:
             self.end_missing(_keys(room))
-        elif was_known and new.gap_before and not room.state_after:
+        elif was_known and new.gap_before and not (room.state_after and self._source.joins_up):
+            # the state after is a delta: it lacks what came with a timeline that was dropped
             self.summary = msgspec.structs.replace(self.summary, unsure_nid=self.timeline[0].nid)
 
     def state_block(self, events: Iterable[Event], *, may_restore: bool) -> None:
@@ -116,8 +120,11 @@ class RoomAccumulator:
                     self._told_members.append(MemberNews(stored, valid_from, last_nid, in_timeline=False))
 
     def add_timeline(self, timeline: Timeline) -> None:
-        """Append what is new; its state events become current, in order."""
-        self._append(self._fitting(timeline), timeline, rolls_state=True)
+        """Append what is new; its state events become current, in order. No state comes for what a gap hides."""
+        new = self._fitting(timeline)
+        self._append(new, timeline, rolls_state=True)
+        if new.gap_before:
+            self.summary = msgspec.structs.replace(self.summary, unsure_nid=self.timeline[0].nid)
 
     def end_missing(self, keys: Collection[_Key]) -> None:
         """End the rows stored before *s* that a complete block, which has these keys, lacks; members apart.
@@ -146,8 +153,12 @@ class RoomAccumulator:
         is_fresh = self.summary.counts_nid <= self._source.position
         fresh = block if is_fresh else None
         self._takes_counts = fresh is not None and (fresh.joined_count, fresh.invited_count) != (None, None)
-        if self._transitions or fresh is not None:
-            self.summary = with_counts(self.summary, self._transitions, fresh)
+        if not is_fresh:
+            # the counts that are stored may have these in them already
+            self._transitions = []
+        transitions = [*self._transitions, *self._live_transitions]
+        if transitions or fresh is not None:
+            self.summary = with_counts(self.summary, transitions, fresh)
         members = {key: entry.event for (kind, key), entry in self._state.items() if kind == _MEMBER}
         named = () if fresh is None or fresh.heroes is None else fresh.heroes
         if named or members:
@@ -209,7 +220,7 @@ class RoomAccumulator:
         if self.summary.position == self._previous:
             # counts or heroes alone: the position tells receivers that there is something new
             self.summary = msgspec.structs.replace(self.summary, position=self._nids.draw())
-        if self._takes_counts or any(set(pair) & set(_COUNTED) for pair in self._transitions):
+        if self._takes_counts or self._moves_members():
             self.summary = msgspec.structs.replace(self.summary, counts_nid=self.summary.position)
         self.summary = with_facts_nid(self.summary, self.facts.summary)
         self.facts.summary = self.summary
@@ -222,6 +233,11 @@ class RoomAccumulator:
             ended=tuple(self._ended),
             rewritten=tuple(self._rewritten.values()),
         )
+
+    def _moves_members(self) -> bool:
+        """Whether somebody came or went, if only for a moment within the timeline."""
+        pairs = (*self._transitions, *self._live_transitions)
+        return any(event.type == _MEMBER for event in self.timeline) or any(set(pair) & set(_COUNTED) for pair in pairs)
 
     def _fitting(self, timeline: Timeline) -> Appended:
         return appended(
@@ -275,8 +291,8 @@ class RoomAccumulator:
             rejoins = not is_current and event.prev_membership not in (None, "join")
             self._told_members.append(MemberNews(stored, stored.nid, stored.nid, in_timeline=True, rejoins=rejoins))
         if can_roll and event.type == _MEMBER:
-            self._transitions.append((event.prev_membership if current is None else current.event.membership,
-                                      event.membership))  # fmt: skip
+            before = event.prev_membership if current is None else current.event.membership
+            (self._transitions if behind_gap else self._live_transitions).append((before, event.membership))
         if can_roll or is_current:
             self._make_current(key, stored, stored.nid)
 
@@ -307,12 +323,14 @@ class RoomAccumulator:
         if event.type != _MEMBER:
             return
         known = self.facts.known[event.event_id]
+        is_appended = known.in_timeline and known.nid > self.began
+        transitions = self._live_transitions if is_appended and self._joins_up else self._transitions
         if current is not None:
-            self._transitions.append((current.event.membership, event.membership))
+            transitions.append((current.event.membership, event.membership))
         elif self.facts.summary is None:
-            self._transitions.append((None, event.membership))
-        elif known.in_timeline and known.nid > self.began:
-            self._transitions.append((event.prev_membership, event.membership))
+            transitions.append((None, event.membership))
+        elif is_appended:
+            transitions.append((event.prev_membership, event.membership))
 
     def _stored_state(self, event: Event) -> tuple[StoredEvent, int]:
         """A state block's event, stored if it was unknown, and the nid from which on it is current."""

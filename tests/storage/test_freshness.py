@@ -49,6 +49,14 @@ class CountTests(SynchronousTestCase):
         stored.polled(BOB, position=sent, summary=SummaryBlock(3, 0))
         self.assertEqual(stored.counts, (2, 0))
 
+    def test_members_within_a_dropped_timeline(self) -> None:
+        """A leave that is known behind a gap by its state only is in the counts that came since it was asked for."""
+        stored = both_in()
+        sent = stored.position
+        stored.polled(ALICE, event("$8"), limited=True, summary=SummaryBlock(1, 0))
+        stored.left(BOB, member("$gone", "@bob:hs", "leave"), position=sent)
+        self.assertEqual((stored.counts, stored.current("m.room.member", "@bob:hs")), ((1, 0), "$gone"))
+
     def test_newer_summary(self) -> None:
         """Counts that were asked for afterwards are taken."""
         stored = both_in()
@@ -180,6 +188,21 @@ class FetchedStateTests(SynchronousTestCase):
         stored.polled(ALICE, event("$8"), limited=True, state_after=True)
         self.assertEqual(stored.summary.unsure_nid, 0)
         stored.polled(ALICE, event("$9"), limited=True)
+        self.assertEqual(stored.summary.unsure_nid, stored.timeline[-1].nid)
+
+    def test_gap_of_a_left_room_leaves_state_unsure(self) -> None:
+        """The state of a left room is not used, so that a gap in its timeline hides state."""
+        stored = both_in()
+        stored.left(BOB, member("$gone", "@bob:hs", "leave"), limited=True)
+        self.assertEqual(stored.summary.unsure_nid, stored.timeline[0].nid)
+
+    def test_delta_after_a_dropped_timeline(self) -> None:
+        """State after a gap that follows a dropped timeline lacks what came with that one."""
+        stored = both_in()
+        sent = stored.position
+        stored.polled(ALICE, event("$2"))
+        stored.polled(BOB, event("$3"), limited=True, state_after=True, position=sent)
+        stored.polled(BOB, event("$4"), state_after=True)
         self.assertEqual(stored.summary.unsure_nid, stored.timeline[-1].nid)
 
     def test_fetched_state_makes_it_sure(self) -> None:
