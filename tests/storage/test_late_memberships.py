@@ -22,9 +22,9 @@ class StateBlockTests(SynchronousTestCase):
             stored = both_in()
             stored.polled(ALICE, event("$9"), limited=True, state=(of_bob("$kick", "leave"),), state_after=state_after)
             (change,) = stored.standings()
-            assert change.leave_event is not None
+            assert change.row.leave_event is not None
             self.assertEqual((change.row.membership, change.row.removed), ("leave", True))
-            self.assertEqual(change.leave_event.event_id, "$kick")
+            self.assertEqual(change.row.leave_event.event_id, "$kick")
             self.assertLess(change.row.left_nid, stored.events["$9"].nid)
 
     def test_fetched_state_takes_access_away(self) -> None:
