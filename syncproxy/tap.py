@@ -93,7 +93,7 @@ async def _start(
     reader = Reader(database)
     writer = Writer(database, reactor, metrics, reached)
     bus = Bus()
-    tracker = JoinedRoomsTracker()
+    tracker = JoinedRoomsTracker(settings.transaction_id_wait)
     global_cache = GlobalCache(reader, reactor, metrics, settings.cache_size)
     user_caches = UserCacheMap(reader, global_cache, tracker, reactor, metrics)
     dispatcher = Dispatcher(global_cache, tracker, user_caches, reactor, metrics)
@@ -129,6 +129,7 @@ async def _start(
     # start all
     stack.push_async_callback(client.close)
     await writer.start()
+    stack.callback(dispatcher.stop)
     stack.push_async_callback(writer.stop)
     await global_cache.start(writer.position)
     extensions = factories(reader, writer, derived_key(secret, "since tokens"), database.epoch)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
 from typing import Concatenate, ParamSpec
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from syncproxy.caches.global_cache import GlobalCache
+from syncproxy.caches.held_events import Release
 from syncproxy.caches.joined_rooms_tracker import JoinedRoomsTracker
 from syncproxy.caches.room_news import RoomNews, room_news
 from syncproxy.caches.updates import Mark
@@ -35,8 +36,8 @@ from syncproxy.turns import SLICE_S
 _P = ParamSpec("_P")
 #: one user to tell one thing, as a step of a job
 _Step = Iterator[None]
-#: what is to be told to all in a room; a room id: who types in it
-_News = RoomNews | ReceiptsChange | str
+#: what is to be told to all in a room; a room id: who types in it; and whose own events are held no more
+_News = RoomNews | ReceiptsChange | str | Release
 
 
 class Dispatcher:
@@ -65,17 +66,20 @@ class Dispatcher:
         self._jobs: deque[_Step] = deque()
         #: whether the jobs are being worked on, or will be in a later turn
         self._working = False
+        self._expiring: IDelayedCall | None = None
 
     def received(self, payload: Payload) -> None:
         """Apply a committed batch: caches before this returns, listeners as the class says. Never raises."""
         told = self._apply_global(payload.changes)
         for change in payload.changes:
             self._tell_owner(change)
-        self._jobs.append(self._tell_rooms(told))
-        self._jobs.append(self._wake())
         self._users.sweep()
-        if not self._working:
-            self._work()
+        self._go_on_with(told)
+
+    def stop(self) -> None:
+        """Nothing more will be received."""
+        if self._expiring is not None:
+            self._expiring.cancel()
 
     # What is true for everyone
 
@@ -96,6 +100,7 @@ class Dispatcher:
             gap_nid = new_gap(change, previous)
             if previous is not None and gap_nid:
                 self._tracker.polled.gap_came(gap_nid, previous, self._vouched_for(change))
+            self._tracker.held.came(change, previous, self._tracker.polled, self._clock.seconds())
             return [room_news(change, previous, self._global.index)]
         if isinstance(change, ReceiptsChange):
             return [change]
@@ -103,6 +108,8 @@ class Dispatcher:
             return [change.room_id]
         if isinstance(change, Polled) and change.complete:
             self._tracker.polled.finished(change.device.user_id, change.position)
+        if isinstance(change, TransactionIds):
+            return [*self._tracker.held.told(change)]
         return []
 
     def _vouched_for(self, change: RoomChange) -> set[str]:
@@ -150,6 +157,9 @@ class Dispatcher:
                 yield from self._tell_room_news(news)
             elif isinstance(news, str):
                 yield from self._tell_mark(news, Mark.TYPING)
+            elif isinstance(news, Release):
+                self._tell(news.user_id, UserCache.released, news.room_id)
+                yield
             elif any(not receipt.private for receipt in news.receipts):
                 yield from self._tell_mark(news.room_id, Mark.RECEIPTS)
 
@@ -179,6 +189,20 @@ class Dispatcher:
             yield
 
     # Turns
+
+    def _go_on_with(self, told: Iterable[_News]) -> None:
+        self._jobs.append(self._tell_rooms(told))
+        self._jobs.append(self._wake())
+        ends_s = self._tracker.held.ends_s
+        if ends_s is not None and self._expiring is None:
+            self._expiring = self._clock.callLater(max(ends_s - self._clock.seconds(), 0), self._expire)
+        if not self._working:
+            self._work()
+
+    def _expire(self) -> None:
+        """Own events that waited long enough for their transaction ids go out without."""
+        self._expiring = None
+        self._go_on_with(self._tracker.held.expired(self._clock.seconds()))
 
     def _work(self) -> None:
         """Work on the jobs in order, for at most 10 ms; the rest in turns of its own."""

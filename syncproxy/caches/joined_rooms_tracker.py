@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from syncproxy.caches.held_events import HeldEvents
 from syncproxy.caches.polled_users import PolledUsers
 
 _NOBODY: frozenset[str] = frozenset()
@@ -12,13 +13,16 @@ _NOBODY: frozenset[str] = frozenset()
 class JoinedRoomsTracker:
     """For users that are in memory: their joined rooms; per room the set of such users.
 
-    Other members stay in the database. `polled` knows whose polls finished, in memory or not.
+    Other members stay in the database. `polled` knows whose polls finished, `held` what is
+    kept from whose devices for a moment, in memory or not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, transaction_id_wait_s: float = 0.0) -> None:
+        """How long an own event waits for its transaction id at the most, in seconds; 0: not at all."""
         self._rooms: dict[str, set[str]] = {}
         self._users: dict[str, set[str]] = {}
         self.polled = PolledUsers()
+        self.held = HeldEvents(transaction_id_wait_s)
 
     def track(self, user_id: str, room_ids: Iterable[str]) -> None:
         """The user is in memory now and joined to exactly these rooms."""

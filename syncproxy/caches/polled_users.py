@@ -38,6 +38,10 @@ class PolledUsers:
         #: room -> its gaps, the oldest first
         self._gaps: dict[str, list[Gap]] = {}
 
+    def __contains__(self, user_id: object) -> bool:
+        """Whether a poll of the user finished in this process."""
+        return user_id in self._positions
+
     def finished(self, user_id: str, position: int) -> None:
         """A poll of the user, sent at `position`, was stored."""
         position = self._positions[user_id] = max(position, self._positions.get(user_id, position))

@@ -59,7 +59,7 @@ class UserCache:
         self._tracker = tracker
         self._woken = woken
         self._account_data = UserAccountData()
-        self._rooms = UserRooms(user_id, global_cache.index, tracker.polled, self._account_data)
+        self._rooms = UserRooms(user_id, global_cache.index, tracker.polled, self._account_data, tracker.held)
         self._own_receipts = OwnReceipts()
         self._devices = UserDevices(user_id)
         self._lists = SharedLists(self._rooms.listed, lambda: self._rooms.rows)
@@ -75,13 +75,21 @@ class UserCache:
         """All rooms in which the user has a standing, left ones included. Not to be kept or changed."""
         return self._rooms.rows
 
-    def view(self, room_id: str) -> View | None:
-        """Which nids of the room the user may see now; `None`: nothing live."""
-        return self._rooms.view(room_id)
+    def view(self, room_id: str, device_id: str | None = None) -> View | None:
+        """Which nids of the room the user may see now, on this device or on all; `None`: nothing live.
 
-    def summary(self, room_id: str) -> RoomSummary | None:
-        """The room's facts as the user may know them now; `None`: nothing live."""
-        return self._rooms.summary(room_id)
+        Devices differ for a moment: own events wait for their transaction ids (spec/rooms.md, "Transaction ids").
+        """
+        return self._rooms.view(room_id, device_id)
+
+    def summary(self, room_id: str, device_id: str | None = None) -> RoomSummary | None:
+        """The room's facts as the user may know them now, on this device or on all; `None`: nothing live."""
+        return self._rooms.summary(room_id, device_id)
+
+    def position(self) -> int:
+        """The newest nid that was dispatched, less what waits for its transaction id on any device, all rooms alike."""
+        first = self._tracker.held.first_nid(self.user_id, self._rooms.device_ids)
+        return self._global.position if first is None else min(self._global.position, first - 1)
 
     def bound(self, room_id: str) -> int | None:
         """The nid past which nothing of a joined room may be told for now (rules 3 and 4); `None`: all may."""
@@ -108,20 +116,20 @@ class UserCache:
         """The room's tags with their order."""
         return self._account_data.tags(room_id)
 
-    def name(self, room_id: str) -> RoomName:
+    def name(self, room_id: str, device_id: str | None = None) -> RoomName:
         """The room's name as MSC3575 has it; of an invite from its stripped state; of a room that was left, none."""
-        return self._rooms.name(room_id)
+        return self._rooms.name(room_id, device_id)
 
-    def avatar(self, room_id: str) -> str | None:
+    def avatar(self, room_id: str, device_id: str | None = None) -> str | None:
         """The room's avatar as MSC3575 has it; of an invite from its stripped state; of a room that was left, none."""
-        return self._rooms.avatar(room_id)
+        return self._rooms.avatar(room_id, device_id)
 
-    def timestamp(self, room_id: str, bump_types: frozenset[str] | None) -> int:
+    def timestamp(self, room_id: str, bump_types: frozenset[str] | None, device_id: str | None = None) -> int:
         """Time in ms of the newest event of these types (`None`: any), never before the join.
 
         Of an invite its own, of a room that was left that of the leave.
         """
-        return self._rooms.timestamp(room_id, bump_types)
+        return self._rooms.timestamp(room_id, bump_types, device_id)
 
     def account_data(self, room_id: str | None) -> Mapping[str, AccountDataChange]:
         """Account data of a room, or global (`None`), by type. Not to be kept or changed."""
@@ -158,10 +166,13 @@ class UserCache:
     def add_listener(self, listener: Listener) -> None:
         """Tell this connection what changes."""
         self._listeners.append(listener)
+        self._rooms.device_ids |= {listener.device_id}
+        self.reevaluate(self._tracker.held.rooms(self.user_id))
 
     def remove_listener(self, listener: Listener) -> None:
         """Tell it no more; nothing happens if it was not told."""
         self._listeners = [other for other in self._listeners if other is not listener]
+        self._rooms.device_ids = frozenset(other.device_id for other in self._listeners)
         self._woken.pop(id(listener), None)
 
     # What the dispatcher tells
@@ -187,7 +198,7 @@ class UserCache:
         ignored = self.ignored
         if ignored:
             self._rooms.bumps.room_changed(change, news.previous, ignored)
-        view = self.view(room_id)
+        view = self._rooms.user_view(room_id)
         if view is None or view.to_nid < change.position:
             # told once a poll of the user has finished; past the horizon the room itself may have to go for now
             self.reevaluate(news.related)
@@ -261,6 +272,12 @@ class UserCache:
             if self.view(room_id) is not None:
                 self._mark(room_id, _EVERYTHING)
                 self.reevaluate(self._rooms.related(room_id))
+
+    def released(self, room_id: str) -> None:
+        """Events that waited for their transaction ids wait no more, on one device or on all."""
+        if self.view(room_id) is not None:
+            self._mark(room_id, _EVERYTHING)
+            self.reevaluate(self._rooms.related(room_id))
 
     def reevaluate(self, room_ids: Iterable[str]) -> None:
         """Facts of these rooms changed that lists are filtered and sorted by."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from syncproxy.caches.bumps import Bumps
+from syncproxy.caches.held_events import HeldEvents
 from syncproxy.caches.listed_room import ListedRoom
 from syncproxy.caches.polled_users import Gap, PolledUsers
 from syncproxy.caches.room_index import RoomIndex
@@ -24,17 +25,27 @@ _STRIPPED = ("invite", "knock")
 class UserRooms:
     """One user's rows, joined with what is true of the rooms for everyone."""
 
-    def __init__(self, user_id: str, index: RoomIndex, polled: PolledUsers, account_data: UserAccountData) -> None:
+    def __init__(
+        self,
+        user_id: str,
+        index: RoomIndex,
+        polled: PolledUsers,
+        account_data: UserAccountData,
+        own_events: HeldEvents,
+    ) -> None:
         self._user_id = user_id
         self._index = index
         self._polled = polled
         self._account_data = account_data
+        self._own_events = own_events
         self._rows: dict[str, UserRoom] = {}
         self._stripped: dict[str, StrippedFacts] = {}
         #: nothing past it is shown; `None` once a poll of the user finished in this process
         self.horizon: int | None = 0
         #: rooms of which less was shown than there is, since they were taken from here last
         self.held: set[str] = set()
+        #: devices that have connections; lists, which they share, show what all of them may see
+        self.device_ids: frozenset[str] = frozenset()
         #: what bumped rooms, for this user
         self.bumps = Bumps()
 
@@ -62,14 +73,19 @@ class UserRooms:
         row = self._rows.get(room_id)
         return row.leave_event if row is not None and is_told_of_leave(row) else None
 
-    def view(self, room_id: str) -> View | None:
-        """Which nids of the room the user may see now; `None`: nothing live."""
-        seen = self._seen(room_id)
+    def view(self, room_id: str, device_id: str | None = None) -> View | None:
+        """Which nids of the room the user may see now, on this device or on all; `None`: nothing live."""
+        seen = self._seen(room_id, device_id)
         return None if seen is None else seen[1]
 
-    def summary(self, room_id: str) -> RoomSummary | None:
-        """The room's facts as the user may know them; `None`: nothing live."""
-        seen = self._seen(room_id)
+    def user_view(self, room_id: str) -> View | None:
+        """Which nids of the room the user may see now on a device from which nothing is held."""
+        seen = self._seen_by_user(room_id)
+        return None if seen is None else seen[1]
+
+    def summary(self, room_id: str, device_id: str | None = None) -> RoomSummary | None:
+        """The room's facts as the user may know them, on this device or on all; `None`: nothing live."""
+        seen = self._seen(room_id, device_id)
         return None if seen is None else seen[0]
 
     def bound(self, room_id: str) -> int | None:
@@ -97,12 +113,12 @@ class UserRooms:
         row = self._rows.get(room_id)
         return row is not None and row.is_direct and row.membership == "invite"
 
-    def name(self, room_id: str) -> RoomName:
+    def name(self, room_id: str, device_id: str | None = None) -> RoomName:
         """The room's name; of an invite from its stripped state; of a room that was left, none."""
         row = self._rows.get(room_id)
         if row is not None and row.membership in _STRIPPED:
             return self._stripped_facts(row).name
-        facts = self.summary(room_id)
+        facts = self.summary(room_id, device_id)
         if facts is None:
             return _NAMELESS
         return room_name(
@@ -113,24 +129,24 @@ class UserRooms:
             invited_count=facts.invited_count,
         )
 
-    def avatar(self, room_id: str) -> str | None:
+    def avatar(self, room_id: str, device_id: str | None = None) -> str | None:
         """The room's avatar; of an invite from its stripped state; of a room that was left, none."""
         row = self._rows.get(room_id)
         if row is not None and row.membership in _STRIPPED:
             return self._stripped_facts(row).avatar_url
-        facts = self.summary(room_id)
+        facts = self.summary(room_id, device_id)
         if facts is None:
             return None
         return room_avatar(facts.avatar_url, heroes_for(self._user_id, facts.heroes), is_dm=self.is_dm(room_id))
 
-    def timestamp(self, room_id: str, bump_types: frozenset[str] | None) -> int:
+    def timestamp(self, room_id: str, bump_types: frozenset[str] | None, device_id: str | None = None) -> int:
         """Time in ms of the newest event of these types; of an invite its own, of a room that was left the leave's."""
         row = self._rows.get(room_id)
         if row is None:
             return 0
         if row.membership in _STRIPPED:
             return row.invite_ts
-        seen = self._seen(room_id)
+        seen = self._seen(room_id, device_id)
         if seen is None:
             leave = self.leave_event(room_id)
             return row.join_ts if leave is None else leave.origin_server_ts
@@ -178,7 +194,21 @@ class UserRooms:
         index = self._index
         return {room_id, *index.replaced_by(room_id), *index.with_successors(index.children(room_id))}
 
-    def _seen(self, room_id: str) -> tuple[RoomSummary, View] | None:
+    def _seen(self, room_id: str, device_id: str | None = None) -> tuple[RoomSummary, View] | None:
+        """The room as the user may know it on this device, or on all that have connections."""
+        seen = self._seen_by_user(room_id)
+        if seen is None:
+            return None
+        device_ids = self.device_ids if device_id is None else (device_id,)
+        own = self._own_events.first(self._user_id, room_id, device_ids)
+        if own is None or seen[1].to_nid < own.from_nid:
+            return seen
+        if own.before is None:
+            return None
+        view = live_view(self._rows[room_id], own.before, horizon=self.horizon)
+        return None if view is None else (own.before, view)
+
+    def _seen_by_user(self, room_id: str) -> tuple[RoomSummary, View] | None:
         """The room as the user may know it; notes it as held if there is more."""
         newest, row = self._index.summaries.get(room_id), self._rows.get(room_id)
         if newest is None or row is None or row.membership != "join":

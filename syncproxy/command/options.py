@@ -43,6 +43,7 @@ OPTIONS = (
     Option("max-request-size", settings.size, "1MiB", "The longest request body."),
     Option("connection-ttl", settings.seconds, "1800", "Seconds without a request until a connection expires."),
     Option("poller-idle", settings.seconds, "2592000", "Seconds until a silent device is no longer polled for."),
+    Option("transaction-id-wait", settings.milliseconds, "300", "Milliseconds that an own event waits for its id."),
     Option("first-sync-timeline-limit", settings.count, "1", "Events of each room in a device's first /sync."),
 )
 

@@ -39,6 +39,7 @@ class Settings:
     trust_forwarded_for: bool
     connection_ttl: float
     poller_idle: float
+    transaction_id_wait: float
     first_sync_timeline_limit: int
 
 
@@ -97,6 +98,13 @@ def seconds(text: str) -> float:
     if not 0 < number < float("inf"):
         raise ValueError("takes a number of seconds over 0")
     return number
+
+
+def milliseconds(text: str) -> float:
+    """A whole number of milliseconds, in seconds; 0: off."""
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise ValueError("takes a whole number of milliseconds, 0 for none")
+    return int(text) / 1000
 
 
 def count(text: str) -> int:

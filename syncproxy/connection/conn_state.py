@@ -209,7 +209,7 @@ class ConnState:
             anew = prepared.configs.subscriptions.keys() - self._configs.subscriptions.keys()
         view = Shown(self._visible, shown, anew, self._sent, marks.rooms, unseen, self._leftovers)
         due = due_rooms(view, prepared.semantics, self._is_listed(windows), self._has_left(prepared.params, user))
-        return _Snapshot(windows, lists, news, shown, due, self._global.position)
+        return _Snapshot(windows, lists, news, shown, due, user.position())
 
     def _advance(self, params: Params, marks: Marks) -> tuple[Mapping[str, ListWindow], Mapping[str, ListAnswer], bool]:
         assert self._sources is not None

@@ -80,6 +80,7 @@ class RoomAnswers:
     def __init__(self, moment: Moment) -> None:
         self._moment = moment
         self._user = moment.user
+        self._device_id = moment.device.device_id
         self._ignored = moment.user.ignored
 
     # What must be in memory
@@ -109,7 +110,7 @@ class RoomAnswers:
 
     def draft(self, due: DueRoom, hot: HotRoom | None) -> Draft | None:
         """Choose the timeline of a joined room; `None` for any other."""
-        row, view = self._user.room(due.room_id), self._user.view(due.room_id)
+        row, view = self._user.room(due.room_id), self._user.view(due.room_id, self._device_id)
         if row is None or view is None or due.reason is Reason.LEFT:
             return None
         sent = _same_stay(due, row)
@@ -161,7 +162,7 @@ class RoomAnswers:
             return self._left(due, row, hot)
         if row.membership == "invite" and self._user.is_listed(due.room_id):
             return self._invite(due, row)
-        view = self._user.view(due.room_id)
+        view = self._user.view(due.room_id, self._device_id)
         if draft is None or view is None:
             return NOTHING
         if (row.membership, row.membership_nid) != (draft.row.membership, draft.row.membership_nid):
@@ -174,7 +175,7 @@ class RoomAnswers:
         state = [entry.event for entry in self._state(draft, view)]
         in_state = {event.event_id for event in state}
         state += [event for event in members if event.event_id not in in_state]
-        facts = facts_of(self._user, row, self._user.summary(due.room_id))
+        facts = facts_of(self._user, row, self._user.summary(due.room_id, self._device_id), self._device_id)
         is_initial = sent is None or due.longer
         if sent is None or due.longer:
             shown = initial_facts(facts, due.config)
@@ -209,7 +210,7 @@ class RoomAnswers:
             "notification_count": facts.notification_count,
             "highlight_count": facts.highlight_count,
             "is_dm": facts.is_dm or None,
-            "timestamp": self._user.timestamp(row.room_id, self._moment.bump_types),
+            "timestamp": self._user.timestamp(row.room_id, self._moment.bump_types, self._device_id),
         }
 
     def _timeline_fields(self, timeline: Timeline, sent: SentRoom | None) -> dict[str, Any]:
@@ -264,7 +265,7 @@ class RoomAnswers:
 
     def _invite(self, due: DueRoom, row: UserRoom) -> Told:
         sent = _same_stay(due, row)
-        facts = facts_of(self._user, row, None)
+        facts = facts_of(self._user, row, None, self._device_id)
         if sent is not None and sent.stripped_state == row.stripped_state:
             shown = changed_facts(facts, sent, due.config)
             if not shown:

@@ -44,13 +44,14 @@ class Facts:
         )
 
 
-def facts_of(user: UserCache, row: UserRoom, summary: RoomSummary | None) -> Facts:
-    """The facts of a joined room with this summary; without one, of an invite: its counts are fixed."""
+def facts_of(user: UserCache, row: UserRoom, summary: RoomSummary | None, device_id: str) -> Facts:
+    """The facts of a joined room with this summary, on this device; without one, of an invite: its counts are fixed."""
     room_id = row.room_id
     counts = (1, 1, 0, 1)
     if summary is not None:
         counts = (summary.joined_count, summary.invited_count, row.notification_count, row.highlight_count)
-    return Facts(user.name(room_id), user.avatar(room_id), *counts, user.is_dm(room_id))
+    name, avatar = user.name(room_id, device_id), user.avatar(room_id, device_id)
+    return Facts(name, avatar, *counts, user.is_dm(room_id))
 
 
 def initial_facts(facts: Facts, config: RoomConfig) -> dict[str, Any]:

@@ -93,10 +93,14 @@ class DeviceChange(msgspec.Struct, frozen=True):
 
 
 class TransactionIds(msgspec.Struct, frozen=True):
-    """Transaction ids of events that this device sent: `(event_id, transaction_id)`."""
+    """Transaction ids of events that this device sent: `(event_id, transaction_id)`.
+
+    `without_id`: other events of its user that its own poll brought. What a poll brought of a room is told after this.
+    """
 
     device: Device
     pairs: tuple[tuple[str, str], ...]
+    without_id: tuple[str, ...] = ()
 
 
 class Polled(msgspec.Struct, frozen=True):

@@ -151,6 +151,7 @@ class _AnswerAccumulator:
         work.fold_members(room.summary, self._me)
         if is_full and has_all_members(room, self._me):
             work.members_are_complete()
+        yield from self._transaction_ids(room.timeline)
         yield from self._told(work, handed_to=self._me)
         yield from self._standings.changes(work, self._answer.position, self._me)
         yield from self._standing(work, room)
@@ -160,7 +161,6 @@ class _AnswerAccumulator:
         if room.typing is not None:
             yield TypingChange(room.room_id, room.typing, self._answer.device)
         yield from self._account_data(room.room_id, room.account_data)
-        yield from self._transaction_ids(room.timeline)
 
     def _left(self, room: LeftRoom) -> Iterable[Change]:
         """Its state is as at the leave and changes nothing; its timeline counts if the poll had a `since`."""
@@ -311,10 +311,15 @@ class _AnswerAccumulator:
         pairs = tuple(
             (event.event_id, event.transaction_id) for event in timeline.events if event.transaction_id is not None
         )
-        if pairs:
+        without_id = tuple(
+            event.event_id
+            for event in timeline.events
+            if event.transaction_id is None and event.sender == self._me and event.state_key is None
+        )
+        if pairs or without_id:
             device = self._answer.device
             self._writes.transaction_ids.extend((*device, *pair, self._answer.received_ms) for pair in pairs)
-            yield TransactionIds(device, pairs)
+            yield TransactionIds(device, pairs, without_id)
 
     def _device(self) -> Iterable[Change]:
         """What is the device's own, and its `since`: with them the answer is stored whole."""

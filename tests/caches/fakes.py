@@ -296,12 +296,12 @@ class DeafEar(Ear):
 class World:
     """The caches over a fake database, wired as tap does it."""
 
-    def __init__(self, *, cache_bytes: int = MEBIBYTE) -> None:
+    def __init__(self, *, cache_bytes: int = MEBIBYTE, transaction_id_wait_s: float = 0.0) -> None:
         self.database = FakeDatabase()
         self.clock = Clock()
         self.clock.advance(1_000_000)
         self.metrics = Metrics()
-        self.tracker = JoinedRoomsTracker()
+        self.tracker = JoinedRoomsTracker(transaction_id_wait_s)
         self.global_cache = GlobalCache(self.database, self.clock, self.metrics, cache_bytes)
         self.users = UserCacheMap(self.database, self.global_cache, self.tracker, self.clock, self.metrics)
         self.dispatcher = Dispatcher(self.global_cache, self.tracker, self.users, self.clock, self.metrics)

@@ -51,6 +51,7 @@ class DefaultTests(OptionsCase):
         self.assertEqual(256 * 1024**2, settings.cache_size)
         self.assertEqual(1024**2, settings.max_request_size)
         self.assertEqual((1800, 2592000), (settings.connection_ttl, settings.poller_idle))
+        self.assertEqual(0.3, settings.transaction_id_wait)
         self.assertIsNone(settings.database)
         self.assertIsNone(settings.metrics)
         self.assertFalse(settings.trust_forwarded_for)
@@ -184,6 +185,8 @@ class RefusalTests(OptionsCase):
             ("connection-ttl", "nan"),
             ("poller-idle", "a month"),
             ("first-sync-timeline-limit", "1.5"),
+            ("transaction-id-wait", "-1"),
+            ("transaction-id-wait", "9" * 400),
             ("log-level", "loud"),
             ("log-format", "xml"),
         ):

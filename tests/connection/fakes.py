@@ -28,8 +28,8 @@ TOKEN = b"token"
 class Stage(World):
     """The caches, and rooms in them. Alice is polled, and in no room yet."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, transaction_id_wait_s: float = 0.0) -> None:
+        super().__init__(transaction_id_wait_s=transaction_id_wait_s)
         self.factories: Factories = {}
         self.complete_members: CompleteMembers = members_as_they_are
         self.events: dict[str, StoredEvent] = {}

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+
 from tests.fakes.rooms import FakeRoom
 from tests.integration.client import SlidingClient
 from tests.integration.harness import ALICE, ALL, BOB, CAROL, ProxyCase
@@ -10,6 +15,12 @@ from tests.integration.harness import ALICE, ALL, BOB, CAROL, ProxyCase
 def event_ids(client: SlidingClient, room: FakeRoom) -> list[str]:
     """Ids of the timeline events of a room in the last answer."""
     return [event["event_id"] for event in client.last["rooms"][room.room_id].get("timeline", [])]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that no answer tells."""
+    while not condition():
+        await deferLater(reactor, 0.01, lambda: None)
 
 
 class MessageTests(ProxyCase):
@@ -120,6 +131,29 @@ class MessageTests(ProxyCase):
         told = answer["rooms"][room.room_id]
         first = room.event(told["timeline"][0]["event_id"])
         self.assertEqual(told["prev_batch"], f"t{first.position}")
+
+
+class TransactionIdTests(ProxyCase):
+    """Another poller brings a message before that of the device that sent it."""
+
+    options = ("--transaction-id-wait", "10000")
+
+    async def test_sender_waits_for_the_id(self) -> None:
+        """While the sender's poll hangs the others have the message; the sender gets it with its id."""
+        room = self.hs.create_room(ALICE, members=[BOB])
+        alice, bob = self.client(ALICE), self.client(BOB)
+        for client in (alice, bob):
+            await client.sync(lists={"all": ALL})
+        hang = self.hs.hang("sync", user_id=ALICE)
+        self.hs.set_account_data(ALICE, "org.example", {})
+        await until(lambda: bool(hang.held))
+        room.message(ALICE, "hello", device_id="ALICE1", txn_id="m17")
+        await bob.hears(room.room_id, "hello")
+        self.assertEqual((await alice.sync())["rooms"], {})
+        hang.release()
+        await alice.hears(room.room_id, "hello")
+        self.assertEqual(alice.room(room.room_id).timeline[-1]["unsigned"], {"transaction_id": "m17"})
+        self.assertEqual(alice.last["rooms"][room.room_id]["num_live"], 1)
 
 
 class CountTests(ProxyCase):
