@@ -68,8 +68,10 @@ class HeldEvents:
         if not self._wait_s:
             return
         for number, event in enumerate(change.timeline):
+            if event.state_key is not None or event.sender not in polled:
+                continue
             delivered = self._delivered_by(event)
-            if event.state_key is not None or event.sender not in polled or delivered is None:
+            if delivered is None:
                 continue
             shown, hidden = _cut(before, change.timeline[: number + 1])
             held = HeldEvent(event, change.room_id, shown, hidden.nid, delivered)
