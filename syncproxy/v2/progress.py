@@ -34,8 +34,6 @@ class Progress:
         """Poll without `since`."""
         if self.since is not None:
             self.given_up = self.since
-        elif self.sequence and self.given_up is None:
-            self.given_up = UNKNOWN
         self.since = None
 
     def answered(self, next_batch: str | None) -> None:

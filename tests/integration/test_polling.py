@@ -137,6 +137,23 @@ class GapTests(ProxyCase):
         await client.until(lambda: ("m.room.topic", "") in client.room(room.room_id).state)
         self.assertEqual([call.user_id for call in self.hs.called("state")], [ALICE])
 
+    async def test_other_poller_that_died(self) -> None:
+        """What comes behind a gap is shown though another poller brought something meanwhile, which is dead now."""
+        room = self.hs.create_room(ALICE, name="Kitchen", members=[BOB])
+        alice, bob = self.client(ALICE), self.client(BOB)
+        for client in (alice, bob):
+            await client.sync(lists={"all": ALL})
+        hang = self.hs.hang("sync", user_id=ALICE)
+        await self.poll_hangs(hang)
+        room.message(BOB, "between")
+        await bob.hears(room.room_id, "between")
+        held = bob.held()
+        self.hs.logout(str(bob.token))
+        await self.refusal(held)
+        self.hs.script("sync", self.gap(room, room.message(BOB, "last")), user_id=ALICE)
+        hang.release()
+        await alice.hears(room.room_id, "last")
+
     async def poll_hangs(self, hang: Hang) -> None:
         """Wait until the poll waits without an answer."""
         while not hang.held:

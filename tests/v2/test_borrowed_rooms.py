@@ -250,6 +250,21 @@ class LenderDiesTests(LendingCase):
         self.answer("t2", "p3")
         self.assertEqual(self.stored_of_phone()[-1], (None, "p3", True))
 
+    def test_made_up_for_at_the_last_moment(self) -> None:
+        """A lender that makes up for it while the borrower's overdue answer is stored is in time."""
+        self.ensure(PHONE, "t2")
+        self.answer("t2", "p1")
+        self.answer("t1", "s2")
+        self.clock.advance(300)
+        self.writer.hold = True
+        self.answer("t2", "p2", to_device=messages(1))
+        storing = self.writer.waiting.pop()
+        self.writer.hold = False
+        self.answer("t1", "s3")
+        storing.callback(None)
+        self.world.turn()
+        self.assertEqual(self.last(), ("p2", False))
+
     def test_shutdown(self) -> None:
         """At the end nobody starts over."""
         self.ensure(PHONE, "t2")
