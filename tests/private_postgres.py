@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import os
 import shutil
 import signal
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +77,12 @@ class PrivatePostgres:
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """`kill -9`."""
+        """`kill -9` of all its processes: an orphaned one could still finish a transaction."""
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         self._end(signal.SIGKILL)
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
 
     def execute(self, sql: str, conninfo: str) -> list[Any]:
         """Run a statement on a connection of its own; its rows."""
