@@ -70,12 +70,12 @@ class ListedRoom:
     @property
     def notification_count(self) -> int:
         """Unread notifications."""
-        return 0 if self.is_invite else self._row.notification_count
+        return 0 if self.is_invite else self._rooms.unread(self._row, self._up_to)[0]
 
     @property
     def highlight_count(self) -> int:
         """Unread highlights; 1 for an invite."""
-        return 1 if self.is_invite else self._row.highlight_count
+        return 1 if self.is_invite else self._rooms.unread(self._row, self._up_to)[1]
 
     def recency(self, bump_types: frozenset[str] | None) -> tuple[int, int]:
         """The time to sort by and the raw one, of the newest event of these types, in ms; never before the join."""

@@ -131,6 +131,10 @@ class UserCache:
         """
         return self._rooms.timestamp(room_id, bump_types, device_id)
 
+    def unread(self, row: UserRoom, up_to: int) -> tuple[int, int]:
+        """Notifications and highlights of a joined room of which nothing past the nid `up_to` is shown."""
+        return self._rooms.unread(row, up_to)
+
     def account_data(self, room_id: str | None) -> Mapping[str, AccountDataChange]:
         """Account data of a room, or global (`None`), by type. Not to be kept or changed."""
         return self._account_data.of(room_id)

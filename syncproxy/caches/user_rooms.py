@@ -10,6 +10,7 @@ from syncproxy.caches.listed_room import ListedRoom
 from syncproxy.caches.polled_users import Gap, PolledUsers
 from syncproxy.caches.room_index import RoomIndex
 from syncproxy.caches.stripped import StrippedFacts, stripped_facts
+from syncproxy.caches.unread_counts import UnreadCounts
 from syncproxy.caches.user_account_data import UserAccountData
 from syncproxy.matrix.events import StoredEvent
 from syncproxy.matrix.names import RoomName, heroes_for, room_avatar, room_name
@@ -40,6 +41,7 @@ class UserRooms:
         self._own_events = own_events
         self._rows: dict[str, UserRoom] = {}
         self._stripped: dict[str, StrippedFacts] = {}
+        self._unread = UnreadCounts()
         #: nothing past it is shown; `None` once a poll of the user finished in this process
         self.horizon: int | None = 0
         #: rooms of which less was shown than there is, since they were taken from here last
@@ -61,7 +63,10 @@ class UserRooms:
     def put(self, change: UserRoomChange) -> None:
         """Take in a row."""
         row = change.row
+        before = self._rows.get(row.room_id)
         self._rows[row.room_id] = row
+        view = self.view(row.room_id)
+        self._unread.put(before, row, 0 if view is None else view.to_nid)
         self._stripped.pop(row.room_id, None)
 
     def joined(self) -> list[str]:
@@ -164,6 +169,10 @@ class UserRooms:
         if bump is None:
             return row.join_ts, row.join_ts
         return max(bump.sort_ts, row.join_ts), max(bump.origin_server_ts, row.join_ts)
+
+    def unread(self, row: UserRoom, up_to: int) -> tuple[int, int]:
+        """Notifications and highlights of a room of which nothing past the nid `up_to` is shown."""
+        return self._unread.shown(row, up_to)
 
     def tags(self, room_id: str) -> Mapping[str, float | None]:
         """The room's tags with their order."""

@@ -17,7 +17,7 @@ from syncproxy.caches.hot_room import HotRoom, RoomWant
 from syncproxy.caches.updates import Mark
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.connection.due import DueRoom, Reason
-from syncproxy.connection.room_facts import Facts, changed_facts, facts_of, initial_facts
+from syncproxy.connection.room_facts import Facts, changed_facts, initial_facts, invite_facts, joined_facts
 from syncproxy.connection.sent import RoomDelta, SentRoom, SentRooms
 from syncproxy.connection.timelines import Timeline, has_gap, newest_timeline, timeline_since
 from syncproxy.connection.transaction_ids import with_transaction_id
@@ -25,6 +25,7 @@ from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import StateEntry, StoredEvent
 from syncproxy.protocol.required_state import MEMBER
 from syncproxy.protocol.response import RoomAnswer
+from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.rooms.visibility import View
 
@@ -98,9 +99,10 @@ class RoomAnswers:
         state = due.config.state
         if sent is None or due.all_state:
             return RoomWant(due.room_id, members=state.named_members, all_members=state.all_members)
-        if due.longer or due.mark & _EVENTS:
+        # a count that grew goes with its event; and what is shown up to now includes the state up to now
+        if due.longer or due.mark & (_EVENTS | Mark.COUNTS) or self._typists(due):
             return RoomWant(due.room_id, since=sent.up_to)
-        return RoomWant(due.room_id) if self._typists(due) else None
+        return None
 
     def want_members(self, draft: Draft) -> RoomWant | None:
         """What must be in memory to make the object of a draft, beside what is; `None`: nothing."""
@@ -163,25 +165,26 @@ class RoomAnswers:
         if row.membership == "invite" and self._user.is_listed(due.room_id):
             return self._invite(due, row)
         view = self._user.view(due.room_id, self._device_id)
-        if draft is None or view is None:
+        summary = self._user.summary(due.room_id, self._device_id)
+        if draft is None or view is None or summary is None:
             return NOTHING
         if (row.membership, row.membership_nid) != (draft.row.membership, draft.row.membership_nid):
             return NOTHING
-        return self._joined(draft, row, view)
+        return self._joined(draft, row, view, summary)
 
-    def _joined(self, draft: Draft, row: UserRoom, view: View) -> Told:
+    def _joined(self, draft: Draft, row: UserRoom, view: View, summary: RoomSummary) -> Told:
         due, sent = draft.due, draft.sent
         members = self._lazy_members(draft, view)
         state = [entry.event for entry in self._state(draft, view)]
         in_state = {event.event_id for event in state}
         state += [event for event in members if event.event_id not in in_state]
-        facts = facts_of(self._user, row, self._user.summary(due.room_id, self._device_id), self._device_id)
+        up_to = draft.view.to_nid if draft.hot is not None else sent.up_to if sent is not None else 0
+        facts = joined_facts(self._user, row, summary, self._device_id, sent, up_to)
         is_initial = sent is None or due.longer
         if sent is None or due.longer:
             shown = initial_facts(facts, due.config)
         else:
             shown = changed_facts(facts, sent, due.config)
-        up_to = draft.view.to_nid if draft.hot is not None else sent.up_to if sent is not None else 0
         now = facts.sent(row, max(up_to, sent.up_to if sent is not None else 0), due.config)
         delta = RoomDelta(
             None if due.last else now,
@@ -241,10 +244,8 @@ class RoomAnswers:
         if draft.sent is None or due.all_state:
             # what changed since the timeline was chosen goes along: it has replaced what was there then
             entries, bound = [*hot.state(), *hot.members()], view.to_nid
-        elif due.mark & _EVENTS or due.longer:
-            entries = hot.state_since(draft.sent.up_to)
         else:
-            return
+            entries = hot.state_since(draft.sent.up_to)
         for entry in entries:
             if entry.valid_from <= bound and wanted.matches(entry.event.type, entry.event.state_key or ""):
                 yield entry
@@ -265,7 +266,7 @@ class RoomAnswers:
 
     def _invite(self, due: DueRoom, row: UserRoom) -> Told:
         sent = _same_stay(due, row)
-        facts = facts_of(self._user, row, None, self._device_id)
+        facts = invite_facts(self._user, row, self._device_id)
         if sent is not None and sent.stripped_state == row.stripped_state:
             shown = changed_facts(facts, sent, due.config)
             if not shown:

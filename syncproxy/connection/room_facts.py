@@ -44,12 +44,25 @@ class Facts:
         )
 
 
-def facts_of(user: UserCache, row: UserRoom, summary: RoomSummary | None, device_id: str) -> Facts:
-    """The facts of a joined room with this summary, on this device; without one, of an invite: its counts are fixed."""
+def joined_facts(
+    user: UserCache, row: UserRoom, summary: RoomSummary, device_id: str, sent: SentRoom | None, up_to: int
+) -> Facts:
+    """The facts of a joined room with this summary, on this device, which has what is up to the nid `up_to`."""
+    unread = row.notification_count, row.highlight_count
+    if row.counts_nid > up_to:
+        # what grew goes with its event, or after it; what shrank goes at once
+        known = user.unread(row, up_to) if sent is None else (sent.notification_count, sent.highlight_count)
+        unread = min(unread[0], known[0]), min(unread[1], known[1])
+    return _facts(user, row, (summary.joined_count, summary.invited_count, *unread), device_id)
+
+
+def invite_facts(user: UserCache, row: UserRoom, device_id: str) -> Facts:
+    """The facts of an invite: its counts are fixed."""
+    return _facts(user, row, (1, 1, 0, 1), device_id)
+
+
+def _facts(user: UserCache, row: UserRoom, counts: tuple[int, int, int, int], device_id: str) -> Facts:
     room_id = row.room_id
-    counts = (1, 1, 0, 1)
-    if summary is not None:
-        counts = (summary.joined_count, summary.invited_count, row.notification_count, row.highlight_count)
     name, avatar = user.name(room_id, device_id), user.avatar(room_id, device_id)
     return Facts(name, avatar, *counts, user.is_dm(room_id))
 

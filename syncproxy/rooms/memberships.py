@@ -141,13 +141,14 @@ def after_absence(row: UserRoom, nid: int) -> UserRoom:
     return _left(row, "leave", nid, nid)
 
 
-def with_unread(row: UserRoom, notifications: int | None, highlights: int | None) -> UserRoom:
-    """The row with the counts that the homeserver named; `None` leaves one as it was."""
-    return msgspec.structs.replace(
+def with_unread(row: UserRoom, notifications: int | None, highlights: int | None, nid: int) -> UserRoom:
+    """The row with the counts that the homeserver named, at the room's position `nid`; `None` leaves one as it was."""
+    now = msgspec.structs.replace(
         row,
         notification_count=row.notification_count if notifications is None else notifications,
         highlight_count=row.highlight_count if highlights is None else highlights,
     )
+    return row if now == row else msgspec.structs.replace(now, counts_nid=nid)
 
 
 def _after_join(row: UserRoom | None, news: MemberNews, user_id: str, room_id: str, claim: Claim) -> UserRoom | None:

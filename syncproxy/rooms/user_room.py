@@ -33,6 +33,8 @@ class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True):
     removed: bool = False
     notification_count: int = 0
     highlight_count: int = 0
+    #: the position of the room with which these counts came: what they count is not past it
+    counts_nid: int = 0
     #: a JSON array of the stripped state, for invites and knocks
     stripped_state: bytes = b""
     #: `origin_server_ts` of the invite, else when it was first seen

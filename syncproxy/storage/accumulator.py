@@ -260,7 +260,7 @@ class _AnswerAccumulator:
             first_handed_nid=work.handed_nid(room.timeline, self._me),
             join_ts=member.origin_server_ts if member is not None and is_join else _join_ts(room, self._me),
         )
-        now = memberships.with_unread(now, room.notification_count, room.highlight_count)
+        now = memberships.with_unread(now, room.notification_count, room.highlight_count, work.summary.position)
         yield from self._standings.set_row(now)
 
     def _stored_leave(self, work: RoomAccumulator, event: Event) -> StoredEvent:

@@ -148,7 +148,8 @@ class Stage(World):
 
     def unread(self, room_id: str, notifications: int | None = None, highlights: int | None = None) -> None:
         """Alice's counts in the room."""
-        row = with_unread(self.database.user_rows[ALICE, room_id], notifications, highlights)
+        position = self.database.rooms[room_id].position
+        row = with_unread(self.database.user_rows[ALICE, room_id], notifications, highlights, position)
         self.told(self.database.standing(**msgspec.structs.asdict(row)))
 
     def datum(self, data_type: str, content: object, room_id: str | None = None) -> None:

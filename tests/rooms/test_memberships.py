@@ -131,5 +131,5 @@ class SectionTests(SynchronousTestCase):
 
     def test_counts_that_are_not_named_stay(self) -> None:
         """`None` leaves a count as it was."""
-        row = memberships.with_unread(joined(), 3, 1)
-        self.assertEqual(memberships.with_unread(row, None, 0), memberships.with_unread(joined(), 3, 0))
+        row = memberships.with_unread(joined(), 3, 1, 9)
+        self.assertEqual(memberships.with_unread(row, None, 0, 9), memberships.with_unread(joined(), 3, 0, 9))
