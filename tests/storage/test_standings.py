@@ -95,6 +95,16 @@ class JoinTests(StandingsCase):
         await self.happens(member("$eve", "@eve:hs", "join"))
         self.assertEqual(await self.reader.user_rooms("@eve:hs"), [])
 
+    async def test_position_of_unread_counts(self) -> None:
+        """Counts name the newest event that they may count, and keep it until they are others."""
+        await self.happens(BOB_JOINS, event("$2"), device=BOB)
+        self.told.clear()
+        await self.polled(BOB, joined=(JoinedRoom(ROOM, timeline=Timeline((event("$3"),)), notification_count=3),))
+        await self.polled(BOB, joined=(JoinedRoom(ROOM, timeline=Timeline((event("$4"),)), notification_count=3),))
+        *_, third, _ = (await self.reader.timelines({ROOM: self.writer.position}, 9))[ROOM]
+        row = await self.bob()
+        self.assertEqual((row.notification_count, row.counts_nid), (3, third.nid))
+
     async def test_unread_counts(self) -> None:
         """Counts come from the own poller alone; what it does not name stays."""
         await self.bob_is_in()
