@@ -136,10 +136,9 @@ class Cluster:
             if not major.isdigit() or other == self.directory:
                 continue
             raise ConfigurationError(
-                f"{other} was made by PostgreSQL {major}, this is {self.binaries.major}. Where the old syncproxy "
-                f"still runs: pg_dump --clean --if-exists -h {self._data_dir}/run -U {ROLE} postgres > syncproxy.sql; "
-                f"stop it, move {other} away, start this one, and: psql -h {self._data_dir}/run -U {ROLE} postgres "
-                "< syncproxy.sql; then restart."
+                f"{other} was made by PostgreSQL {major}, this is {self.binaries.major}. While no syncproxy runs, start "
+                f"PostgreSQL {major} on it and take a pg_dump, move {other} away, and restore with psql: the commands are "
+                'in docs/how-to/operate.md, "Move to another major version of PostgreSQL".'
             )
 
     def _initialise(self) -> None:

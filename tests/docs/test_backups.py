@@ -6,24 +6,30 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from twisted.internet import reactor
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest
 
 import syncproxy
-from syncproxy.storage.embedded_binaries import DatabaseUser, database_user, find_binaries
+from syncproxy.storage.embedded_binaries import Binaries, DatabaseUser, database_user, find_binaries
+from syncproxy.storage.embedded_cluster import Cluster
 from tests.docs.pages import commands, page, section
 from tests.integration.client import SlidingClient
-from tests.postgres import fresh_database
+from tests.postgres import drop_database, fresh_database
 from tests.test_tap import CommandCase
 from tests.twistd import Twistd
 
 ALICE, BOB = "@alice:hs", "@bob:hs"
 PAGE = "how-to/operate.md"
 _SERVICE = re.compile(r"systemctl (start|stop) syncproxy")
+_BY_HAND = re.compile(r"venv/bin/twistd -n --pidfile= syncproxy (.*)", re.DOTALL)
+_DEBIAN = Path("/usr/lib/postgresql")
 
 
 class OperatorCase(CommandCase):
@@ -72,8 +78,10 @@ class OperatorCase(CommandCase):
         self.assertTrue(asked)
         before = ""
         for command in asked:
-            service = _SERVICE.fullmatch(command)
-            if command.startswith("umask"):
+            service, by_hand = _SERVICE.fullmatch(command), _BY_HAND.fullmatch(command)
+            if by_hand is not None:
+                await self.by_hand(*shlex.split(by_hand[1].replace("\\\n", "")))
+            elif command.startswith("umask"):
                 before = f"{command}; "
             elif service is None:
                 await deferToThread(self.shell, before + command)
@@ -81,6 +89,13 @@ class OperatorCase(CommandCase):
                 await self.start()
             else:
                 await self.run_.stopped()
+
+    async def by_hand(self, *options: str) -> None:
+        """A start in the foreground, which ends by Ctrl-C."""
+        self.assertNotIn("--database", options)
+        run = self.run_twistd(*options)
+        await run.ready()
+        await run.stopped(signal.SIGINT)
 
     def shell(self, command: str) -> None:
         """Run one; it must end well. `pg_ctl` refuses to run as root."""
@@ -153,6 +168,20 @@ class EmbeddedTests(OperatorCase):
         """A dump is made while it runs, and restored with the server alone."""
         await self.lives("The embedded PostgreSQL", "The embedded PostgreSQL, from a dump")
 
+    async def test_dump_on_a_new_machine(self) -> None:
+        """A dump and the secret are all that it takes."""
+        self.send(1)
+        client = self.client()
+        await self.received(client, 1)
+        await self.obey("Back up", "The embedded PostgreSQL")
+        await self.run_.stopped()
+        secret = (self.cwd / "syncproxy-data" / "secret").read_bytes()
+        shutil.rmtree(self.cwd / "syncproxy-data")
+        await self.obey("Make an empty embedded PostgreSQL")
+        (self.cwd / "syncproxy-data" / "secret").write_bytes(secret)
+        await self.obey("Restore", "The embedded PostgreSQL, from a dump")
+        await self.received(self.client(client), 1)
+
     async def test_copy_and_restore(self) -> None:
         """The data directory is copied while it is stopped, and copied back."""
         await self.lives("The embedded PostgreSQL, as a copy", "The embedded PostgreSQL, from a copy")
@@ -164,12 +193,22 @@ class EmbeddedTests(OperatorCase):
             self.send(number)
             await self.received(client, number)
         self.send(3)
+        await self.own_database()
         await self.do(commands(section(page(PAGE), "Move from the embedded PostgreSQL to your own")))
         self.options = ("--database", self.database)
         await self.start()
         moved = self.client(client)
         await self.received(moved, 3)
         await self.hears(moved, "after the move")
+
+    async def own_database(self) -> None:
+        """Make it as docs/how-to/deploy.md says."""
+        host = self.database.split("'")[1]
+        self.database = f"host='{host}' user=syncproxy dbname=syncproxy"
+        self.env.update(PGHOST=host, PGUSER="syncproxy", DATABASE=self.database)
+        createdb = commands(section(page("how-to/deploy.md"), "With your own PostgreSQL"))[0]
+        await self.do([f"$PG/{createdb}"])
+        self.addCleanup(drop_database, self.database)
 
     async def test_lost_secret(self) -> None:
         """With another secret clients are identified again, and nothing that waits is lost."""
@@ -180,3 +219,60 @@ class EmbeddedTests(OperatorCase):
         await self.obey("The secret")
         self.assertNotEqual(secret, (self.cwd / "syncproxy-data" / "secret").read_bytes())
         await self.received(self.client(), 1)
+
+
+class OtherMajorTests(OperatorCase):
+    """An embedded database that another major version made."""
+
+    async def start(self) -> None:
+        """As it was with the old release, at first: its server is another one."""
+        if not self.options:
+            self.cluster = self.old_cluster()
+            self.server = self.cluster.launch()
+            self.addCleanup(self.stop_server)
+            while not self.cluster.is_ready(self.server):
+                await deferLater(reactor, 0.05)
+            self.options = ("--database", self.cluster.conninfo)
+        await super().start()
+
+    def old_cluster(self) -> Cluster:
+        """In the data directory; Raises SkipTest where there is no other version."""
+        ours = find_binaries(self.user, self.cwd).major
+        others = [path for path in _DEBIAN.glob("*/bin/postgres") if path.parts[-3] not in (str(ours), "12", "11")]
+        if not others:
+            raise SkipTest("there is no other major version of PostgreSQL")
+        self.old = Binaries(others[0].parent, int(others[0].parts[-3]), "")
+        data_dir = self.cwd / "syncproxy-data"
+        data_dir.mkdir()
+        data_dir.chmod(0o711)
+        cluster = Cluster(data_dir, self.old, self.user)
+        cluster.prepare()
+        return cluster
+
+    def stop_server(self) -> None:
+        """Stop the old server."""
+        if self.server.poll() is None:
+            self.server.send_signal(signal.SIGINT)
+            self.server.wait(30)
+
+    async def test_move(self) -> None:
+        """What waits is handed out there, and what was acknowledged does not come again."""
+        client = self.client()
+        self.send(1)
+        await self.received(client, 1)
+        self.send(2)
+        since = client.to_device_since
+        await self.received(client, 2)
+        # that answer never came
+        client.to_device_since = since
+        await self.run_.stopped()
+        self.stop_server()
+        self.options = ("--data-dir", "syncproxy-data")
+        self.env["OLD"] = str(self.old.directory)
+        text = section(page(PAGE), "Move to another major version of PostgreSQL")
+        text = text.replace("postgresql-17", f"postgresql-{self.old.major}")
+        dump, restore = text.split("[Make an empty one]")
+        await self.do(commands(dump))
+        await self.obey("Make an empty embedded PostgreSQL")
+        await self.do(commands(restore))
+        await self.received(self.client(client), 2)
