@@ -33,10 +33,13 @@ RANGES = (((0, 2),), ((0, 9),), ((0, 0), (2, 3)), ((1, 4),), ((0, 1), (4, 5)), (
 class Walk:
     """One random walk of a world and a client in it."""
 
+    #: how long own events wait for their transaction ids, in seconds
+    wait_s = 0.0
+
     def __init__(self, test: SynchronousTestCase, seed: int, conn: type[Conn] = Conn) -> None:
         self.test = test
         self.random = Random(seed)
-        self.stage = Stage()
+        self.stage = Stage(transaction_id_wait_s=self.wait_s)
         for room_id in ROOMS[:5]:
             self.stage.room(room_id, ALICE, BOB, name=f"{self.random.random()}")
         self.client = Client(self.stage, self.stage.conn(kind=conn))
