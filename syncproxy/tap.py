@@ -25,6 +25,7 @@ from syncproxy.dialects.msc3575 import MSC3575
 from syncproxy.errors import ConfigurationError
 from syncproxy.extensions.registry import factories
 from syncproxy.homeserver.client import HomeserverClient
+from syncproxy.homeserver.decoding import Decoding
 from syncproxy.metrics import Metrics
 from syncproxy.pubsub.bus import Bus
 from syncproxy.pubsub.payloads import Payload
@@ -89,7 +90,8 @@ async def _start(
     database.when_superseded(lambda: service.fail(_SUPERSEDED))
 
     # create all
-    client = HomeserverClient(reactor, settings.homeserver)
+    client = HomeserverClient(reactor, settings.homeserver, max_sync_size=settings.max_sync_size)
+    decoding = Decoding(reactor)
     reader = Reader(database)
     writer = Writer(database, reactor, metrics, reached)
     bus = Bus()
@@ -97,7 +99,7 @@ async def _start(
     global_cache = GlobalCache(reader, reactor, metrics, settings.cache_size)
     user_caches = UserCacheMap(reader, global_cache, tracker, reactor, metrics)
     dispatcher = Dispatcher(global_cache, tracker, user_caches, reactor, metrics)
-    handler = Handler(writer, reactor, metrics, reached)
+    handler = Handler(writer, decoding, reactor, metrics, reached)
     # looking for tokens of devices to resume may go on for long: clients come first
     tokens = TokenMap(client, reader.in_background(), writer, cipher, reactor, metrics)
     pollers = PollerMap(
@@ -114,8 +116,8 @@ async def _start(
     )
 
     purger = Purger(database, writer, pollers, reactor, metrics)
-    members = MemberLists(client, writer, reactor, metrics, pollers.token_of)
-    refresh = StateRefresh(client, writer, reactor, metrics, tracker.users, pollers.token_of_user)
+    members = MemberLists(client, writer, reactor, metrics, pollers.token_of, decoding)
+    refresh = StateRefresh(client, writer, reactor, metrics, tracker.users, pollers.token_of_user, decoding)
 
     # wire all
     writer.committed = lambda changes: bus.publish(Payload(changes))
@@ -128,6 +130,7 @@ async def _start(
 
     # start all
     stack.push_async_callback(client.close)
+    stack.push_async_callback(decoding.stop)
     await writer.start()
     stack.callback(dispatcher.stop)
     stack.push_async_callback(writer.stop)

@@ -41,6 +41,7 @@ OPTIONS = (
     Option("database-user", str, None, "As root: the user that runs the embedded PostgreSQL."),
     Option("database-connections", settings.count, "10", "Connections that read."),
     Option("max-request-size", settings.size, "1MiB", "The longest request body."),
+    Option("max-sync-size", settings.size, "1GiB", "The longest answer that is taken from the homeserver."),
     Option("connection-ttl", settings.seconds, "1800", "Seconds without a request until a connection expires."),
     Option("poller-idle", settings.seconds, "2592000", "Seconds until a silent device is no longer polled for."),
     Option("transaction-id-wait", settings.milliseconds, "300", "Milliseconds that an own event waits for its id."),

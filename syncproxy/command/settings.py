@@ -36,6 +36,7 @@ class Settings:
     cache_size: int
     public_homeserver: str | None
     max_request_size: int
+    max_sync_size: int
     trust_forwarded_for: bool
     connection_ttl: float
     poller_idle: float

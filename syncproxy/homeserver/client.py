@@ -12,11 +12,11 @@ from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.web.client import Agent, HTTPConnectionPool
-from twisted.web.iweb import IAgent, IAgentEndpointFactory
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IResponse
 from zope.interface import implementer
 
 from syncproxy import __version__
-from syncproxy.homeserver.bodies import read_body
+from syncproxy.homeserver.bodies import MOST_JOINED, Body, BodyTooLarge, read_body
 
 _CONNECT_S = 10
 _SHORT_S = 10
@@ -26,8 +26,16 @@ _LONGEST_WAIT_MS = 24 * 3600 * 1000
 #: beyond its own `timeout`
 _SYNC_S = 300
 _FIRST_SYNC_S = 1800
+#: bytes of an error, of which more is not read, and characters of its text, which goes into logs
+_MOST_OF_AN_ERROR = 1024 * 1024
+_MOST_OF_A_TEXT = 500
+#: bytes of an answer with events, unless said
+MOST_OF_A_SYNC = 1024 * 1024 * 1024
 #: connections kept open to the homeserver: each poller holds one
 _PERSISTENT = 100_000
+_TOO_MANY_REQUESTS = 429
+#: what hostile JSON makes the decoder raise
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _HEADERS: dict[bytes | str, bytes | str] = {"User-Agent": f"syncproxy/{__version__}", "Accept": "application/json"}
 
 
@@ -91,11 +99,15 @@ class HomeserverClient:
     """Requests to one homeserver over kept connections.
 
     `base_url` is `http://…`, `https://…` (certificate and host name are verified) or `unix:/path`. Every method raises
-    HomeserverError for an answer that is an error, HomeserverUnreachable where there is none.
+    HomeserverError for an answer that is an error, HomeserverUnreachable where there is none. `max_sync_size` in bytes
+    is what answers with events may have; longer ones are refused while they come.
     """
 
-    def __init__(self, reactor: Any, base_url: str, *, agent: IAgent | None = None) -> None:
+    def __init__(
+        self, reactor: Any, base_url: str, *, agent: IAgent | None = None, max_sync_size: int = MOST_OF_A_SYNC
+    ) -> None:
         self._reactor = reactor
+        self._max_sync_size = max_sync_size
         self._pool = HTTPConnectionPool(reactor, persistent=True)
         self._pool.maxPersistentPerHost = _PERSISTENT
         self._pool.cachedConnectionTimeout = 60
@@ -123,13 +135,13 @@ class HomeserverClient:
         body = await self._get("/_matrix/client/v3/account/whoami", token, {}, _SHORT_S)
         try:
             known = msgspec.json.decode(body, type=_WhoAmI)
-        except msgspec.DecodeError as problem:
-            raise HomeserverUnreachable(f"whoami: {problem}") from None
+        except _UNDECODABLE as problem:
+            raise HomeserverUnreachable(f"whoami: {type(problem).__name__}") from None
         return WhoAmI(known.user_id, known.device_id)
 
     async def sync(
         self, token: str, *, since: str | None, timeout_ms: int, filter: str, set_presence: str = "offline"
-    ) -> bytes:
+    ) -> Body:
         """One `/sync`: the body as it came."""
         parameters = {
             "timeout": str(timeout_ms),
@@ -141,15 +153,15 @@ class HomeserverClient:
         if since is not None:
             parameters["since"] = since
         limit_s = _FIRST_SYNC_S if since is None else timeout_ms / 1000 + _SYNC_S
-        return await self._get("/_matrix/client/v3/sync", token, parameters, limit_s)
+        return await self._get_events("/_matrix/client/v3/sync", token, parameters, limit_s)
 
-    async def members(self, token: str, room_id: str) -> bytes:
+    async def members(self, token: str, room_id: str) -> Body:
         """All members of a room."""
-        return await self._get(_room(room_id, "members"), token, {}, _BACKGROUND_S)
+        return await self._get_events(_room(room_id, "members"), token, {}, _BACKGROUND_S)
 
-    async def state(self, token: str, room_id: str) -> bytes:
+    async def state(self, token: str, room_id: str) -> Body:
         """The whole current state of a room."""
-        return await self._get(_room(room_id, "state"), token, {}, _BACKGROUND_S)
+        return await self._get_events(_room(room_id, "state"), token, {}, _BACKGROUND_S)
 
     async def context(self, token: str, room_id: str, event_id: str) -> bytes:
         """The tokens around an event, without events."""
@@ -162,28 +174,43 @@ class HomeserverClient:
         return await self._get("/_matrix/client/v3/keys/changes", token, parameters, _BACKGROUND_S)
 
     async def _get(self, path: str, token: str | None, parameters: dict[str, str], limit_s: float) -> bytes:
-        getting = ensureDeferred(self._exchange(path, token, parameters))
+        body = await self._answer(path, token, parameters, limit_s, MOST_JOINED)
+        if not isinstance(body, bytes):
+            raise AssertionError("joined up to this size")
+        return body
+
+    async def _get_events(self, path: str, token: str, parameters: dict[str, str], limit_s: float) -> Body:
+        return await self._answer(path, token, parameters, limit_s, self._max_sync_size)
+
+    async def _answer(
+        self, path: str, token: str | None, parameters: dict[str, str], limit_s: float, most: int
+    ) -> Body:
+        getting = ensureDeferred(self._exchange(path, token, parameters, most))
         getting.addTimeout(limit_s, self._reactor)
         try:
             status, retry_after, body = await getting
         except CancelledError:
             raise
+        except BodyTooLarge:
+            option = ": see --max-sync-size" if most == self._max_sync_size else ""
+            raise HomeserverUnreachable(f"{path}: the answer has more than {most} bytes{option}") from None
         except Exception as problem:
             # the exception's text could have the URL's parameters: its kind says enough
             raise HomeserverUnreachable(f"{path}: {type(problem).__name__}") from None
         if status == 200:
             return body
-        raise _error(status, self._wait_ms(retry_after), body, token)
+        wait_ms = self._wait_ms(retry_after) if status == _TOO_MANY_REQUESTS else None
+        raise _error(status, wait_ms, body if isinstance(body, bytes) else b"", token)
 
     async def _exchange(
-        self, path: str, token: str | None, parameters: dict[str, str]
-    ) -> tuple[int, str | None, bytes]:
+        self, path: str, token: str | None, parameters: dict[str, str], most: int
+    ) -> tuple[int, str | None, Body]:
         headers = _HEADERS if token is None else {**_HEADERS, "Authorization": f"Bearer {token}"}
         response = await self._http.get(
             self._base + path, params=parameters, headers=headers, unbuffered=True, allow_redirects=False
         )
         retry_after = response.headers.getRawHeaders("Retry-After", [None])[0]
-        return response.code, retry_after, await read_body(response)
+        return response.code, retry_after, await _read(response, most)
 
     def _wait_ms(self, retry_after: str | None) -> int | None:
         """The wait that a `Retry-After` asks for: seconds or a date."""
@@ -202,20 +229,30 @@ def _room(room_id: str, what: str) -> str:
     return f"/_matrix/client/v3/rooms/{quote(room_id, safe='')}/{what}"
 
 
+async def _read(response: IResponse, most: int) -> Body:
+    if response.code == 200:
+        return await read_body(response, most)
+    try:
+        return await read_body(response, _MOST_OF_AN_ERROR)
+    except BodyTooLarge:
+        # its status says enough
+        return b""
+
+
 def _error(status: int, wait_ms: int | None, body: bytes, token: str | None) -> HomeserverError:
     try:
         said = msgspec.json.decode(body, type=_ErrorBody)
-    except msgspec.DecodeError:
+    except _UNDECODABLE:
         said = _ErrorBody()
     message = said.error if isinstance(said.error, str) else "no reason given"
-    named_ms = said.retry_after_ms
+    named_ms = said.retry_after_ms if status == _TOO_MANY_REQUESTS else None
     if isinstance(named_ms, int | float) and not isinstance(named_ms, bool):
         wait_ms = int(min(max(named_ms, 0), _LONGEST_WAIT_MS))
     return HomeserverError(
         status,
-        said.errcode if isinstance(said.errcode, str) else None,
+        said.errcode[:_MOST_OF_A_TEXT] if isinstance(said.errcode, str) else None,
         # a homeserver that quotes the token must not bring it into logs
-        message.replace(token, "…") if token else message,
+        (message.replace(token, "…") if token else message)[:_MOST_OF_A_TEXT],
         soft_logout=said.soft_logout is True,
         retry_after_ms=wait_ms,
     )

@@ -6,11 +6,19 @@ Everything else keeps its bytes.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
-#: far more than any event of use, and far less than what the decoder takes
+_T = TypeVar("_T")
+#: far more than an event may have (`matrix.depth.MOST_LEVELS`), so that what is cut off is known by its depth; and
+#: far less than what the decoder takes
 MOST_LEVELS = 200
+#: what decoding raises for text that is none, wrong shapes and too deep nesting
+UNSOUND = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+#: calls that may be on the stack when parts of an answer are decoded, more than when the answer was
+_ROOM = 300
 _REPLACEMENT = rb"\ufffd"
 #: a pair of surrogates, a lone one, or any other escape: backslashes are in strings only
 _ESCAPE = re.compile(
@@ -20,12 +28,28 @@ _ESCAPE = re.compile(
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
 
 
+def soundly(body: bytes, parse: Callable[[bytes], _T]) -> _T:
+    """The body parsed, as it is if that can be, else repaired."""
+    try:
+        # events stay bytes, which msgspec does not look into
+        if not body.isascii():
+            body.decode()
+        return parse(body)
+    except UNSOUND:
+        return parse(repaired(body))
+
+
+def with_room(decode: Callable[[], _T], calls: int = _ROOM) -> _T:
+    """What `decode` gives, called deep in the stack: what it takes can be taken apart later wherever that is done."""
+    return with_room(decode, calls - 1) if calls else decode()
+
+
 def repaired(body: bytes) -> bytes:
     """The JSON with U+FFFD for text that is none; if it is too deep, with `null` for all beyond MOST_LEVELS."""
     text = body.decode("utf-8", "replace").encode()
     text = _ESCAPE.sub(lambda found: _REPLACEMENT if found[1] else found[0], text)
     try:
-        msgspec.json.decode(text, type=msgspec.Raw)
+        with_room(lambda: msgspec.json.decode(text, type=msgspec.Raw))
     except RecursionError:
         return _flattened(text)
     except msgspec.DecodeError:

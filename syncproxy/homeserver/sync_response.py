@@ -7,9 +7,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from syncproxy.homeserver.repairs import repaired
+from syncproxy.homeserver.repairs import soundly, with_room
 
 _Block = TypeVar("_Block", bound=msgspec.Struct)
+#: a count as it may be written
+Number = int | float | None
 _NULL = msgspec.Raw(b"null")
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -35,15 +37,15 @@ class Summary(msgspec.Struct):
     """A room's `summary`."""
 
     heroes: list[str] | None = msgspec.field(name="m.heroes", default=None)
-    joined_count: int | None = msgspec.field(name="m.joined_member_count", default=None)
-    invited_count: int | None = msgspec.field(name="m.invited_member_count", default=None)
+    joined_count: Number = msgspec.field(name="m.joined_member_count", default=None)
+    invited_count: Number = msgspec.field(name="m.invited_member_count", default=None)
 
 
 class Counts(msgspec.Struct):
     """Unread counts, of a room or a thread."""
 
-    notification_count: int | None = None
-    highlight_count: int | None = None
+    notification_count: Number = None
+    highlight_count: Number = None
 
 
 class JoinBlock(msgspec.Struct):
@@ -122,20 +124,19 @@ def parse_sync(body: bytes, dropped: Callable[[str], None] = lambda section: Non
     What is no sound text or nested too deeply is repaired. Raises msgspec.DecodeError for what is neither null nor a
     JSON object.
     """
-    try:
-        # events stay bytes, which msgspec does not look into
-        if not body.isascii():
-            body.decode()
-        return _parsed(body, dropped)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _parsed(repaired(body), dropped)
+    return soundly(body, lambda sound: _parsed(sound, dropped))
+
+
+def parse_sound_sync(body: bytes) -> SyncResponse:
+    """The same of a body that is UTF-8 and needs no repair. Raises one of UNSOUND."""
+    return with_room(lambda: _response.decode(body)) or SyncResponse()
 
 
 def _parsed(body: bytes, dropped: Callable[[str], None]) -> SyncResponse:
     try:
-        return _response.decode(body) or SyncResponse()
+        return parse_sound_sync(body)
     except msgspec.ValidationError:
-        return sound_sections(body, SyncResponse, dropped)
+        return with_room(lambda: sound_sections(body, SyncResponse, dropped))
 
 
 def sound_sections(raw: bytes | msgspec.Raw, kind: type[_Block], dropped: Callable[[str], None]) -> _Block:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from syncproxy.matrix.depth import is_too_deep
 from syncproxy.matrix.events import Event
 
 #: the largest integer that Matrix's JSON has
@@ -48,15 +49,19 @@ _encode = msgspec.json.Encoder().encode
 def parse_event(raw: bytes | msgspec.Raw) -> Event:
     """The event in `raw`, without `room_id` and the parts of `unsigned` that are not shared. Raises MalformedEvent.
 
-    Where nothing is left out, `json` equals `raw`; it is a copy, so that it does not keep the whole answer alive.
+    Where nothing is left out, `json` equals `raw`.
     """
+    # in one copy, so that it is not what keeps the whole answer alive
+    raw = bytes(raw)
+    if is_too_deep(raw):
+        raise MalformedEvent("The event is nested too deeply")
     try:
         head = _head.decode(raw)
         unsigned = _object(head.unsigned)
         json = _shared(raw, unsigned, has_room_id=head.room_id is not msgspec.UNSET)
         membership = _text(_object(head.content).get("membership")) if head.type == "m.room.member" else None
-    except msgspec.DecodeError as problem:
-        raise MalformedEvent(str(problem)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+        raise MalformedEvent(_said(problem)) from None
     _check(head)
     return Event(
         event_id=head.event_id,
@@ -77,6 +82,11 @@ def clamped(number: object) -> int:
     if isinstance(number, bool) or not isinstance(number, int | float) or number != number:
         return 0
     return int(min(max(number, 0), MAX_INTEGER))
+
+
+def _said(problem: Exception) -> str:
+    """What a decoder said, if there is no content in it."""
+    return "Invalid UTF-8" if isinstance(problem, UnicodeDecodeError) else str(problem)
 
 
 def _check(head: _Head) -> None:
@@ -112,7 +122,7 @@ def _redacts(head: _Head) -> str | None:
     return _text(_object(head.content).get("redacts"))
 
 
-def _shared(raw: bytes | msgspec.Raw, unsigned: dict[str, msgspec.Raw], *, has_room_id: bool) -> bytes:
+def _shared(raw: bytes, unsigned: dict[str, msgspec.Raw], *, has_room_id: bool) -> bytes:
     """The event's bytes without what is not shared; an emptied `unsigned` stays `{}`."""
     kept = {name: value for name, value in unsigned.items() if name not in _NOT_SHARED}
     relations = kept.get("m.relations")
@@ -120,7 +130,7 @@ def _shared(raw: bytes | msgspec.Raw, unsigned: dict[str, msgspec.Raw], *, has_r
     if shared is not None:
         kept["m.relations"] = shared
     elif len(kept) == len(unsigned) and not has_room_id:
-        return bytes(raw)
+        return raw
     members = _members.decode(raw)
     members.pop("room_id", None)
     if "unsigned" in members:

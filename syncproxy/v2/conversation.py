@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from twisted.internet.defer import Deferred, ensureDeferred
 
+from syncproxy.homeserver.bodies import Body
 from syncproxy.matrix.devices import Device
 from syncproxy.rooms.answers import PollAnswer
 from syncproxy.v2.access_tokens import AccessToken
@@ -26,7 +27,7 @@ class Conversation:
         self._timeouts = Timeouts(upstream.draw)
         self._unstored = Unstored()
         self._loan: Loan | None = None
-        self._request: Deferred[bytes] | None = None
+        self._request: Deferred[Body] | None = None
         #: the answers of requests up to this number are of no use any more
         self._over = 0
         self._position: int | None = None
@@ -95,7 +96,7 @@ class Conversation:
         self._move_on(question, received)
         return received
 
-    async def _requested(self, question: Question) -> bytes:
+    async def _requested(self, question: Question) -> Body:
         up = self._upstream
         self._request = ensureDeferred(
             up.client.sync(
@@ -116,7 +117,7 @@ class Conversation:
         # with borrowed rooms it vouches for nothing: its hurry would be of no use
         return self._owes() or not self._upstream.is_waiting(self._device.user_id)
 
-    async def _stored(self, question: Question, body: bytes) -> Received:
+    async def _stored(self, question: Question, body: Body) -> Received:
         handler, owes = self._upstream.handler, self._owes()
         if self._loan is not None and not owes:
             self._loan = None

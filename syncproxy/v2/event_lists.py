@@ -9,12 +9,12 @@ from twisted.internet.interfaces import IReactorTime
 
 from syncproxy.matrix.events import Event
 from syncproxy.matrix.parsing import MalformedEvent, parse_event
-from syncproxy.metrics import Metrics
 from syncproxy.turns import Turn
+from syncproxy.v2.dropping import Dropped
 
 
-async def state_events(raws: Iterable[msgspec.Raw], clock: IReactorTime, metrics: Metrics) -> list[Event]:
-    """The state events among them; those that are malformed are left out and counted."""
+async def state_events(raws: Iterable[msgspec.Raw], room_id: str, clock: IReactorTime, dropped: Dropped) -> list[Event]:
+    """The state events among them; `dropped` is told of those that are malformed."""
     turn = Turn(clock)
     events = []
     for raw in raws:
@@ -22,8 +22,8 @@ async def state_events(raws: Iterable[msgspec.Raw], clock: IReactorTime, metrics
             await turn.pause()
         try:
             event = parse_event(raw)
-        except MalformedEvent:
-            metrics.errors.labels("malformed_event").inc()
+        except MalformedEvent as problem:
+            dropped.event(room_id, raw, str(problem))
             continue
         if event.state_key is not None:
             events.append(event)

@@ -10,7 +10,10 @@ import attrs
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 
-from syncproxy.homeserver.sync_response import DeviceListsBlock, RoomsBlock, SyncResponse, parse_sync
+from syncproxy.homeserver.assembling import Decoded
+from syncproxy.homeserver.bodies import Body
+from syncproxy.homeserver.decoding import Decoding
+from syncproxy.homeserver.sync_response import DeviceListsBlock, RoomsBlock, SyncResponse
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.rooms.answers import PollAnswer
@@ -18,10 +21,10 @@ from syncproxy.rooms.changes import Polled
 from syncproxy.storage.points import Observer, Point, nobody
 from syncproxy.storage.writer import Writer
 from syncproxy.turns import Turn
-from syncproxy.v2.sections import Sections
+from syncproxy.v2.dropping import Dropped
+from syncproxy.v2.sections import Sections, storable
 
 _T = TypeVar("_T")
-_ABSENT = b"null"
 #: changes an answer before it is stored
 Amend = Callable[[PollAnswer], Awaitable[PollAnswer]]
 _KeyFacts = tuple[bytes | None, bytes | None]
@@ -40,20 +43,30 @@ class Received:
 class Handler:
     """Takes the answers of all pollers."""
 
-    def __init__(self, writer: Writer, clock: IReactorTime, metrics: Metrics, reached: Observer = nobody) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        decoding: Decoding,
+        clock: IReactorTime,
+        metrics: Metrics,
+        reached: Observer = nobody,
+    ) -> None:
         self._writer = writer
+        self._decoding = decoding
         self._clock = clock
         self._metrics = metrics
+        self._dropped = Dropped(lambda kind: metrics.errors.labels(kind).inc())
         self._reached = reached
         #: told of the answers that are not stored: they, too, say that what is known of the user is up to date
         self.nothing_came: Callable[[Polled], None] = lambda polled: None
         #: key counts and fallback types as last stored: every answer repeats them
         self._key_facts: dict[Device, _KeyFacts] = {}
+        self._received_ms = 0
 
     async def sync_received(
         self,
         device: Device,
-        body: bytes,
+        body: Body,
         *,
         since: str | None,
         position: int,
@@ -64,15 +77,14 @@ class Handler:
         """Store what the answer brought, as `amend` changes it; return once that is committed and dispatched.
 
         An answer that brings nothing is not stored, save a device's first one in this process; `nothing_came` is told
-        of it. Raises msgspec.DecodeError for a body that is none, and whatever the writer raises: then nothing of it
-        is stored.
+        of it. Raises msgspec.DecodeError for a body that is none, and what decoding and the writer raise: then nothing
+        of it is stored.
         """
         self._reached(Point.ANSWER_RECEIVED)
         began = perf_counter()
-        sections = Sections(device.user_id, lambda kind: self._metrics.errors.labels(kind).inc())
-        response = parse_sync(body, sections.section_dropped)
+        decoded = await self._decoding.sync(body, self._dropped.section)
         answer = await self._answer(
-            device, response, sections, since=since, position=position, sequence=sequence, complete=complete
+            device, decoded, since=since, position=position, sequence=sequence, complete=complete
         )
         if amend is not None:
             answer = await amend(answer)
@@ -86,48 +98,53 @@ class Handler:
         else:
             self.nothing_came(Polled(device, position, complete))
         self._metrics.poll_processing.observe(perf_counter() - began)
-        to_device = response.to_device.events if response.to_device else None
-        return Received(response.next_batch or None, more_waits=len(to_device or ()) >= _TO_DEVICE)
+        to_device = decoded.response.to_device.events if decoded.response.to_device else None
+        return Received(storable(decoded.response.next_batch), more_waits=len(to_device or ()) >= _TO_DEVICE)
 
     def forget(self, device: Device) -> None:
         """The device is no longer polled."""
         self._key_facts.pop(device, None)
 
+    def _now_ms(self) -> int:
+        """The time of receipt, which rooms are sorted by: it stands still while the clock is behind it."""
+        self._received_ms = max(self._received_ms, int(self._clock.seconds() * 1000))
+        return self._received_ms
+
     async def _answer(
         self,
         device: Device,
-        response: SyncResponse,
-        sections: Sections,
+        decoded: Decoded,
         *,
         since: str | None,
         position: int,
         sequence: int,
         complete: bool,
     ) -> PollAnswer:
+        response = decoded.response
         rooms = response.rooms or RoomsBlock()
-        turn = Turn(self._clock)
+        sections = Sections(device.user_id, self._dropped, Turn(self._clock), decoded.lifted)
         if not device.is_real:
             response = _without_encryption(response)
         lists = response.device_lists or DeviceListsBlock()
-        fallback = _present(response.device_unused_fallback_key_types)
+        fallback = sections.whole("fallback key types", response.device_unused_fallback_key_types)
+        older_fallback = sections.whole("fallback key types", response.msc2732_fallback)
         return PollAnswer(
             device=device,
             since=since,
-            next_batch=response.next_batch or None,
+            next_batch=storable(response.next_batch),
             position=position,
             sequence=sequence,
-            received_ms=int(self._clock.seconds() * 1000),
+            received_ms=self._now_ms(),
             complete=complete,
-            joined=await _each(rooms.join, sections.joined, turn),
-            left=await _each(rooms.leave, sections.left, turn),
-            stripped=await _each(rooms.invite, sections.invited, turn)
-            + await _each(rooms.knock, sections.knocked, turn),
-            account_data=sections.account_data(response.account_data or ()),
-            to_device=sections.to_device(response.to_device or ()),
+            joined=await _each(rooms.join, sections.joined),
+            left=await _each(rooms.leave, sections.left),
+            stripped=await _each(rooms.invite, sections.invited) + await _each(rooms.knock, sections.knocked),
+            account_data=await sections.account_data(response.account_data or ()),
+            to_device=await sections.to_device(response.to_device or ()),
             device_lists_changed=sections.users(lists.changed),
             device_lists_left=sections.users(lists.left),
-            one_time_key_counts=_present(response.device_one_time_keys_count),
-            unused_fallback_key_types=_present(response.msc2732_fallback) if fallback is None else fallback,
+            one_time_key_counts=sections.whole("key counts", response.device_one_time_keys_count),
+            unused_fallback_key_types=older_fallback if fallback is None else fallback,
         )
 
 
@@ -155,20 +172,9 @@ def _without_encryption(response: SyncResponse) -> SyncResponse:
     return SyncResponse(response.next_batch, response.rooms, response.account_data)
 
 
-def _present(raw: msgspec.Raw) -> bytes | None:
-    json = bytes(raw)
-    return None if json == _ABSENT else json
-
-
 async def _each(
-    rooms: Mapping[str, msgspec.Raw] | None, make: Callable[[str, msgspec.Raw], _T | None], turn: Turn
+    rooms: Mapping[str, msgspec.Raw] | None, make: Callable[[str, msgspec.Raw], Awaitable[_T | None]]
 ) -> tuple[_T, ...]:
-    """The rooms' values, pausing between them when the turn is over."""
-    made = []
-    for room_id, raw in (rooms or {}).items():
-        value = make(room_id, raw)
-        if value is not None:
-            made.append(value)
-        if turn.is_over:
-            await turn.pause()
-    return tuple(made)
+    """The rooms' values."""
+    made = [await make(room_id, raw) for room_id, raw in (rooms or {}).items()]
+    return tuple(value for value in made if value is not None)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from syncproxy.homeserver.client import HomeserverClient
+from syncproxy.homeserver.decoding import Decoding
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.rooms.answers import MembersAnswer
 from syncproxy.storage.writer import Writer
 from syncproxy.v2.access_tokens import AccessToken
+from syncproxy.v2.dropping import Dropped
 from syncproxy.v2.event_lists import state_events
 from syncproxy.v2.gates import Gates
 from syncproxy.v2.recently_used import RecentlyUsed
@@ -26,10 +27,6 @@ _AT_A_TIME = 4
 _RETRY_S = 30.0
 #: failed fetches that are remembered
 _FAILED = 1000
-
-
-class _Members(msgspec.Struct):
-    chunk: list[msgspec.Raw]
 
 
 class MemberLists:
@@ -44,12 +41,15 @@ class MemberLists:
         clock: IReactorTime,
         metrics: Metrics,
         token_of: Callable[[Device], AccessToken | None],
+        decoding: Decoding,
     ) -> None:
         self._client = client
         self._writer = writer
         self._clock = clock
         self._metrics = metrics
         self._token_of = token_of
+        self._decoding = decoding
+        self._dropped = Dropped(lambda kind: metrics.errors.labels(kind).inc())
         self._waiting: dict[str, list[Deferred[None]]] = {}
         self._gates = Gates(_AT_A_TIME)
         self._failed_s: RecentlyUsed[str, float] = RecentlyUsed(_FAILED)
@@ -72,8 +72,7 @@ class MemberLists:
     async def _fetch(self, token: AccessToken, room_id: str) -> None:
         position = self._writer.position
         body = await self._client.members(token.secret, room_id)
-        chunk = msgspec.json.decode(body, type=_Members).chunk
-        events = await state_events(chunk, self._clock, self._metrics)
+        events = await state_events(await self._decoding.members(body), room_id, self._clock, self._dropped)
         received_ms = int(self._clock.seconds() * 1000)
         members = tuple(event for event in events if event.type == "m.room.member")
         await self._writer.store(MembersAnswer(room_id, position, received_ms, members))

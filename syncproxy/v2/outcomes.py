@@ -42,7 +42,7 @@ def outcome_of(problem: Exception) -> Outcome:
         error = UnknownToken(problem.message, errcode=problem.errcode, soft_logout=True)
         return Outcome(Verdict.TOKEN_HAS_EXPIRED, error)
     if (problem.status, problem.errcode) in _DEAD:
-        return Outcome(Verdict.TOKEN_IS_DEAD, UnknownToken(problem.message))
+        return Outcome(Verdict.TOKEN_IS_DEAD, UnknownToken(problem.message, errcode=problem.errcode))
     if problem.status in (401, 403):
         return Outcome(Verdict.REFUSED, Forbidden(problem.message, errcode=problem.errcode or "M_FORBIDDEN"))
     wait_s = None if problem.retry_after_ms is None else problem.retry_after_ms / 1000

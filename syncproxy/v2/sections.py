@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
-from twisted.logger import Logger
 
+from syncproxy.homeserver.assembling import Lifted
+from syncproxy.homeserver.repairs import repaired
 from syncproxy.homeserver.sync_response import (
     Counts,
     EventList,
@@ -15,10 +16,12 @@ from syncproxy.homeserver.sync_response import (
     JoinBlock,
     KnockBlock,
     LeaveBlock,
+    Number,
     Summary,
     TimelineBlock,
     sound_sections,
 )
+from syncproxy.matrix.depth import is_too_deep
 from syncproxy.matrix.events import Event
 from syncproxy.matrix.parsing import MalformedEvent, clamped, parse_event
 from syncproxy.rooms.answers import (
@@ -31,10 +34,13 @@ from syncproxy.rooms.answers import (
     ToDeviceMessage,
 )
 from syncproxy.rooms.receipts import Receipt
+from syncproxy.turns import Turn
+from syncproxy.v2.dropping import Dropped
 
 _T = TypeVar("_T")
 _Block = TypeVar("_Block", bound=msgspec.Struct)
-_log = Logger(namespace="syncproxy")
+_ABSENT = b"null"
+_NONE_LIFTED: Lifted = {}
 _KEY_REQUESTS = ("m.room_key_request",)
 
 
@@ -71,7 +77,8 @@ class _StrippedMember(msgspec.Struct):
     is_direct: bool | None = None
 
 
-_decode_receipts = msgspec.json.Decoder(dict[str, dict[str, dict[str, msgspec.Raw]]]).decode
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_RECEIPTS = ("m.read", "m.read.private")
 
 
 class _ReceiptData(msgspec.Struct):
@@ -80,74 +87,86 @@ class _ReceiptData(msgspec.Struct):
 
 
 class Sections:
-    """Makes values of the sections; what it must drop is logged with its ids and counted by `dropped`."""
+    """Makes values of the sections, pausing when the turn is over; what it must leave out is told to `dropped`.
 
-    def __init__(self, user_id: str, dropped: Callable[[str], None]) -> None:
+    `lifted` has the events of sections that came without them.
+    """
+
+    def __init__(self, user_id: str, dropped: Dropped, turn: Turn, lifted: Lifted = _NONE_LIFTED) -> None:
         self._user_id = user_id
         self._dropped = dropped
+        self._turn = turn
+        self._lifted = lifted
 
-    def joined(self, room_id: str, raw: msgspec.Raw) -> JoinedRoom | None:
+    async def joined(self, room_id: str, raw: msgspec.Raw) -> JoinedRoom | None:
         """A room of `rooms.join`."""
-        block = self._block(raw, JoinBlock, room_id)
+        block = self._block(raw, JoinBlock, "join", room_id)
         if block is None:
             return None
         after = block.state_after or block.msc4222_state_after
-        typing, receipts = self._ephemeral(room_id, block.ephemeral)
+        typing, receipts = await self._ephemeral(room_id, block.ephemeral)
         counts = folded_counts(block.unread_notifications, block.unread_thread_notifications)
         return JoinedRoom(
             room_id=room_id,
-            state=self.events(after or block.state or (), room_id),
+            state=await self.events(after or block.state or (), room_id),
             state_after=after is not None,
-            timeline=self._timeline(block.timeline, room_id),
+            timeline=await self._timeline(block.timeline, room_id),
             summary=_summary(block.summary),
-            account_data=self.account_data(block.account_data or (), room_id),
+            account_data=await self.account_data(block.account_data or (), room_id),
             receipts=receipts,
             typing=typing,
-            notification_count=counts.notification_count,
-            highlight_count=counts.highlight_count,
+            notification_count=_clamped(counts.notification_count),
+            highlight_count=_clamped(counts.highlight_count),
         )
 
-    def left(self, room_id: str, raw: msgspec.Raw) -> LeftRoom | None:
+    async def left(self, room_id: str, raw: msgspec.Raw) -> LeftRoom | None:
         """A room of `rooms.leave`."""
-        block = self._block(raw, LeaveBlock, room_id)
+        block = self._block(raw, LeaveBlock, "leave", room_id)
         if block is None:
             return None
         state = block.state_after or block.msc4222_state_after or block.state
         return LeftRoom(
             room_id,
-            self.events(state or (), room_id),
-            self._timeline(block.timeline, room_id),
-            self.account_data(block.account_data or (), room_id),
+            await self.events(state or (), room_id),
+            await self._timeline(block.timeline, room_id),
+            await self.account_data(block.account_data or (), room_id),
         )
 
-    def invited(self, room_id: str, raw: msgspec.Raw) -> StrippedRoom | None:
+    async def invited(self, room_id: str, raw: msgspec.Raw) -> StrippedRoom | None:
         """A room of `rooms.invite`."""
-        block = self._block(raw, InviteBlock, room_id)
-        return None if block is None else self._stripped(room_id, "invite", block.invite_state)
+        block = self._block(raw, InviteBlock, "invite", room_id)
+        return None if block is None else await self._stripped(room_id, "invite", block.invite_state)
 
-    def knocked(self, room_id: str, raw: msgspec.Raw) -> StrippedRoom | None:
+    async def knocked(self, room_id: str, raw: msgspec.Raw) -> StrippedRoom | None:
         """A room of `rooms.knock`."""
-        block = self._block(raw, KnockBlock, room_id)
-        return None if block is None else self._stripped(room_id, "knock", block.knock_state)
+        block = self._block(raw, KnockBlock, "knock", room_id)
+        return None if block is None else await self._stripped(room_id, "knock", block.knock_state)
 
-    def events(self, raws: Iterable[msgspec.Raw], room_id: str) -> tuple[Event, ...]:
+    async def events(self, raws: Iterable[msgspec.Raw], room_id: str) -> tuple[Event, ...]:
         """Well-formed events, in order."""
-        return tuple(event for raw in raws if (event := self._event(raw, room_id)) is not None)
+        found = []
+        for raw in raws:
+            if self._turn.is_over:
+                await self._turn.pause()
+            event = self._event(raw, room_id)
+            if event is not None:
+                found.append(event)
+        return tuple(found)
 
-    def account_data(self, raws: Iterable[msgspec.Raw], room_id: str = "") -> tuple[AccountDatum, ...]:
+    async def account_data(self, raws: Iterable[msgspec.Raw], room_id: str = "") -> tuple[AccountDatum, ...]:
         """Account data events, of a room or global ones."""
         found = []
         for raw in raws:
-            head = self._decoded(raw, _Typed, "account data", room_id)
+            head = await self._decoded(raw, _Typed, "account data", room_id)
             if head is not None and "\x00" not in head.type:
                 found.append(AccountDatum(head.type, bytes(raw)))
         return tuple(found)
 
-    def to_device(self, raws: Iterable[msgspec.Raw]) -> tuple[ToDeviceMessage, ...]:
+    async def to_device(self, raws: Iterable[msgspec.Raw]) -> tuple[ToDeviceMessage, ...]:
         """To-device messages."""
         found = []
         for raw in raws:
-            head = self._decoded(raw, _ToDevice, "to-device message", "")
+            head = await self._decoded(raw, _ToDevice, "to-device message", "")
             if head is not None:
                 found.append(ToDeviceMessage(head.type, head.sender, bytes(raw), _key_request(head)))
         return tuple(found)
@@ -156,83 +175,122 @@ class Sections:
         """Those user ids that can be stored."""
         return tuple(user_id for user_id in user_ids or () if "\x00" not in user_id)
 
-    def section_dropped(self, section: str, room_id: str = "") -> None:
-        """A section had the wrong shape."""
-        _log.warn("Dropped: section {section} {room_id}", section=section, room_id=room_id)
-        self._dropped("malformed_section")
-
-    def _block(self, raw: msgspec.Raw, kind: type[_Block], room_id: str) -> _Block | None:
-        """A room's block, without its sections of the wrong shape."""
-        try:
-            if "\x00" in room_id:
-                raise msgspec.DecodeError("NUL in the room id")
-            try:
-                return msgspec.json.decode(raw, type=kind)
-            except msgspec.ValidationError:
-                return sound_sections(raw, kind, lambda section: self.section_dropped(section, room_id))
-        except msgspec.DecodeError as problem:
-            self._log_dropped("room", room_id, problem)
+    def whole(self, section: str, raw: msgspec.Raw) -> bytes | None:
+        """A section that goes out as it came in; `None` for `null`, and for what no client can decode."""
+        json = bytes(raw)
+        if is_too_deep(json):
+            self._dropped.section(section)
             return None
+        return None if json == _ABSENT else json
+
+    def _block(self, raw: msgspec.Raw, kind: type[_Block], name: str, room_id: str) -> _Block | None:
+        """A room's block, without its sections of the wrong shape, with their events that were lifted out of it."""
+        if "\x00" in room_id:
+            self._dropped.part("room", room_id, raw, "NUL in the room id")
+            return None
+        try:
+            block = self._sound_block(raw, kind, room_id)
+        except msgspec.DecodeError as problem:
+            self._dropped.part("room", room_id, raw, str(problem))
+            return None
+        lifted = self._lifted.get((name, room_id), {})
+        for field in msgspec.structs.fields(kind):
+            section = getattr(block, field.name)
+            if section is not None and field.encode_name in lifted:
+                section.events = lifted[field.encode_name]
+        return block
+
+    def _sound_block(self, raw: msgspec.Raw, kind: type[_Block], room_id: str) -> _Block:
+        try:
+            return msgspec.json.decode(raw, type=kind)
+        except RecursionError:
+            raw = msgspec.Raw(repaired(bytes(raw)))
+        except msgspec.ValidationError:
+            pass
+        return sound_sections(raw, kind, lambda section: self._dropped.section(section, room_id))
 
     def _event(self, raw: msgspec.Raw, room_id: str) -> Event | None:
         try:
             return parse_event(raw)
         except MalformedEvent as problem:
-            _log.warn("Dropped: event in {room_id}: {problem}", room_id=room_id, problem=str(problem))
-            self._dropped("malformed_event")
+            self._dropped.event(room_id, raw, str(problem))
             return None
 
-    def _timeline(self, block: TimelineBlock | None, room_id: str) -> Timeline:
+    async def _timeline(self, block: TimelineBlock | None, room_id: str) -> Timeline:
         if block is None:
             return Timeline()
-        return Timeline(self.events(block.events or (), room_id), bool(block.limited), block.prev_batch)
+        events = await self.events(block.events or (), room_id)
+        return Timeline(events, bool(block.limited), storable(block.prev_batch))
 
-    def _ephemeral(self, room_id: str, block: EventList | None) -> tuple[tuple[str, ...] | None, tuple[Receipt, ...]]:
+    async def _ephemeral(
+        self, room_id: str, block: EventList | None
+    ) -> tuple[tuple[str, ...] | None, tuple[Receipt, ...]]:
         typing: tuple[str, ...] | None = None
-        receipts: tuple[Receipt, ...] = ()
+        receipts: list[Receipt] = []
         for raw in block or ():
-            head = self._decoded(raw, _Typed, "ephemeral event", room_id)
+            head = await self._decoded(raw, _Typed, "ephemeral event", room_id)
             if head is None:
                 continue
             if head.type == "m.typing":
-                content = self._decoded(head.content, _TypingContent, "typing", room_id)
-                typing = typing if content is None else tuple(content.user_ids)
+                content = await self._decoded(head.content, _TypingContent, "typing", room_id)
+                typing = typing if content is None else self.users(content.user_ids)
             elif head.type == "m.receipt":
-                receipts += self._receipts(room_id, head.content)
-        return typing, receipts
+                receipts += await self._receipts(room_id, head.content)
+        return typing, tuple(receipts)
 
-    def _receipts(self, room_id: str, content: msgspec.Raw) -> tuple[Receipt, ...]:
+    async def _receipts(self, room_id: str, content: msgspec.Raw) -> list[Receipt]:
+        found = []
+        for event_id, kinds in self._members(content, room_id).items():
+            for kind, users in self._members(kinds, room_id).items():
+                if kind not in _RECEIPTS:
+                    continue
+                for user_id, raw in self._members(users, room_id).items():
+                    data = await self._decoded(raw, _ReceiptData, "receipt", room_id)
+                    if data is None or "\x00" in f"{event_id}{user_id}{data.thread_id}":
+                        continue
+                    private = kind == "m.read.private"
+                    found.append(Receipt(room_id, user_id, event_id, clamped(data.ts), data.thread_id, private))
+        return found
+
+    def _members(self, raw: msgspec.Raw, room_id: str) -> Mapping[str, msgspec.Raw]:
         try:
-            return tuple(_receipts(room_id, content))
+            return _members.decode(raw)
         except msgspec.DecodeError as problem:
-            self._log_dropped("receipts", room_id, problem)
-            return ()
+            self._dropped.part("receipts", room_id, raw, str(problem))
+            return {}
 
-    def _stripped(self, room_id: str, membership: str, block: EventList | None) -> StrippedRoom:
+    async def _stripped(self, room_id: str, membership: str, block: EventList | None) -> StrippedRoom:
         raws: list[bytes] = []
         ts, is_direct = None, False
         for raw in block or ():
-            head = self._decoded(raw, _Stripped, "stripped event", room_id)
+            head = await self._decoded(raw, _Stripped, "stripped event", room_id)
             if head is None:
                 continue
             raws.append(bytes(raw))
             if head.type != "m.room.member" or head.state_key != self._user_id:
                 continue
-            member = self._decoded(head.content, _StrippedMember, "stripped member", room_id)
+            member = await self._decoded(head.content, _StrippedMember, "stripped member", room_id)
             ts = None if head.origin_server_ts is None else clamped(head.origin_server_ts)
             is_direct = member is not None and member.is_direct is True
         return StrippedRoom(room_id, membership, b"[" + b",".join(raws) + b"]", ts, is_direct)
 
-    def _decoded(self, raw: msgspec.Raw, kind: type[_T], what: str, room_id: str) -> _T | None:
+    async def _decoded(self, raw: msgspec.Raw, kind: type[_T], what: str, room_id: str) -> _T | None:
+        """One part of a section, after a pause if the turn is over."""
+        if self._turn.is_over:
+            await self._turn.pause()
+        if is_too_deep(raw):
+            self._dropped.part(what, room_id, raw, "nested too deeply")
+            return None
         try:
             return msgspec.json.decode(raw, type=kind)
         except msgspec.DecodeError as problem:
-            self._log_dropped(what, room_id, problem)
+            self._dropped.part(what, room_id, raw, str(problem))
             return None
 
-    def _log_dropped(self, what: str, room_id: str, problem: Exception) -> None:
-        _log.warn("Dropped: {what} {room_id}: {problem}", what=what, room_id=room_id, problem=str(problem))
-        self._dropped("malformed_section")
+
+def storable(token: str | None) -> str | None:
+    """A token of the homeserver's; `None` if it is empty or has a NUL in it, so that it cannot be stored."""
+    return token if token and "\x00" not in token else None
 
 
 def folded_counts(room: Counts | None, threads: dict[str, Counts] | None) -> Counts:
@@ -246,30 +304,22 @@ def folded_counts(room: Counts | None, threads: dict[str, Counts] | None) -> Cou
     )
 
 
-def _total(own: int | None, of_threads: Iterable[int | None]) -> int | None:
+def _total(own: Number, of_threads: Iterable[Number]) -> int | None:
     return None if own is None else clamped(clamped(own) + sum(map(clamped, of_threads)))
+
+
+def _clamped(number: Number) -> int | None:
+    return None if number is None else clamped(number)
 
 
 def _summary(block: Summary | None) -> SummaryBlock | None:
     if block is None or (block.heroes is None and block.joined_count is None and block.invited_count is None):
         return None
     return SummaryBlock(
-        None if block.joined_count is None else clamped(block.joined_count),
-        None if block.invited_count is None else clamped(block.invited_count),
-        None if block.heroes is None else tuple(block.heroes),
+        _clamped(block.joined_count),
+        _clamped(block.invited_count),
+        None if block.heroes is None else tuple(hero for hero in block.heroes if "\x00" not in hero),
     )
-
-
-def _receipts(room_id: str, content: msgspec.Raw) -> Iterable[Receipt]:
-    for event_id, kinds in _decode_receipts(content).items():
-        for kind, users in kinds.items():
-            if kind not in ("m.read", "m.read.private"):
-                continue
-            for user_id, raw in users.items():
-                data = msgspec.json.decode(raw, type=_ReceiptData)
-                if "\x00" in f"{event_id}{user_id}{data.thread_id}":
-                    continue
-                yield Receipt(room_id, user_id, event_id, clamped(data.ts), data.thread_id, kind == "m.read.private")
 
 
 def _key_request(head: _ToDevice) -> tuple[str, str, str] | None:

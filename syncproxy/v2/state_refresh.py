@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-import msgspec
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from syncproxy.homeserver.client import HomeserverClient
+from syncproxy.homeserver.decoding import Decoding
 from syncproxy.metrics import Metrics
 from syncproxy.pubsub.payloads import Payload
 from syncproxy.rooms.answers import StateAnswer
 from syncproxy.rooms.changes import RoomChange
 from syncproxy.storage.writer import Writer
 from syncproxy.v2.access_tokens import AccessToken
+from syncproxy.v2.dropping import Dropped
 from syncproxy.v2.event_lists import state_events
 from syncproxy.v2.recently_used import RecentlyUsed
 
@@ -48,6 +49,7 @@ class StateRefresh:
         metrics: Metrics,
         viewers: Callable[[str], Collection[str]],
         token_of: Callable[[str], AccessToken | None],
+        decoding: Decoding,
     ) -> None:
         self._client = client
         self._writer = writer
@@ -55,6 +57,8 @@ class StateRefresh:
         self._metrics = metrics
         self._viewers = viewers
         self._token_of = token_of
+        self._decoding = decoding
+        self._dropped = Dropped(lambda kind: metrics.errors.labels(kind).inc())
         #: rooms to fetch, and whose poll brought the last change of each
         self._wanted: dict[str, str | None] = {}
         self._failed_s: RecentlyUsed[str, float] = RecentlyUsed(_FAILED)
@@ -102,8 +106,7 @@ class StateRefresh:
         position = self._writer.position
         body = await self._client.state(token.secret, room_id)
         received_ms = int(self._clock.seconds() * 1000)
-        raws = msgspec.json.decode(body, type=list[msgspec.Raw])
-        events = await state_events(raws, self._clock, self._metrics)
+        events = await state_events(await self._decoding.state(body), room_id, self._clock, self._dropped)
         if not any(event.type == "m.room.create" for event in events):
             # what is not in it would end: half a state is worse than an unsure one
             raise ValueError("the state has no m.room.create")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from syncproxy.homeserver.bodies import Body
 from syncproxy.v2.question import Question
 
 #: how often; after that the homeserver is asked again, so that what never can be stored is not kept for ever
@@ -14,10 +15,10 @@ class Unstored:
     def __init__(self) -> None:
         #: the question whose answer is kept
         self.question: Question | None = None
-        self._body: bytes | None = None
+        self._body: Body | None = None
         self._times = 0
 
-    def keep(self, question: Question, body: bytes) -> None:
+    def keep(self, question: Question, body: Body) -> None:
         """It could not be stored."""
         self._times += 1
         if self._times <= _TIMES:
@@ -25,7 +26,7 @@ class Unstored:
         else:
             self.clear()
 
-    def take(self) -> bytes | None:
+    def take(self) -> Body | None:
         """The answer to hand over now, if one is kept."""
         body, self.question, self._body = self._body, None, None
         return body

@@ -10,7 +10,7 @@ from typing import Any, cast
 from twisted.internet import reactor as default_reactor
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 from twisted.web.http import Request
 from twisted.web.iweb import IAgent
@@ -19,6 +19,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 from zope.interface import implementer
 
 from syncproxy import __version__
+from syncproxy.homeserver.bodies import MOST_JOINED, Body, LargeBody
 from syncproxy.homeserver.client import HomeserverClient, HomeserverError, HomeserverUnreachable, WhoAmI
 
 reactor: Any = default_reactor
@@ -64,12 +65,13 @@ class ClientCase(TestCase):
         self.server = Scripted()
         self.site = _QuietSite(self.server)
         self.port = reactor.listenTCP(0, self.site, interface="127.0.0.1")
-        self.client = self.client_of(f"http://127.0.0.1:{self.port.getHost().port}/")
+        self.url = f"http://127.0.0.1:{self.port.getHost().port}/"
+        self.client = self.client_of(self.url)
         self.addCleanup(self.shut)
 
-    def client_of(self, base_url: str) -> HomeserverClient:
+    def client_of(self, base_url: str, **more: Any) -> HomeserverClient:
         """A client that is closed in the end."""
-        client = HomeserverClient(reactor, base_url)
+        client = HomeserverClient(reactor, base_url, **more)
         self.addCleanup(client.close)
         return client
 
@@ -234,6 +236,25 @@ class AnswerTests(ClientCase):
             self.answer(429, {"retry_after_ms": named})
             self.assertEqual((await self.error(self.client.versions())).retry_after_ms, believed)
 
+    async def test_wait_of_another_error(self) -> None:
+        """A wait is believed with a 429 only."""
+        self.answer(503, {"retry_after_ms": 1500}, Retry_After="9")
+        self.assertIsNone((await self.error(self.client.versions())).retry_after_ms)
+
+    async def test_long_error(self) -> None:
+        """An endless reason is cut, and an endless body is not read: the status says enough."""
+        self.answer(403, {"errcode": "M_X" * 999, "error": "e" * 9999})
+        error = await self.error(self.client.versions())
+        self.assertEqual((len(error.errcode or ""), len(error.message)), (500, 500))
+        self.answer(403, {"errcode": "M_X", "error": "e" * 1024**2})
+        error = await self.error(self.client.versions())
+        self.assertEqual((error.status, error.errcode), (403, None))
+
+    async def test_deep_error(self) -> None:
+        """JSON that no decoder takes is no Matrix error."""
+        self.answer(403, b'{"x": ' + b"[" * 5000 + b"]" * 5000 + b"}")
+        self.assertEqual((await self.error(self.client.versions())).status, 403)
+
     async def test_redirect(self) -> None:
         """A redirect is not followed: the token is meant for one host."""
         self.answer(302, b"", Location="http://127.0.0.1:1/")
@@ -243,6 +264,74 @@ class AnswerTests(ClientCase):
         """A compressed body arrives unpacked."""
         self.answer(200, gzip.compress(b'{"a": 1}'), Content_Encoding="gzip")
         self.assertEqual(await self.client.versions(), b'{"a": 1}')
+
+
+class SizeTests(ClientCase):
+    """Answers that are long, or too long."""
+
+    async def sync(self, client: HomeserverClient) -> Body:
+        """Poll."""
+        return await client.sync(TOKEN, since="s", timeout_ms=1, filter="{}")
+
+    async def refused(self, client: HomeserverClient, size: int) -> None:
+        """See that its answer is refused in words that say what to do."""
+        with self.assertRaisesRegex(HomeserverUnreachable, f"more than {size} bytes.*--max-sync-size"):
+            await self.sync(client)
+        # a connection whose answer had come to its end goes back to the others after that
+        await deferLater(reactor, 0)
+
+    async def test_limit(self) -> None:
+        """A body of the limit is taken, one byte more is not."""
+        client = self.client_of(self.url, max_sync_size=10)
+        self.answer(200, b"0123456789")
+        self.assertEqual(await self.sync(client), b"0123456789")
+        self.answer(200, b"0123456789a")
+        await self.refused(client, 10)
+
+    async def test_announced(self) -> None:
+        """What is announced too long is refused before any of it came, and its connection closed."""
+        gone: Deferred[Any] = Deferred()
+
+        def script(request: Any) -> None:
+            request.notifyFinish().addErrback(lambda reason: gone.callback(None))
+            request.setHeader("Content-Length", "100")
+            request.write(b"{")
+
+        self.server.script = script
+        await self.refused(self.client_of(self.url, max_sync_size=10), 10)
+        await gone
+
+    async def test_without_end(self) -> None:
+        """A body that does not say its length is refused while it comes, not when it has come."""
+        gone: Deferred[Any] = Deferred()
+
+        def script(request: Any) -> None:
+            request.notifyFinish().addErrback(lambda reason: gone.callback(None))
+            request.write(b" " * 11)
+
+        self.server.script = script
+        await self.refused(self.client_of(self.url, max_sync_size=10), 10)
+        await gone
+
+    async def test_packed(self) -> None:
+        """What counts is the unpacked length."""
+        self.answer(200, gzip.compress(b" " * 1000), Content_Encoding="gzip")
+        await self.refused(self.client_of(self.url, max_sync_size=999), 999)
+
+    async def test_members_and_state(self) -> None:
+        """They have the same limit; what has no events has its own."""
+        client = self.client_of(self.url, max_sync_size=10)
+        self.answer(200, b" " * 11)
+        await self.unreachable(client.members(TOKEN, "!r"))
+        await self.unreachable(client.state(TOKEN, "!r"))
+        self.assertEqual(len(await client.versions()), 11)
+
+    async def test_large(self) -> None:
+        """What is not put together comes in its parts."""
+        self.answer(200, b"ab" * (MOST_JOINED // 2 + 1))
+        body = await self.sync(self.client)
+        assert isinstance(body, LargeBody)
+        self.assertEqual(b"".join(body.parts), b"ab" * (MOST_JOINED // 2 + 1))
 
 
 class NoAnswerTests(ClientCase):

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from syncproxy.homeserver.client import HomeserverError, HomeserverUnreachable, WhoAmI
+from syncproxy.homeserver.decoding import Decoding
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.storage.cipher import TokenCipher
@@ -226,7 +227,7 @@ class World:
         self.refused: list[tuple[Poller, AccessToken, Outcome]] = []
         self.when_refused: Callable[[Poller], None] = lambda poller: None
         writer: Any = self.writer
-        self.handler = Handler(writer, self.clock, self.metrics)
+        self.handler = Handler(writer, Decoding(self.clock), self.clock, self.metrics)
 
     @property
     def poll(self) -> Poll:

@@ -1,13 +1,29 @@
-"""A writer that stores nothing, for tests of what is handed to it."""
+"""A writer that stores nothing, for tests of what is handed to it; a clock that counts."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import Clock
 
 from syncproxy.rooms.answers import MembersAnswer, PollAnswer
 from syncproxy.storage.writer import Writer
+
+
+class CountingClock(Clock):
+    """It knows how many calls it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:
+        """Ask for a call."""
+        self.asked += 1
+        return super().callLater(delay, callable, *args, **kw)
 
 
 class RecordingWriter:

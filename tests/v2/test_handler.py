@@ -10,12 +10,13 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from syncproxy.homeserver.decoding import Decoding
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.rooms.answers import PollAnswer
 from syncproxy.rooms.changes import Polled
 from syncproxy.v2.handler import Handler, Received
-from tests.v2.handler_fakes import RecordingWriter
+from tests.v2.handler_fakes import CountingClock, RecordingWriter
 
 ALICE = Device("@alice:hs", "A")
 EVENT = {"event_id": "$1", "type": "m.room.message", "sender": "@bob:hs", "content": {}}
@@ -28,10 +29,10 @@ class HandlerCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Make them; it is 1,000 s."""
         self.writer = RecordingWriter()
-        self.clock = Clock()
+        self.clock = CountingClock()
         self.clock.advance(1000)
         self.metrics = Metrics()
-        self.handler = Handler(self.writer.as_writer(), self.clock, self.metrics)
+        self.handler = Handler(self.writer.as_writer(), Decoding(self.clock), self.clock, self.metrics)
 
     def receive(self, body: bytes, device: Device = ALICE, **poll: Any) -> Deferred[Received]:
         """Hand over a body."""
@@ -240,12 +241,30 @@ class ReceivedTests(HandlerCase):
         self.writer.problem = ValueError("no")
         self.failureResultOf(self.receive(b"{}"), ValueError)
 
-    def test_others_have_turns(self) -> None:
-        """A large answer pauses between its rooms, so that the reactor can do other things meanwhile."""
-        block = {"timeline": {"events": [EVENT] * 2000}}
-        receiving = self.receive(json.dumps({"rooms": {"join": {f"!{n}": block for n in range(20)}}}).encode())
-        self.assertNoResult(receiving)
+    def turns(self, rooms: Any) -> int:
+        """How often the reactor has a turn until an answer with these rooms is stored."""
+        before = self.clock.asked
+        receiving = self.receive(json.dumps({"rooms": {"join": rooms}}).encode())
         self.clock.advance(0)
         self.successResultOf(receiving)
-        (answer,) = self.writer.stored
-        self.assertEqual(len(answer.joined), 20)
+        return self.clock.asked - before
+
+    def test_others_have_turns(self) -> None:
+        """A large answer pauses between its rooms, so that the reactor can do other things meanwhile."""
+        block = {"timeline": {"events": [EVENT] * 1000}}
+        self.assertGreater(self.turns({f"!{n}": block for n in range(20)}), 5)
+        self.assertEqual(len(self.writer.stored[0].joined), 20)
+
+
+class TimeOfReceiptTests(HandlerCase):
+    """When an answer came: rooms are sorted by it."""
+
+    def test_clock_that_steps_back(self) -> None:
+        """The time stands still until the clock has caught up."""
+        clock = Clock()
+        handler = Handler(self.writer.as_writer(), Decoding(clock), clock, self.metrics)
+        for clock.rightNow in (1000.0, 400.0, 999.0, 1001.0):
+            received = handler.sync_received(ALICE, b"{}", since=None, position=7, sequence=3, complete=True)
+            self.successResultOf(ensureDeferred(received))
+        times = [answer.received_ms for answer in self.writer.stored]
+        self.assertEqual(times, [1_000_000, 1_000_000, 1_000_000, 1_001_000])

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.homeserver.client import HomeserverClient, HomeserverError, HomeserverUnreachable
+from syncproxy.homeserver.decoding import Decoding
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.rooms.answers import MembersAnswer
@@ -60,7 +61,12 @@ class MemberListsCase(SynchronousTestCase):
         self.metrics = Metrics()
         tokens = {device: AccessToken.of(device.user_id) for device in (ALICE, BOB)}
         self.lists = MemberLists(
-            cast(HomeserverClient, self.client), self.writer.as_writer(), self.clock, self.metrics, tokens.get
+            cast(HomeserverClient, self.client),
+            self.writer.as_writer(),
+            self.clock,
+            self.metrics,
+            tokens.get,
+            Decoding(self.clock),
         )
 
     def errors(self, kind: str) -> float:
@@ -110,6 +116,18 @@ class StoredTests(MemberListsCase):
         self.successResultOf(completing)
         self.assertEqual([one.event_id for one in self.writer.stored[0].members], ["$1"])
         self.assertEqual(self.errors("malformed_event"), 2)
+
+    def test_unsound_members(self) -> None:
+        """Text that is none is repaired, a member nested too deeply is left out; the others are stored."""
+        completing = self.lists.complete(ALICE, ROOM)
+        lone = json.dumps(member("$1", "@a:hs", content={"membership": "join", "displayname": "\ud800"}))
+        deep = json.dumps(member("$2", "@b:hs", content={"membership": "join", "x": 7}))
+        events = f"[{lone}, {deep.replace('7', '[' * 2000 + ']' * 2000)}]"
+        self.client.asked[0][2].callback(f'{{"chunk": {events}}}'.encode())
+        self.successResultOf(completing)
+        (found,) = self.writer.stored[0].members
+        self.assertEqual(json.loads(found.json)["content"]["displayname"], "\ufffd")
+        self.assertEqual(self.errors("malformed_event"), 1)
 
 
 class TogetherTests(MemberListsCase):

@@ -30,9 +30,11 @@ class TokenTests(SynchronousTestCase):
         )
 
     def test_deactivated_user(self) -> None:
-        """The tokens of a deactivated user are dead."""
+        """The tokens of a deactivated user are dead; clients get a 401 that says why."""
         for status in (401, 403):
-            self.assertIs(outcome(status, "M_USER_DEACTIVATED").verdict, Verdict.TOKEN_IS_DEAD)
+            found = outcome(status, "M_USER_DEACTIVATED")
+            self.assertIs(found.verdict, Verdict.TOKEN_IS_DEAD)
+            self.assertEqual((found.error.status, found.error.errcode), (401, "M_USER_DEACTIVATED"))
 
     def test_soft_logout(self) -> None:
         """A token that expired is not dead: clients are told to log in softly."""

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.homeserver.sync_response import Counts
+from syncproxy.matrix.depth import MOST_LEVELS
 from syncproxy.rooms.answers import AccountDatum, JoinedRoom, StrippedRoom, SummaryBlock, Timeline, ToDeviceMessage
 from syncproxy.rooms.receipts import Receipt
+from syncproxy.turns import Turn
+from syncproxy.v2.dropping import Dropped
 from syncproxy.v2.sections import Sections, folded_counts
+from tests.v2.handler_fakes import CountingClock
 
+_T = TypeVar("_T")
 ROOM = "!room:hs"
 TOO_LARGE = 2**53
 
@@ -33,11 +43,18 @@ class SectionsCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Sections of alice's answers."""
         self.dropped: list[str] = []
-        self.sections = Sections("@alice:hs", self.dropped.append)
+        self.sections = Sections("@alice:hs", Dropped(self.dropped.append), Turn(Clock(), slice_s=60))
+
+    def made(self, making: Coroutine[Any, Any, _T]) -> _T:
+        """What is made without a pause."""
+        found: _T = self.successResultOf(ensureDeferred(making))
+        return found
 
     def joined(self, **block: Any) -> JoinedRoom:
         """The room that this block of `rooms.join` makes."""
-        room = self.sections.joined(ROOM, raw({name.replace("__", "."): value for name, value in block.items()}))
+        room = self.made(
+            self.sections.joined(ROOM, raw({name.replace("__", "."): value for name, value in block.items()}))
+        )
         assert room is not None
         return room
 
@@ -72,6 +89,20 @@ class TimelineTests(SectionsCase):
         (found,) = self.joined(timeline={"events": [event("$1", unsigned={"transaction_id": "t"})]}).timeline.events
         self.assertEqual((found.transaction_id, json.loads(found.json)["unsigned"]), ("t", {}))
 
+    def test_nested(self) -> None:
+        """An event that is nested too deeply is dropped alone, however little too deep it is."""
+        deep: Any = []
+        for _ in range(MOST_LEVELS - 2):
+            deep = [deep]
+        events = [event("$1", content={"x": deep}), event("$2", content={"x": deep[0]}), event("$3", content="[{" * 99)]
+        found = self.joined(timeline={"events": events}).timeline
+        self.assertEqual([one.event_id for one in found.events], ["$2", "$3"])
+        self.assertEqual(self.dropped, ["malformed_event"])
+
+    def test_prev_batch(self) -> None:
+        """A token that cannot be stored is none."""
+        self.assertIsNone(self.joined(timeline={"prev_batch": "a\0"}).timeline.prev_batch)
+
     def test_state_before(self) -> None:
         """`state` is as before the timeline."""
         found = self.joined(state={"events": [event("$s", "m.room.name", state_key="")]})
@@ -101,7 +132,7 @@ class TimelineTests(SectionsCase):
     def test_no_room(self) -> None:
         """A room that is no object, and one whose id cannot be stored, are dropped."""
         for room_id, block in ((ROOM, 5), (ROOM, []), ("!a\0", {})):
-            self.assertIsNone(self.sections.joined(room_id, raw(block)))
+            self.assertIsNone(self.made(self.sections.joined(room_id, raw(block))))
         self.assertEqual(self.dropped, ["malformed_section"] * 3)
 
 
@@ -134,6 +165,16 @@ class CountsTests(SectionsCase):
         )
         self.assertEqual((found.notification_count, found.highlight_count), (0, TOO_LARGE - 1))
         self.assertEqual(found.summary, SummaryBlock(TOO_LARGE - 1, 0))
+
+    def test_floats(self) -> None:
+        """Counts may be written as floats; what is behind the point is cut off."""
+        counts = {"notification_count": 1.0, "highlight_count": 1.5}
+        found = self.joined(unread_notifications=counts, summary={"m.joined_member_count": 2e0})
+        self.assertEqual((found.notification_count, found.highlight_count), (1, 1))
+        self.assertEqual(found.summary, SummaryBlock(2))
+        for count in (found.notification_count, found.highlight_count):
+            self.assertIs(type(count), int)
+        self.assertEqual(self.dropped, [])
 
     def test_summary(self) -> None:
         """Counts and heroes; an empty list of heroes is not none."""
@@ -183,6 +224,19 @@ class EphemeralTests(SectionsCase):
         content: dict[str, Any] = {"$1\0": {"m.read": {"@a:hs": {}}}, "$2": {"m.read": {"@a\0": {}, "@b:hs": {}}}}
         self.assertEqual([one.user_id for one in self.receipts(content)], ["@b:hs"])
 
+    @given(st.data())
+    def test_malformed_receipts(self, data: st.DataObject) -> None:
+        """Whatever has the wrong shape, at whatever level, costs nothing beside it."""
+        bad: st.SearchStrategy[Any] = st.sampled_from([5, None, [], "x"])
+        user: Any = {"ts": 5}
+        users: Any = {"@bob:hs": user, "@a:hs": data.draw(bad | st.just({"ts": "x"}) | st.just({"thread_id": 5}))}
+        content = {
+            "$0": data.draw(bad),
+            "$1": {"m.read.private": data.draw(bad), "m.read": users},
+            "$2": {"m.read": []},
+        }
+        self.assertEqual(self.receipts(content), (Receipt(ROOM, "@bob:hs", "$1", 5),))
+
     def test_malformed(self) -> None:
         """Ephemeral events of the wrong shape, and of unknown types, are dropped alone."""
         bad: list[Any] = [5, {}, {"type": "m.typing", "content": {"user_ids": 5}}, {"type": "m.receipt", "content": []}]
@@ -198,19 +252,19 @@ class OtherRoomsTests(SectionsCase):
         """State, timeline and account data."""
         leave = event("$l", "m.room.member", state_key="@alice:hs", content={"membership": "leave"})
         block = {"timeline": {"events": [leave]}, "state": {"events": [leave]}, "account_data": {"events": []}}
-        found = self.sections.left(ROOM, raw(block))
+        found = self.made(self.sections.left(ROOM, raw(block)))
         assert found is not None
         self.assertEqual([one.membership for one in (*found.state, *found.timeline.events)], ["leave", "leave"])
 
     def test_left_with_nothing(self) -> None:
         """A room that was left without any more to say of it is left."""
-        found = self.sections.left(ROOM, raw({"state": None, "timeline": None}))
+        found = self.made(self.sections.left(ROOM, raw({"state": None, "timeline": None})))
         assert found is not None
         self.assertEqual((found.room_id, found.state, found.timeline), (ROOM, (), Timeline()))
 
     def stripped(self, *events: Any) -> StrippedRoom:
         """The room of this invite."""
-        found = self.sections.invited(ROOM, raw({"invite_state": {"events": list(events)}}))
+        found = self.made(self.sections.invited(ROOM, raw({"invite_state": {"events": list(events)}})))
         assert found is not None
         return found
 
@@ -237,12 +291,16 @@ class OtherRoomsTests(SectionsCase):
 
     def test_invite_without_state(self) -> None:
         """An invite is one even if it says nothing of the room."""
-        self.assertEqual(self.sections.invited(ROOM, raw({})), StrippedRoom(ROOM, "invite", b"[]"))
-        self.assertEqual(self.sections.invited(ROOM, raw({"invite_state": None})), StrippedRoom(ROOM, "invite", b"[]"))
+        self.assertEqual(self.made(self.sections.invited(ROOM, raw({}))), StrippedRoom(ROOM, "invite", b"[]"))
+        self.assertEqual(
+            self.made(self.sections.invited(ROOM, raw({"invite_state": None}))), StrippedRoom(ROOM, "invite", b"[]")
+        )
 
     def test_knock(self) -> None:
         """A knock is told from an invite."""
-        found = self.sections.knocked(ROOM, raw({"knock_state": {"events": [{"type": "a", "state_key": ""}]}}))
+        found = self.made(
+            self.sections.knocked(ROOM, raw({"knock_state": {"events": [{"type": "a", "state_key": ""}]}}))
+        )
         self.assertEqual(found, StrippedRoom(ROOM, "knock", b'[{"type": "a", "state_key": ""}]'))
 
 
@@ -253,28 +311,28 @@ class DeviceTests(SectionsCase):
         """Each event as it came, by its type; an empty type is one."""
         raws = [raw({"type": "m.direct", "content": {"a": []}}), raw({"type": ""})]
         self.assertEqual(
-            self.sections.account_data(raws),
+            self.made(self.sections.account_data(raws)),
             (AccountDatum("m.direct", bytes(raws[0])), AccountDatum("", bytes(raws[1]))),
         )
 
     def test_malformed_account_data(self) -> None:
         """What has no type that can be stored is dropped alone."""
-        found = self.sections.account_data(
-            [raw(5), raw({}), raw({"type": 5}), raw({"type": "a\0"}), raw({"type": "b"})]
+        found = self.made(
+            self.sections.account_data([raw(5), raw({}), raw({"type": 5}), raw({"type": "a\0"}), raw({"type": "b"})])
         )
         self.assertEqual([one.type for one in found], ["b"])
 
     def test_to_device(self) -> None:
         """Messages as they came, in order; those without type or sender are dropped alone."""
         first, second = ({"type": "m.x", "sender": "@bob:hs", "n": number} for number in (1, 2))
-        found = self.sections.to_device([raw(first), raw({"type": "m.x"}), raw(None), raw(second)])
+        found = self.made(self.sections.to_device([raw(first), raw({"type": "m.x"}), raw(None), raw(second)]))
         self.assertEqual([json.loads(one.json) for one in found], [first, second])
 
     def test_key_requests(self) -> None:
         """Of key requests it is known what they ask for and who asks, so that a cancellation finds its request."""
         content = {"action": "request", "requesting_device_id": "B", "request_id": "1"}
         whole = {"type": "m.room_key_request", "sender": "@bob:hs", "content": content}
-        (found,) = self.sections.to_device([raw(whole)])
+        (found,) = self.made(self.sections.to_device([raw(whole)]))
         expected = ToDeviceMessage("m.room_key_request", "@bob:hs", bytes(raw(whole)), ("request", "B", "1"))
         self.assertEqual(found, expected)
 
@@ -285,9 +343,32 @@ class DeviceTests(SectionsCase):
             {"type": "m.room_key_request", "sender": "@bob:hs", "content": {"action": "request"}},
             {"type": "m.other", "sender": "@bob:hs", "content": content},
         ]
-        self.assertEqual([one.key_request for one in self.sections.to_device(map(raw, messages))], [None, None])
+        self.assertEqual(
+            [one.key_request for one in self.made(self.sections.to_device(map(raw, messages)))], [None, None]
+        )
 
     def test_device_lists(self) -> None:
         """User ids that can be stored."""
         self.assertEqual(self.sections.users(["@a:hs", "@b\0", "@c:hs"]), ("@a:hs", "@c:hs"))
         self.assertEqual(self.sections.users(None), ())
+
+
+class TurnTests(SynchronousTestCase):
+    """How often others have a turn."""
+
+    def test_between_parts(self) -> None:
+        """The parts of one room are made with pauses between them, whatever they are, as soon as time is up."""
+        users: dict[str, Any] = {f"@{number}:hs": {} for number in range(100)}
+        blocks: tuple[dict[str, Any], ...] = (
+            {"state": {"events": [event("$1")] * 100}},
+            {"timeline": {"events": [event("$1")] * 100}},
+            {"account_data": {"events": [{"type": "a"}] * 100}},
+            {"ephemeral": {"events": [{"type": "m.receipt", "content": {"$1": {"m.read": users}}}]}},
+        )
+        for block in blocks:
+            clock = CountingClock()
+            sections = Sections("@alice:hs", Dropped(self.fail), Turn(clock, slice_s=0))
+            making = ensureDeferred(sections.joined(ROOM, raw(block)))
+            clock.advance(0)
+            self.assertIsNotNone(self.successResultOf(making))
+            self.assertGreaterEqual(clock.asked, 100, list(block))

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.homeserver.client import HomeserverClient, HomeserverUnreachable
+from syncproxy.homeserver.decoding import Decoding
 from syncproxy.metrics import Metrics
 from syncproxy.pubsub.payloads import Payload
 from syncproxy.rooms.answers import StateAnswer
@@ -60,6 +61,7 @@ class RefreshCase(SynchronousTestCase):
             self.metrics,
             lambda room_id: self.viewers.get(room_id, ()),
             tokens.get,
+            Decoding(self.clock),
         )
 
     def change(self, room_id: str, unsure_nid: int = 5, handed_to: str | None = ALICE, joined: int = 3) -> RoomChange:
