@@ -16,15 +16,16 @@ from syncproxy.storage.nids import Nids
 from syncproxy.storage.points import Observer, Point, nobody
 from syncproxy.storage.polls import Polls
 from syncproxy.storage.prepared import Statement
-from syncproxy.storage.problems import Superseded
+from syncproxy.storage.problems import DatabaseGone, Superseded
 from syncproxy.storage.slices import Part
 from syncproxy.storage.work import Work
 from syncproxy.storage.working import statements_of
 from syncproxy.storage.writes import STORE
 from syncproxy.turns import Turn
 
-#: writes the position, which may not be null: the transaction fails if another process has had the lock since
-_FENCE = "UPDATE meta SET position = CASE WHEN generation = %s THEN %s END"
+#: comes first and writes the position, which may not be null: the transaction fails if another process has had the
+#: lock since, or another try of ours was committed. From here on it has the row, for which all others wait
+_FENCE = "UPDATE meta SET position = CASE WHEN generation = %s AND position = %s THEN %s END"
 #: waits for a transaction of ours that a broken connection left behind
 _OUTCOME = "SELECT position, generation FROM meta FOR SHARE"
 
@@ -106,7 +107,8 @@ class Batches:
     async def _run(self, batch: _Prepared, end: str) -> None:
         """The transaction, from BEGIN to its end."""
         generation = self._database.generation()
-        statements = [("BEGIN", ()), *batch.statements, (_FENCE, (generation, batch.position)), (end, ())]
+        fence = (_FENCE, (generation, self.position, batch.position))
+        statements = [("BEGIN", ()), fence, *batch.statements, (end, ())]
         text = await self._session.mogrified(statements)
         if end == "COMMIT" and batch.position != self.position:
             self._in_doubt = batch
@@ -114,11 +116,16 @@ class Batches:
         try:
             await self._session.query(text)
         except psycopg2.Error as problem:
-            self._in_doubt = None
             await self._session.query("ROLLBACK")
             if problem.diag.table_name == "meta":
-                raise Superseded from None
+                raise await self._fenced_off() from None
+            self._in_doubt = None
             raise
+
+    async def _fenced_off(self) -> Exception:
+        """Why the row was not ours to write: another process, or an earlier try that was late, which is in doubt."""
+        ((_, generation),) = await self._session.query(_OUTCOME)
+        return DatabaseGone("an earlier try was late") if generation == self._database.generation() else Superseded()
 
     async def _stored_after_all(self) -> _Prepared | None:
         """The batch whose COMMIT broke off, if it was committed after all."""
