@@ -22,6 +22,7 @@ class CuttingProxy:
         factory.noisy = False
         self._port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")
         self._fronts: set[_Front] = set()
+        self._left: list[_Back] = []
 
     def conninfo(self, conninfo: str) -> str:
         """The same database through this proxy."""
@@ -33,7 +34,15 @@ class CuttingProxy:
         """Close everything."""
         for front in list(self._fronts):
             front.end()
+        for back in self._left:
+            back.transport.abortConnection()
         await self._port.stopListening()
+
+    def leave(self) -> int:
+        """Cut every client that waits for the answer to a COMMIT, and let the server go on with it; how many."""
+        waiting = [front for front in self._fronts if front.waits]
+        self._left += [front.leave() for front in waiting]
+        return len(waiting)
 
     def to_server(self) -> UNIXClientEndpoint:
         """Where the server is."""
@@ -50,6 +59,8 @@ class _Front(Protocol):
         self._early = b""
         self._back: _Back | None = None
         self.deaf = False
+        #: whether a COMMIT is not answered yet
+        self.waits = False
 
     def connectionMade(self) -> None:
         """Connect to the server as well."""
@@ -69,14 +80,24 @@ class _Front(Protocol):
             self.end()
             return
         self.deaf = cut == "after"
+        self.waits = data.endswith(_COMMIT)
         self._back.transport.write(data)
 
     def answered(self, data: bytes) -> None:
         """What the server says is passed on; the answer to the COMMIT is not."""
+        self.waits = False
         if self.deaf:
             self.end()
         else:
             self.transport.write(data)
+
+    def leave(self) -> _Back:
+        """Cut the client's connection alone; the server's, which somebody must end."""
+        back, self._back = self._back, None
+        if back is None:
+            raise AssertionError("the server is not connected yet")
+        self.transport.abortConnection()
+        return back
 
     def end(self) -> None:
         """Cut both connections."""

@@ -105,10 +105,13 @@ class ProxyCase(TestCase):
         for user in (ALICE, BOB, CAROL):
             self.hs.user(user, displayname=user[1:].split(":")[0].title())
         self.database = self.make_database()
-        data_dir = Path(self.mktemp())
-        self.proxy = Proxy(self.hs.url, self.database, str(data_dir), *self.options)
+        self.proxy = self.make_proxy()
         self.addCleanup(lambda: ensureDeferred(self.proxy.stop()))
         await self.proxy.start(self.agent)
+
+    def make_proxy(self) -> Proxy:
+        """The service, not started yet."""
+        return Proxy(self.hs.url, self.database, str(Path(self.mktemp())), *self.options)
 
     def make_database(self) -> str:
         """The connection string of an empty database."""
