@@ -37,16 +37,15 @@ class NewDeviceTests(ProxyCase):
         """When the first device logs out before its next poll, the second one misses nothing of what happened."""
         second = self.client(ALICE, "SECOND")
         await second.sync(lists={"all": ALL})
-        hang = self.hs.hang("sync", user_id=ALICE, times=2)
+        await second.until(lambda: "since" in self.hs.called("sync", ALICE)[-1].args and self.hs.polling(ALICE) == 2)
         self.room.message(BOB, "between")
         for token, access in list(self.hs.tokens.items()):
             if access.device_id == "FIRST":
                 self.hs.logout(token)
+        # in this turn: no long poll is answered any more
         self.hs.drop_held()
-        hang.release()
         await second.hears(self.room.room_id, "between")
         await second.until(lambda: self.first_syncs() == ["FIRST", "SECOND", "SECOND"])
-
         await second.until(lambda: self.hs.called("keys_changes"))
         self.assertEqual(self.hs.called("keys_changes")[0].device_id, "SECOND")
 
