@@ -6,6 +6,8 @@ Where the order of two answers is not certain, what was stored after *s* of the 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
 import attrs
 import msgspec
 
@@ -214,3 +216,23 @@ def _left(row: UserRoom, membership: str, nid: int, last_nid: int, event: Stored
         removed=event is not None and event.sender != event.state_key,
         is_direct=row.is_direct,
     )
+
+
+def settled(
+    news: list[MemberNews], member: Callable[[str], StoredEvent | None], stated: Collection[str | None]
+) -> list[MemberNews]:
+    """The member events of a timeline that led to what is current after it, and those that came besides.
+
+    With `state_after` a timeline's leave may have lost to another branch of the room: it put nobody out. But a block
+    that came lazily does not state everybody's membership, and of whom it does not the leave takes access away.
+    """
+    kept: list[MemberNews] = []
+    open_ends = {one.event.state_key or "" for one in news} & {user_id or "" for user_id in stated}
+    for one in reversed(news):
+        user_id = one.event.state_key or ""
+        current = member(user_id)
+        if one.in_timeline and current is not None and current.event_id == one.event.event_id:
+            open_ends.discard(user_id)
+        if user_id not in open_ends or not one.in_timeline:
+            kept.append(one)
+    return kept[::-1]

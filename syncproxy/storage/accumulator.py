@@ -9,33 +9,28 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 import msgspec
-from canonicaljson import encode_canonical_json
 
-from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import Event, StoredEvent
 from syncproxy.rooms import memberships
-from syncproxy.rooms.answers import AccountDatum, JoinedRoom, LeftRoom, StateAnswer, StrippedRoom, Timeline
+from syncproxy.rooms.answers import JoinedRoom, LeftRoom, StateAnswer, StrippedRoom, Timeline
 from syncproxy.rooms.changes import (
-    AccountDataChange,
     Change,
-    DeviceChange,
     Polled,
-    ReceiptsChange,
     RoomChange,
-    TransactionIds,
     TypingChange,
     UserRoomChange,
 )
 from syncproxy.rooms.lazy_members import has_all_members
-from syncproxy.rooms.receipts import Receipt
-from syncproxy.rooms.times import recency, sort_ts
 from syncproxy.rooms.user_room import UserRoom
+from syncproxy.storage.device_accumulator import DeviceAccumulator
 from syncproxy.storage.facts import Facts
 from syncproxy.storage.nids import Nids
 from syncproxy.storage.polls import Polls
 from syncproxy.storage.room_accumulator import RoomAccumulator, Source
+from syncproxy.storage.room_events import stored_event
 from syncproxy.storage.slices import BlockSlice, Part, Slice
-from syncproxy.storage.writes import DeviceUpdate, Writes
+from syncproxy.storage.standings import Standings
+from syncproxy.storage.writes import Writes
 
 _MEMBER = "m.room.member"
 _OUT = ("leave", "ban")
@@ -76,38 +71,8 @@ class Accumulator:
         change = work.finish()
         if change is not None:
             yield change
-        claims = _Standings(self._facts, self.writes, self._known_users, self._polls)
+        claims = Standings(self._facts, self.writes, self._known_users, self._polls)
         yield from claims.changes(work, answer.position, None)
-
-
-class _Standings:
-    """The standings of users with a device here that member events change. `None` as `me`: nobody's own poll."""
-
-    def __init__(self, facts: Facts, writes: Writes, known_users: Collection[str], polls: Polls) -> None:
-        self._facts = facts
-        self._writes = writes
-        self._known_users = known_users
-        self._polls = polls
-
-    def changes(self, work: RoomAccumulator, position: int, me: str | None) -> Iterable[UserRoomChange]:
-        """What the member events that an answer brought change."""
-        room_id = work.facts.room_id
-        for news in work.member_news():
-            user_id = news.event.state_key
-            if user_id is None or (user_id != me and user_id not in self._known_users):
-                continue
-            row = self._facts.users.get((user_id, room_id))
-            claim = memberships.Claim(position, user_id == me, work.began, self._polls.polled_at(user_id))
-            now = memberships.after_member_event(row, news, user_id, room_id, claim)
-            yield from self.set_row(now)
-
-    def set_row(self, row: UserRoom | None) -> Iterable[UserRoomChange]:
-        """The user's row is this now."""
-        if row is None or self._facts.users.get((row.user_id, row.room_id)) == row:
-            return
-        self._facts.users[row.user_id, row.room_id] = row
-        self._writes.users[row.user_id, row.room_id] = row
-        yield UserRoomChange(row)
 
 
 class _AnswerAccumulator:
@@ -123,13 +88,14 @@ class _AnswerAccumulator:
         self._nids = nids
         self._polls = polls
         self._writes = writes
-        self._standings = _Standings(facts, writes, known_users, polls)
+        self._standings = Standings(facts, writes, known_users, polls)
+        self._own = DeviceAccumulator(part.answer, facts, nids, writes)
 
     def changes(self) -> Iterable[Change]:
         """Everything that the answer changes."""
         answer = self._answer
         if self._part.is_last:
-            yield from self._account_data(None, answer.account_data)
+            yield from self._own.account_data(None, answer.account_data)
         for joined in _by_time(answer.joined):
             yield from self._joined(joined)
         for left in answer.left:
@@ -138,7 +104,7 @@ class _AnswerAccumulator:
             yield from self._stripped(stripped)
         if self._part.is_last:
             yield from self._absent()
-            yield from self._device()
+            yield from self._own.device()
             yield Polled(answer.device, answer.position, answer.complete)
 
     def _joined(self, room: JoinedRoom) -> Iterable[Change]:
@@ -151,16 +117,16 @@ class _AnswerAccumulator:
         work.fold_members(room.summary, self._me)
         if is_full and has_all_members(room, self._me):
             work.members_are_complete()
-        yield from self._transaction_ids(room.timeline)
+        yield from self._own.transaction_ids(room.timeline)
         yield from self._told(work, handed_to=self._me)
         yield from self._standings.changes(work, self._answer.position, self._me)
         yield from self._standing(work, room)
         if room.timeline.events:
             self._polls.dropped(self._answer.device, room.room_id, was_dropped=work.is_detached)
-        yield from self._receipts(room.room_id, room.receipts)
+        yield from self._own.receipts(room.room_id, room.receipts)
         if room.typing is not None:
             yield TypingChange(room.room_id, room.typing, self._answer.device)
-        yield from self._account_data(room.room_id, room.account_data)
+        yield from self._own.account_data(room.room_id, room.account_data)
 
     def _left(self, room: LeftRoom) -> Iterable[Change]:
         """Its state is as at the leave and changes nothing; its timeline counts if the poll had a `since`."""
@@ -268,98 +234,8 @@ class _AnswerAccumulator:
         current = work.member(self._me)
         if current is not None and current.event_id == event.event_id:
             return current
-        received_ms = self._answer.received_ms
-        return StoredEvent(
-            nid=self._nids.draw(),
-            event_id=event.event_id,
-            type=event.type,
-            sender=event.sender,
-            origin_server_ts=event.origin_server_ts,
-            json=event.json,
-            state_key=event.state_key,
-            membership=event.membership,
-            recency=recency(event.origin_server_ts, received_ms, is_live=not self._answer.is_first),
-            sort_ts=sort_ts(event.origin_server_ts, received_ms),
-        )
-
-    def _account_data(self, room_id: str | None, data: tuple[AccountDatum, ...]) -> Iterable[AccountDataChange]:
-        for datum in data:
-            key = (self._me, room_id or "", datum.type)
-            known = self._facts.account_data.get(key)
-            if known is not None and _same_json(known, datum.json):
-                continue
-            nid = self._nids.draw()
-            self._facts.account_data[key] = datum.json
-            self._writes.account_data[key] = (nid, datum.json)
-            yield AccountDataChange(self._me, room_id, datum.type, datum.json, nid)
-
-    def _receipts(self, room_id: str, receipts: tuple[Receipt, ...]) -> Iterable[ReceiptsChange]:
-        new: list[Receipt] = []
-        for receipt in receipts:
-            key = (room_id, receipt.user_id, receipt.thread_id or "", receipt.private)
-            known = self._facts.receipts.get(key)
-            if known is not None and (known[0] > receipt.ts or known == (receipt.ts, receipt.event_id)):
-                continue
-            stored = msgspec.structs.replace(receipt, nid=self._nids.draw())
-            self._facts.receipts[key] = (receipt.ts, receipt.event_id)
-            self._writes.receipts[key] = stored
-            new.append(stored)
-        if new:
-            yield ReceiptsChange(room_id, tuple(new))
-
-    def _transaction_ids(self, timeline: Timeline) -> Iterable[TransactionIds]:
-        pairs = tuple(
-            (event.event_id, event.transaction_id) for event in timeline.events if event.transaction_id is not None
-        )
-        without_id = tuple(
-            event.event_id
-            for event in timeline.events
-            if event.transaction_id is None and event.sender == self._me and event.state_key is None
-        )
-        if pairs or without_id:
-            device = self._answer.device
-            self._writes.transaction_ids.extend((*device, *pair, self._answer.received_ms) for pair in pairs)
-            yield TransactionIds(device, pairs, without_id)
-
-    def _device(self) -> Iterable[Change]:
-        """What is the device's own, and its `since`: with them the answer is stored whole."""
-        answer, row = self._answer, self._facts.device(self._answer.device)
-        facts = msgspec.structs.replace(
-            row.facts,
-            one_time_key_counts=answer.one_time_key_counts or row.facts.one_time_key_counts,
-            unused_fallback_key_types=answer.unused_fallback_key_types or row.facts.unused_fallback_key_types,
-            to_device_position=self._to_device(answer.device) or row.facts.to_device_position,
-            device_list_position=self._device_lists(answer.device) or row.facts.device_list_position,
-        )
-        self._writes.devices[answer.device] = DeviceUpdate(
-            since=answer.next_batch,
-            sequence=answer.sequence,
-            # a poll that was not asked for rooms does not vouch for them
-            horizon=answer.position if answer.complete else 0,
-            one_time_key_counts=facts.one_time_key_counts,
-            unused_fallback_key_types=facts.unused_fallback_key_types,
-            to_device_position=facts.to_device_position,
-            device_list_position=facts.device_list_position,
-        )
-        row.sequence = answer.sequence
-        if facts != row.facts or not row.exists:
-            row.facts, row.exists = facts, True
-            yield DeviceChange(facts)
-
-    def _to_device(self, device: Device) -> int:
-        nid = 0
-        for message in self._answer.to_device:
-            nid = self._nids.draw()
-            self._writes.to_device.append((*device, nid, message.json))
-        return nid
-
-    def _device_lists(self, device: Device) -> int:
-        nid = 0
-        for kind, targets in (("changed", self._answer.device_lists_changed), ("left", self._answer.device_lists_left)):
-            for target in targets:
-                nid = self._nids.draw()
-                self._writes.device_lists.append((*device, nid, target, kind))
-        return nid
+        received_ms, is_live = self._answer.received_ms, not self._answer.is_first
+        return stored_event(event, self._nids.draw(), received_ms=received_ms, is_live=is_live)
 
 
 def _join_ts(room: JoinedRoom, user_id: str) -> int:
@@ -386,10 +262,3 @@ def _own_leave(room: LeftRoom, user_id: str) -> Event | None:
         if event.type == _MEMBER and event.state_key == user_id and event.membership in _OUT:
             return event
     return None
-
-
-def _same_json(one: bytes, other: bytes) -> bool:
-    if one == other:
-        return True
-    first, second = msgspec.json.decode(one), msgspec.json.decode(other)
-    return bool(encode_canonical_json(first) == encode_canonical_json(second))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 
 import attrs
 import msgspec
 
 from syncproxy.matrix.events import Event, StateEntry, StoredEvent
-from syncproxy.matrix.redaction import redact
 from syncproxy.rooms.answers import JoinedRoom, SummaryBlock, Timeline
 from syncproxy.rooms.changes import RoomChange
-from syncproxy.rooms.memberships import MemberNews
+from syncproxy.rooms.memberships import MemberNews, settled
 from syncproxy.rooms.summarising import (
     with_bump,
     with_counts,
@@ -22,11 +21,11 @@ from syncproxy.rooms.summarising import (
     without_state,
 )
 from syncproxy.rooms.summary import RoomSummary
-from syncproxy.rooms.timelines import Appended, KnownEvent, appended
-from syncproxy.rooms.times import recency, sort_ts
+from syncproxy.rooms.timelines import Appended, appended
 from syncproxy.storage.facts import CurrentState, RoomFacts
 from syncproxy.storage.nids import Nids
-from syncproxy.storage.writes import EventRow, Writes
+from syncproxy.storage.room_events import RoomEvents
+from syncproxy.storage.writes import Writes
 
 _MEMBER = "m.room.member"
 _CREATE = ("m.room.create", "")
@@ -58,6 +57,7 @@ class RoomAccumulator:
         self._writes = writes
         self._nids = nids
         self._source = source
+        self._events = RoomEvents(facts, writes, nids, source.received_ms)
         #: what has a greater nid was stored by this answer
         self.began = nids.newest
         self._previous = facts.summary.position if facts.summary is not None else 0
@@ -67,7 +67,6 @@ class RoomAccumulator:
         self._told_members: list[MemberNews] = []
         self._state: dict[_Key, StateEntry] = {}
         self._ended: list[_Key] = []
-        self._rewritten: dict[str, StoredEvent] = {}
         #: memberships before and after; those of a timeline that joins up with what is stored apart
         self._transitions: list[_Transition] = []
         self._live_transitions: list[_Transition] = []
@@ -89,7 +88,7 @@ class RoomAccumulator:
             unknown = [event for event in room.timeline.events if self._is_unknown_member(event)]
             self.state_block((*unknown, *room.state), may_restore=self._source.has_since)
             stated = {event.state_key for event in room.state if event.type == _MEMBER} | {own}
-            self._told_members = _settled(self._told_members, self.member, stated)
+            self._told_members = settled(self._told_members, self.member, stated)
         else:
             may_restore = self._source.has_since and room.timeline.limited
             self.state_block(self._before(room, new), may_restore=may_restore)
@@ -215,7 +214,7 @@ class RoomAccumulator:
 
     def finish(self) -> RoomChange | None:
         """The room's facts are now these; what changed, `None` if nothing did."""
-        if self.summary == self.facts.summary and not self._rewritten:
+        if self.summary == self.facts.summary and not self._events.rewritten:
             return None
         if self.summary.position == self._previous:
             # counts or heroes alone: the position tells receivers that there is something new
@@ -231,7 +230,7 @@ class RoomAccumulator:
             timeline=tuple(self.timeline),
             state=tuple(self._state.values()),
             ended=tuple(self._ended),
-            rewritten=tuple(self._rewritten.values()),
+            rewritten=tuple(self._events.rewritten.values()),
         )
 
     def _moves_members(self) -> bool:
@@ -276,7 +275,7 @@ class RoomAccumulator:
                 self._roll(event, stored, rolls_state=rolls_state, behind_gap=new.gap_before)
             if event.redacts is not None:
                 self._redact(event.redacts, stored)
-        self._learn_prev_batch(timeline)
+        self._events.learn_prev_batch(timeline)
 
     def _roll(self, event: Event, stored: StoredEvent, *, rolls_state: bool, behind_gap: bool) -> None:
         """A timeline's state event becomes current, unless it stands behind a gap and newer state is known.
@@ -338,41 +337,17 @@ class RoomAccumulator:
         if known is None:
             stored = self._store(event, in_timeline=False, is_live=False)
             return stored, stored.nid
-        stored = self._stored(event, known.nid, is_live=False, gap_before=known.gap_before, prev_batch=known.prev_batch)
-        redaction = self.facts.redactions.get(event.event_id)
-        return stored if redaction is None else self._redacted(stored, redaction), self._nids.draw()
+        return self._events.known(event, known, self.summary.room_version), self._nids.draw()
 
     def _store(
         self, event: Event, *, in_timeline: bool, is_live: bool, gap_before: bool = False, prev_batch: str | None = None
     ) -> StoredEvent:
-        stored = self._stored(event, self._nids.draw(), is_live=is_live, gap_before=gap_before, prev_batch=prev_batch)
-        redaction = self.facts.redactions.get(event.event_id)
-        if redaction is not None:
-            stored = self._redacted(stored, redaction)
-        self._writes.events[self.facts.room_id, event.event_id] = EventRow(
-            self.facts.room_id, stored, in_timeline, event.redacts
-        )
-        self.facts.known[event.event_id] = KnownEvent(stored.nid, in_timeline, gap_before, prev_batch)
+        stored = self._events.store(
+            event, in_timeline=in_timeline, is_live=is_live, gap_before=gap_before, prev_batch=prev_batch,
+            room_version=self.summary.room_version,
+        )  # fmt: skip
         self.summary = with_bump(self.summary, stored, in_timeline=in_timeline)
         return stored
-
-    def _stored(
-        self, event: Event, nid: int, *, is_live: bool, gap_before: bool = False, prev_batch: str | None = None
-    ) -> StoredEvent:
-        return StoredEvent(
-            nid=nid,
-            event_id=event.event_id,
-            type=event.type,
-            sender=event.sender,
-            origin_server_ts=event.origin_server_ts,
-            json=event.json,
-            state_key=event.state_key,
-            membership=event.membership,
-            recency=recency(event.origin_server_ts, self._source.received_ms, is_live=is_live),
-            sort_ts=sort_ts(event.origin_server_ts, self._source.received_ms),
-            gap_before=gap_before,
-            prev_batch=prev_batch,
-        )
 
     def _make_current(self, key: _Key, stored: StoredEvent, valid_from: int) -> None:
         had_row = key in self.facts.state
@@ -387,51 +362,14 @@ class RoomAccumulator:
 
     def _redact(self, target_id: str, redaction: StoredEvent) -> None:
         """Prune a stored event; if it is current state, its row ends and one opens here."""
-        if target_id == redaction.event_id:
+        pruned = self._events.redact(target_id, redaction, self.summary.room_version)
+        if pruned is None:
             return
-        # for an event that comes later in this batch
-        self.facts.redactions[target_id] = redaction.json
-        target = self._target(target_id)
-        if target is None:
-            return
-        pruned = self._redacted(target, redaction.json)
-        self.facts.targets[target_id] = pruned
-        row = self._writes.events.get((self.facts.room_id, target_id))
-        if row is not None:
-            row.event = pruned
-        else:
-            self._writes.rewritten[self.facts.room_id, target_id] = (pruned.json, pruned.prev_batch)
         self.timeline = [pruned if event.event_id == target_id else event for event in self.timeline]
-        self._rewritten[target_id] = pruned
         key = (pruned.type, pruned.state_key or "")
         current = self.facts.state.get(key)
         if pruned.state_key is not None and current is not None and current.event.event_id == target_id:
             self._make_current(key, pruned, redaction.nid)
-
-    def _target(self, event_id: str) -> StoredEvent | None:
-        """An event that is stored, or that this batch stores."""
-        row = self._writes.events.get((self.facts.room_id, event_id))
-        return self.facts.targets.get(event_id) if row is None else row.event
-
-    def _redacted(self, event: StoredEvent, redaction: bytes) -> StoredEvent:
-        return msgspec.structs.replace(event, json=redact(event.json, redaction, self.summary.room_version))
-
-    def _learn_prev_batch(self, timeline: Timeline) -> None:
-        """A known first event without a token gets the one that this answer brought."""
-        if timeline.prev_batch is None or not timeline.events:
-            return
-        event_id = timeline.events[0].event_id
-        first = self._target(event_id)
-        if first is None or first.prev_batch is not None or not self.facts.known[event_id].in_timeline:
-            return
-        told = msgspec.structs.replace(first, prev_batch=timeline.prev_batch)
-        self.facts.known[event_id].prev_batch = timeline.prev_batch
-        row = self._writes.events.get((self.facts.room_id, event_id))
-        if row is not None:
-            row.event = told
-        else:
-            self._writes.rewritten[self.facts.room_id, event_id] = (told.json, told.prev_batch)
-        self.facts.targets[event_id] = self._rewritten[event_id] = told
 
     def _lost_its_name(self) -> bool:
         before = self.facts.summary
@@ -452,23 +390,3 @@ def _is_join_of(event: Event, user_id: str) -> bool:
     """Whether the user came in by this event, rather than having changed the profile."""
     is_own = event.type == _MEMBER and event.state_key == user_id
     return is_own and event.membership == "join" and event.prev_membership != "join"
-
-
-def _settled(
-    news: list[MemberNews], member: Callable[[str], StoredEvent | None], stated: Collection[str | None]
-) -> list[MemberNews]:
-    """The member events of a timeline that led to what is current after it, and those that came besides.
-
-    With `state_after` a timeline's leave may have lost to another branch of the room: it put nobody out. But a block
-    that came lazily does not state everybody's membership, and of whom it does not the leave takes access away.
-    """
-    kept: list[MemberNews] = []
-    open_ends = {one.event.state_key or "" for one in news} & {user_id or "" for user_id in stated}
-    for one in reversed(news):
-        user_id = one.event.state_key or ""
-        current = member(user_id)
-        if one.in_timeline and current is not None and current.event_id == one.event.event_id:
-            open_ends.discard(user_id)
-        if user_id not in open_ends or not one.in_timeline:
-            kept.append(one)
-    return kept[::-1]

@@ -1,0 +1,43 @@
+"""The standings of users in a room: which of them the member events that an answer brought change."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from syncproxy.rooms import memberships
+from syncproxy.rooms.changes import UserRoomChange
+from syncproxy.rooms.user_room import UserRoom
+from syncproxy.storage.facts import Facts
+from syncproxy.storage.polls import Polls
+from syncproxy.storage.room_accumulator import RoomAccumulator
+from syncproxy.storage.writes import Writes
+
+
+class Standings:
+    """The standings of users with a device here that member events change. `None` as `me`: nobody's own poll."""
+
+    def __init__(self, facts: Facts, writes: Writes, known_users: Collection[str], polls: Polls) -> None:
+        self._facts = facts
+        self._writes = writes
+        self._known_users = known_users
+        self._polls = polls
+
+    def changes(self, work: RoomAccumulator, position: int, me: str | None) -> Iterable[UserRoomChange]:
+        """What the member events that an answer brought change."""
+        room_id = work.facts.room_id
+        for news in work.member_news():
+            user_id = news.event.state_key
+            if user_id is None or (user_id != me and user_id not in self._known_users):
+                continue
+            row = self._facts.users.get((user_id, room_id))
+            claim = memberships.Claim(position, user_id == me, work.began, self._polls.polled_at(user_id))
+            now = memberships.after_member_event(row, news, user_id, room_id, claim)
+            yield from self.set_row(now)
+
+    def set_row(self, row: UserRoom | None) -> Iterable[UserRoomChange]:
+        """The user's row is this now."""
+        if row is None or self._facts.users.get((row.user_id, row.room_id)) == row:
+            return
+        self._facts.users[row.user_id, row.room_id] = row
+        self._writes.users[row.user_id, row.room_id] = row
+        yield UserRoomChange(row)
