@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from syncproxy.matrix.names import Hero, RoomName, heroes_for, room_avatar, room_name
+from syncproxy.matrix.texts import text_of
 from syncproxy.rooms.user_room import UserRoom
 
 
@@ -80,5 +81,4 @@ def _hero(user_id: str, state: dict[tuple[str, str], _StrippedEvent]) -> Hero:
 
 def _text(state: dict[tuple[str, str], _StrippedEvent], event_type: str, field: str, key: str = "") -> str | None:
     event = state.get((event_type, key))
-    value = getattr(event.content, field) if event is not None else None
-    return value if isinstance(value, str) and value else None
+    return text_of(getattr(event.content, field)) if event is not None else None

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from syncproxy.matrix.texts import without_nul
 from syncproxy.rooms.changes import AccountDataChange
 
 _T = TypeVar("_T")
@@ -91,7 +92,7 @@ def _ignored_users(content: dict[str, Any]) -> frozenset[str]:
 
 
 def _tags(content: dict[str, Any]) -> Mapping[str, float | None]:
-    return {name: _order(tag) for name, tag in content["tags"].items()}
+    return {without_nul(name): _order(tag) for name, tag in content["tags"].items()}
 
 
 def _order(tag: object) -> float | None:

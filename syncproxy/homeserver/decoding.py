@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
+from twisted.logger import Logger
 
 from syncproxy.homeserver.assembling import Assembly, Decoded
 from syncproxy.homeserver.bodies import Body
@@ -28,6 +29,8 @@ _SLICE = 1024 * 1024
 
 class Decoding:
     """Decodes answers. Every method raises msgspec.DecodeError for what is none, DecodingFailed if it could not try."""
+
+    _log = Logger(namespace="syncproxy")
 
     def __init__(self, reactor: Any, children: Children | None = None) -> None:
         self._reactor = reactor
@@ -70,9 +73,13 @@ class Decoding:
         return found
 
     async def _elsewhere(self, task: str, body: Body, assembly: Assembly) -> Assembly:
-        await self._children.run(task, body, assembly.received)
-        if not assembly.is_complete:
-            raise DecodingFailed("the process did not hand back all")
+        try:
+            await self._children.run(task, body, assembly.received)
+            if not assembly.is_complete:
+                raise DecodingFailed("the process did not hand back all")
+        except DecodingFailed as problem:
+            self._log.warn("An answer to {task} could not be decoded: {problem}", task=task, problem=str(problem))
+            raise
         return assembly
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from syncproxy.matrix.depth import is_too_deep
+
 _Members = dict[str, msgspec.Raw]
 _decode = msgspec.json.Decoder(_Members).decode
 _encode = msgspec.json.Encoder().encode
@@ -29,6 +31,9 @@ def redact(event: bytes, redaction: bytes, room_version: str) -> bytes:
     pruned = {name: value for name, value in members.items() if name in kept}
     type_ = msgspec.json.decode(members.get("type", b"null"))
     pruned["content"] = msgspec.Raw(_encode(_content(type_, _members(members.get("content", b"")), version)))
+    if is_too_deep(redaction):
+        # it was redacted itself, by one that was, and so on: each is in the one before
+        redaction = _encode({name: value for name, value in _members(redaction).items() if name != "unsigned"})
     pruned["unsigned"] = msgspec.Raw(_encode({"redacted_because": msgspec.Raw(redaction)}))
     return _encode(pruned)
 

@@ -9,6 +9,7 @@ import msgspec
 
 from syncproxy.matrix.events import StoredEvent
 from syncproxy.matrix.names import Hero
+from syncproxy.matrix.texts import text_of
 from syncproxy.rooms.answers import SummaryBlock
 from syncproxy.rooms.summary import Bump, RoomSummary
 
@@ -145,8 +146,8 @@ def hero_of(event: StoredEvent) -> Hero:
     return Hero(
         event.state_key or "",
         event.membership or "leave",
-        _text(content.get("displayname")),
-        _text(content.get("avatar_url")),
+        text_of(content.get("displayname")),
+        text_of(content.get("avatar_url")),
     )
 
 
@@ -167,7 +168,7 @@ def _lasting(summary: RoomSummary) -> RoomSummary:
     )
 
 
-def _text(value: Any) -> str | None:
+def _id(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
@@ -180,14 +181,14 @@ def _bounded(newest: dict[str, Bump]) -> dict[str, Bump]:
 def _create(content: _Facts, summary: RoomSummary, key: str) -> _Facts:
     predecessor = content.get("predecessor")
     return {
-        "room_version": _text(content.get("room_version")) or "1",
-        "room_type": _text(content.get("type")),
-        "predecessor": _text(predecessor.get("room_id")) if isinstance(predecessor, dict) else None,
+        "room_version": _id(content.get("room_version")) or "1",
+        "room_type": _id(content.get("type")),
+        "predecessor": _id(predecessor.get("room_id")) if isinstance(predecessor, dict) else None,
     }
 
 
 def _tombstone(content: _Facts, summary: RoomSummary, key: str) -> _Facts:
-    return {"tombstoned": bool(content), "replacement": _text(content.get("replacement_room"))}
+    return {"tombstoned": bool(content), "replacement": _id(content.get("replacement_room"))}
 
 
 def _child(content: _Facts, summary: RoomSummary, key: str) -> _Facts:
@@ -197,7 +198,7 @@ def _child(content: _Facts, summary: RoomSummary, key: str) -> _Facts:
 
 
 def _text_member(fact: str, member: str) -> Callable[[_Facts, RoomSummary, str], _Facts]:
-    return lambda content, summary, key: {fact: _text(content.get(member))}
+    return lambda content, summary, key: {fact: text_of(content.get(member))}
 
 
 _FOLDS: dict[str, Callable[[_Facts, RoomSummary, str], _Facts]] = {

@@ -19,6 +19,7 @@ from syncproxy.v2.access_tokens import AccessToken
 from syncproxy.v2.dropping import Dropped
 from syncproxy.v2.event_lists import state_events
 from syncproxy.v2.gates import Gates
+from syncproxy.v2.outcomes import told
 from syncproxy.v2.recently_used import RecentlyUsed
 
 #: fetches of one user at the same time
@@ -82,7 +83,7 @@ class MemberLists:
         self._failed_s[room_id] = self._clock.seconds()
         self._metrics.errors.labels("members").inc()
         self._log.warn(
-            "The members of {room_id} could not be had: {problem}", room_id=room_id, problem=failure.getErrorMessage()
+            "The members of {room_id} could not be had: {problem}", room_id=room_id, problem=told(failure.value)
         )
 
     def _tell(self, room_id: str) -> None:

@@ -7,7 +7,7 @@ from enum import Enum
 import attrs
 
 from syncproxy.errors import Forbidden, HomeserverDown, MatrixError, UnknownToken
-from syncproxy.homeserver.client import HomeserverError
+from syncproxy.homeserver.client import HomeserverError, HomeserverUnreachable
 
 _DEAD = ((401, "M_UNKNOWN_TOKEN"), (401, "M_USER_DEACTIVATED"), (403, "M_USER_DEACTIVATED"))
 
@@ -32,6 +32,12 @@ class Outcome:
     verdict: Verdict
     error: MatrixError
     wait_s: float | None = None
+
+
+def told(problem: BaseException | None) -> str:
+    """What may be logged of a problem: the words of the client's own errors; others may quote what was not stored."""
+    is_upstream = isinstance(problem, HomeserverError | HomeserverUnreachable)
+    return str(problem) if is_upstream else type(problem).__name__
 
 
 def outcome_of(problem: Exception) -> Outcome:

@@ -11,14 +11,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from syncproxy.errors import MatrixError
-from syncproxy.homeserver.client import HomeserverError, HomeserverUnreachable
 from syncproxy.matrix.devices import Device
 from syncproxy.v2.access_tokens import AccessToken
 from syncproxy.v2.backoff import FIRST_S, Backoff
 from syncproxy.v2.conversation import Conversation
 from syncproxy.v2.first_poll import FirstPoll
 from syncproxy.v2.handler import Received
-from syncproxy.v2.outcomes import Outcome, Verdict, outcome_of
+from syncproxy.v2.outcomes import Outcome, Verdict, outcome_of, told
 from syncproxy.v2.poller_machine import Machine
 from syncproxy.v2.progress import Progress
 from syncproxy.v2.question import Question
@@ -225,11 +224,9 @@ class Poller:
         self._machine.fail(wait_s if outcome.wait_s is None else max(outcome.wait_s, FIRST_S))
 
     def _tell_failure(self, problem: Exception) -> None:
-        # only the client's own errors are fit to print: others may quote what could not be stored
-        is_upstream = isinstance(problem, HomeserverError | HomeserverUnreachable)
         self._log.warn(
             "Polling for {user} {device} failed: {problem}",
             user=self.device.user_id,
             device=self.device.device_id,
-            problem=str(problem) if is_upstream else type(problem).__name__,
+            problem=told(problem),
         )

@@ -24,6 +24,7 @@ from syncproxy.storage.writer import Writer
 from syncproxy.v2.access_tokens import AccessToken
 from syncproxy.v2.dropping import Dropped
 from syncproxy.v2.event_lists import state_events
+from syncproxy.v2.outcomes import told
 from syncproxy.v2.recently_used import RecentlyUsed
 
 #: members of a room that is left as it is
@@ -118,7 +119,7 @@ class StateRefresh:
         self._failed_s[room_id] = self._clock.seconds()
         self._metrics.errors.labels("state").inc()
         self._log.warn(
-            "The state of {room_id} could not be had: {problem}", room_id=room_id, problem=failure.getErrorMessage()
+            "The state of {room_id} could not be had: {problem}", room_id=room_id, problem=told(failure.value)
         )
 
     def _fetched(self, result: None) -> None:

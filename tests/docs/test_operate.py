@@ -87,4 +87,4 @@ class MetricTests(SynchronousTestCase):
     def kinds(self) -> set[str]:
         """What the program counts errors by."""
         text = "".join(path.read_text() for path in SOURCES.rglob("*.py"))
-        return set(re.findall(r'(?:errors\.labels|_dropped)\("(\w+)"\)', text))
+        return set(re.findall(r'(?:errors\.labels|_count)\("(\w+)"\)', text))

@@ -21,6 +21,18 @@ def content(type: str, room_version: str, /, **members: Any) -> Json:
     return left
 
 
+class ChainTests(SynchronousTestCase):
+    """Redactions that are redacted themselves."""
+
+    def test_chain(self) -> None:
+        """However long a chain of them is, an event can be decoded, and names the redaction it was pruned by."""
+        event = REDACTION
+        for number in range(1000):
+            event = redact(b'{"type": "m.room.redaction", "event_id": "$%d"}' % number, event, "11")
+        found = json.loads(event)
+        self.assertEqual((found["event_id"], found["unsigned"]["redacted_because"]["event_id"]), ("$999", "$998"))
+
+
 class RedactionTests(SynchronousTestCase):
     """What stays of a redacted event."""
 

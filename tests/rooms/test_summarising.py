@@ -62,6 +62,16 @@ class StateTests(SynchronousTestCase):
         for name in ("", None, 3, ["x"]):
             self.assertIsNone(with_state(ROOM, state("m.room.name", {"name": name})).name)
 
+    def test_names_lose_their_nuls(self) -> None:
+        """They are removed from what people named; a name of nothing else is none. The event keeps its bytes."""
+        for kind, named, fact in (
+            ("m.room.name", "name", "name"),
+            ("m.room.canonical_alias", "alias", "canonical_alias"),
+            ("m.room.topic", "topic", "topic"),
+        ):
+            for text, left in (("a\0b\0", "ab"), ("\0", None)):
+                self.assertEqual(getattr(with_state(ROOM, state(kind, {named: text})), fact), left)
+
     def test_a_name_with_another_key_is_not_the_rooms(self) -> None:
         """Only the empty state key counts."""
         self.assertIs(with_state(ROOM, state("m.room.name", {"name": "x"}, "other")), ROOM)
@@ -140,6 +150,11 @@ class HeroTests(SynchronousTestCase):
             ROOM, stored(member("$b", "@b:hs", "join", displayname="Bob"), 1), named=("@b:hs", "@c:hs")
         )
         self.assertEqual(summary.heroes, (Hero("@b:hs", "join", "Bob"), Hero("@c:hs", "join")))
+
+    def test_names_lose_their_nuls(self) -> None:
+        """So do those of heroes."""
+        summary = self.heroes(ROOM, stored(member("$b", "@b:hs", "join", displayname="B\0ob"), 1))
+        self.assertEqual(summary.heroes, (Hero("@b:hs", "join", "Bob"),))
 
     def test_joined_before_invited_before_left(self) -> None:
         """Heroes are in this order, each in that of their joining."""

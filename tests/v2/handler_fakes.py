@@ -1,4 +1,4 @@
-"""A writer that stores nothing, for tests of what is handed to it; a clock that counts."""
+"""A writer that stores nothing, for tests of what is handed to it; a clock that counts; a log that can be read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from syncproxy.rooms.answers import MembersAnswer, PollAnswer
 from syncproxy.storage.writer import Writer
@@ -24,6 +27,19 @@ class CountingClock(Clock):
         """Ask for a call."""
         self.asked += 1
         return super().callLater(delay, callable, *args, **kw)
+
+
+@implementer(ILogObserver)
+class Lines:
+    """What is logged while a test runs, a line each."""
+
+    def __init__(self, test: SynchronousTestCase) -> None:
+        self.lines: list[str] = []
+        globalLogPublisher.addObserver(self)
+        test.addCleanup(globalLogPublisher.removeObserver, self)
+
+    def __call__(self, event: LogEvent) -> None:
+        self.lines.append(formatEvent(event))
 
 
 class RecordingWriter:

@@ -16,7 +16,7 @@ from syncproxy.metrics import Metrics
 from syncproxy.rooms.answers import MembersAnswer
 from syncproxy.v2.access_tokens import AccessToken
 from syncproxy.v2.member_lists import MemberLists
-from tests.v2.handler_fakes import RecordingWriter
+from tests.v2.handler_fakes import Lines, RecordingWriter
 
 ALICE = Device("@alice:hs", "A")
 BOB = Device("@bob:hs", "B")
@@ -227,3 +227,13 @@ class FailureTests(MemberListsCase):
         self.assertEqual(self.client.asked, [])
         self.lists.complete(ALICE, ROOM)
         self.assertEqual(len(self.client.asked), 1)
+
+    def test_no_content_in_logs(self) -> None:
+        """What the database says of a row that it does not take can have content in it: only its kind is logged."""
+        log = Lines(self)
+        self.writer.problem = ValueError("s3cret")
+        self.lists.complete(ALICE, ROOM)
+        self.client.answer(0)
+        (line,) = log.lines
+        self.assertIn("ValueError", line)
+        self.assertNotIn("s3cret", line)
