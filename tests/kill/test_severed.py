@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import ensureDeferred
 
 from tests.cutting import CuttingProxy
+from tests.integration.harness import ALICE, BOB
 from tests.kill.child import Child
 from tests.kill.test_statements import TrapCase
 from tests.postgres import fresh_database
@@ -46,14 +47,19 @@ class SeveredTests(TrapCase):
         await self.severed_at("store_to_device", "AFTER")
 
     async def test_late(self) -> None:
-        """A first try that has not begun when the second is committed is refused."""
+        """A first try that begins only when the second and what follows are committed is refused."""
         await self.begin()
-        await self.round_until_caught("UPDATE meta", "BEFORE")
+        room, alice = self.story.rooms[0], self.watching[ALICE]
+        self.trap.set("UPDATE meta", "BEFORE")
+        room.message(BOB, "stored by the second try")
+        await self.looks_until(self.trap.waiting, "the first try")
         self.assertEqual(self.wire.leave(), 1)
-        await self.nothing_is_wrong()
+        await alice.hears(room.room_id, "stored by the second try")
+        room.message(BOB, "stored after that")
+        await alice.hears(room.room_id, "stored after that")
+        position = self.trap.position()
         self.trap.open()
-        await self.all_answered()
-        await self.nothing_is_wrong()
+        self.assertEqual(self.trap.position(), position)
 
     async def test_overtaken(self) -> None:
         """A first try that begins when the second one has been made is found to be committed."""

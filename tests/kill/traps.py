@@ -92,6 +92,10 @@ class Trap:
         """How often a process took the database."""
         return int(self._query("SELECT generation FROM syncproxy.meta")[0][0])
 
+    def position(self) -> int:
+        """The newest position that was committed."""
+        return int(self._query("SELECT position FROM syncproxy.meta")[0][0])
+
     def is_waited_for(self) -> bool:
         """Whether somebody else waits for a row that the caught transaction has."""
         return bool(self._query("SELECT 1 FROM pg_locks WHERE locktype IN ('transactionid', 'tuple') AND NOT granted"))
