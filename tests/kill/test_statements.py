@@ -65,10 +65,13 @@ class KillTests(TrapCase):
         """What the server begins only when the next process has the database is not stored by the first."""
         await self.begin()
         await self.round_until_caught("UPDATE meta", "BEFORE")
-        generation = self.trap.generation()
+        generation, position = self.trap.generation(), self.trap.position()
+        hang = self.hs.hang("sync", times=9)
         await self.killed_and_launched(lambda: self.trap.generation() > generation)
-        self.trap.open()
         await self.child.ready(self.agent)
+        self.trap.open()
+        self.assertEqual(self.trap.position(), position)
+        hang.release()
         await self.come_back()
         await self.nothing_is_wrong()
 
