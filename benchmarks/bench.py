@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,8 @@ from benchmarks.load.jobs import Done, Holding, Job, Session
 from benchmarks.processes import Child, free_port, python
 from benchmarks.server import Server
 
+#: in the server's data directory: its long turns
+TURNS = "turns.jsonl"
 _HEALTHY_S = 60
 _CONTROL_S = 600
 
@@ -124,7 +125,7 @@ class Bench:
                 child.listens(port)
                 _wait_healthy(port)
                 database = self.options.database or f"host={data}/run user=syncproxy dbname=postgres"
-                yield Server("127.0.0.1", port, child.pid, database, metrics_port)
+                yield Server("127.0.0.1", port, child.pid, database, metrics_port, data / TURNS)
             except NotMeasured as problem:
                 raise NotMeasured(f"{problem}\n{child.last_words()}") from None
             finally:
@@ -180,7 +181,7 @@ class Bench:
     def _proxy_command(self, port: int, metrics_port: int, data: Path) -> list[str | Path]:
         given = [] if self.options.database is None else ["--database", self.options.database]
         return [
-            *(Path(sys.executable).with_name("twistd"), "-n", "--pidfile=", "syncproxy"),
+            *python("benchmarks.turns", data / TURNS, "-n", "--pidfile=", "syncproxy"),
             *("--homeserver", f"http://127.0.0.1:{self.homeserver.port}"),
             *("--listen", f"tcp:{port}:interface=127.0.0.1", "--data-dir", data, "--log-level", "warn"),
             *("--metrics", f"tcp:{metrics_port}:interface=127.0.0.1"),

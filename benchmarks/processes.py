@@ -114,10 +114,19 @@ def forget_peak(pid: int) -> None:
 
 def peak_rss_mib(pid: int) -> float:
     """Peak resident memory of a process."""
+    return _status_mib(pid, "VmHWM:")
+
+
+def rss_mib(pid: int) -> float:
+    """Resident memory of a process."""
+    return _status_mib(pid, "VmRSS:")
+
+
+def _status_mib(pid: int, name: str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(name):
             return int(line.split()[1]) / 1024
-    raise ValueError(f"/proc/{pid}/status has no VmHWM")
+    raise ValueError(f"/proc/{pid}/status has no {name}")
 
 
 def _accepts(port: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import TypeVar
 
 import attrs
@@ -31,6 +32,8 @@ class Server:
     pid: int | None = None
     database: str | None = None
     metrics_port: int | None = None
+    #: where `benchmarks.turns` notes the reactor's long turns
+    turns: Path | None = None
 
     def measured(self, work: Callable[[], _T]) -> tuple[_T, Usage]:
         """Do something, and tell what it took."""

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 
 from benchmarks.bench import Bench
 from benchmarks.figures import Measurement
-from benchmarks.rows import first_request, live, nothing_new, polls
+from benchmarks.rows import first_login, first_request, live, nothing_new, polls
 
 ROWS: dict[int, Callable[[Bench], Iterator[Measurement]]] = {
     1: first_request.measure,
     3: nothing_new.measure,
     4: live.measure,
+    6: first_login.measure,
     7: polls.measure,
 }
