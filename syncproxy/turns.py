@@ -24,8 +24,12 @@ class Turn:
         """Whether the budget is used up, so that `pause` would really pause."""
         return perf_counter() >= self._ends
 
+    def restart(self) -> None:
+        """The whole budget is there again: something else was just waited for."""
+        self._ends = perf_counter() + self._slice_s
+
     async def pause(self) -> None:
         """Return at once while there is time left; else after the reactor had a turn of its own."""
         if self.is_over:
             await deferLater(self._clock, 0)
-            self._ends = perf_counter() + self._slice_s
+            self.restart()

@@ -9,7 +9,7 @@ from syncproxy.matrix.texts import text_of
 from syncproxy.rooms.user_room import UserRoom
 
 
-class StrippedFacts(msgspec.Struct, frozen=True):
+class StrippedFacts(msgspec.Struct, frozen=True, gc=False):
     """The facts of a room as its stripped state has them."""
 
     name: RoomName

@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 
+from syncproxy.command.garbage import settle
 from syncproxy.errors import ConfigurationError
 
 _log = Logger(namespace="syncproxy")
@@ -71,6 +72,7 @@ class SyncproxyService(MultiService):
         except Exception:
             _log.failure("syncproxy could not start")
         else:
+            settle()
             self.is_ready = True
             _log.info("ready")
             return

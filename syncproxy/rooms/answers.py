@@ -19,7 +19,7 @@ class AccountDatum(msgspec.Struct, frozen=True, gc=False):
     json: bytes
 
 
-class Timeline(msgspec.Struct, frozen=True):
+class Timeline(msgspec.Struct, frozen=True, gc=False):
     """Events oldest first, as the homeserver gave them."""
 
     events: tuple[Event, ...] = ()
@@ -27,7 +27,7 @@ class Timeline(msgspec.Struct, frozen=True):
     prev_batch: str | None = None
 
 
-class SummaryBlock(msgspec.Struct, frozen=True):
+class SummaryBlock(msgspec.Struct, frozen=True, gc=False):
     """The homeserver's room `summary`; what did not change is `None`."""
 
     joined_count: int | None = None
@@ -35,7 +35,7 @@ class SummaryBlock(msgspec.Struct, frozen=True):
     heroes: tuple[str, ...] | None = None
 
 
-class JoinedRoom(msgspec.Struct, frozen=True):
+class JoinedRoom(msgspec.Struct, frozen=True, gc=False):
     """A room of `rooms.join`."""
 
     room_id: str
@@ -53,7 +53,7 @@ class JoinedRoom(msgspec.Struct, frozen=True):
     highlight_count: int | None = None
 
 
-class LeftRoom(msgspec.Struct, frozen=True):
+class LeftRoom(msgspec.Struct, frozen=True, gc=False):
     """A room of `rooms.leave`; `state` is as at the leave."""
 
     room_id: str
@@ -62,7 +62,7 @@ class LeftRoom(msgspec.Struct, frozen=True):
     account_data: tuple[AccountDatum, ...] = ()
 
 
-class StrippedRoom(msgspec.Struct, frozen=True):
+class StrippedRoom(msgspec.Struct, frozen=True, gc=False):
     """A room of `rooms.invite` or `rooms.knock`."""
 
     room_id: str
@@ -85,7 +85,7 @@ class ToDeviceMessage(msgspec.Struct, frozen=True, gc=False):
     key_request: tuple[str, str, str] | None = None
 
 
-class MembersAnswer(msgspec.Struct, frozen=True):
+class MembersAnswer(msgspec.Struct, frozen=True, gc=False):
     """What `/rooms/{id}/members` brought: every member event, as of some time after `position` (*s*)."""
 
     room_id: str
@@ -94,7 +94,7 @@ class MembersAnswer(msgspec.Struct, frozen=True):
     members: tuple[Event, ...]
 
 
-class StateAnswer(msgspec.Struct, frozen=True):
+class StateAnswer(msgspec.Struct, frozen=True, gc=False):
     """What `/rooms/{id}/state` brought: the whole state, members included, as of some time after `position` (*s*)."""
 
     room_id: str
@@ -103,7 +103,7 @@ class StateAnswer(msgspec.Struct, frozen=True):
     state: tuple[Event, ...]
 
 
-class PollAnswer(msgspec.Struct, frozen=True):
+class PollAnswer(msgspec.Struct, frozen=True, gc=False):
     """What one `/sync` request brought.
 
     `position` is *s* of spec/rooms.md: the newest committed nid when the request was first sent. `received_ms` is

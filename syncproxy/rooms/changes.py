@@ -15,7 +15,7 @@ from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 
 
-class RoomChange(msgspec.Struct, frozen=True):
+class RoomChange(msgspec.Struct, frozen=True, gc=False):
     """New events or state in a room: true for everyone."""
 
     summary: RoomSummary
@@ -43,13 +43,13 @@ class RoomChange(msgspec.Struct, frozen=True):
         return self.summary.position
 
 
-class UserRoomChange(msgspec.Struct, frozen=True):
+class UserRoomChange(msgspec.Struct, frozen=True, gc=False):
     """A user's standing or counts in a room are now these."""
 
     row: UserRoom
 
 
-class AccountDataChange(msgspec.Struct, frozen=True):
+class AccountDataChange(msgspec.Struct, frozen=True, gc=False):
     """A user's account data of one type; `json` is the whole event, `room_id` is `None` for global data."""
 
     user_id: str
@@ -59,14 +59,14 @@ class AccountDataChange(msgspec.Struct, frozen=True):
     nid: int
 
 
-class ReceiptsChange(msgspec.Struct, frozen=True):
+class ReceiptsChange(msgspec.Struct, frozen=True, gc=False):
     """New receipts in a room."""
 
     room_id: str
     receipts: tuple[Receipt, ...]
 
 
-class TypingChange(msgspec.Struct, frozen=True):
+class TypingChange(msgspec.Struct, frozen=True, gc=False):
     """Who is typing in a room, as `source`'s poll says."""
 
     room_id: str
@@ -74,7 +74,7 @@ class TypingChange(msgspec.Struct, frozen=True):
     source: Device
 
 
-class DeviceFacts(msgspec.Struct, frozen=True):
+class DeviceFacts(msgspec.Struct, frozen=True, gc=False):
     """What is known of a device besides rooms. Positions are nids of the newest row; 0: none."""
 
     device: Device
@@ -86,13 +86,13 @@ class DeviceFacts(msgspec.Struct, frozen=True):
     device_list_position: int = 0
 
 
-class DeviceChange(msgspec.Struct, frozen=True):
+class DeviceChange(msgspec.Struct, frozen=True, gc=False):
     """A device's facts are now these."""
 
     facts: DeviceFacts
 
 
-class TransactionIds(msgspec.Struct, frozen=True):
+class TransactionIds(msgspec.Struct, frozen=True, gc=False):
     """Transaction ids of events that this device sent: `(event_id, transaction_id)`.
 
     `without_id`: other events of its user that its own poll brought. What a poll brought of a room is told after this.
@@ -103,7 +103,7 @@ class TransactionIds(msgspec.Struct, frozen=True):
     without_id: tuple[str, ...] = ()
 
 
-class Polled(msgspec.Struct, frozen=True):
+class Polled(msgspec.Struct, frozen=True, gc=False):
     """A device's poll was stored and everything it brought precedes this: always an answer's last change.
 
     `position` is *s* of the answer; `complete` that its filter excluded no room: only then it vouches for the rooms.

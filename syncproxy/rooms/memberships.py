@@ -19,7 +19,7 @@ _OUT = ("leave", "ban")
 _ASKED = ("invite", "knock")
 
 
-class MemberNews(msgspec.Struct, frozen=True):
+class MemberNews(msgspec.Struct, frozen=True, gc=False):
     """A member event that says something new of a user, from `nid` on.
 
     `last_nid` is the last that somebody whom it puts out may see. `rejoins`: a join of somebody who had not been in.

@@ -20,7 +20,7 @@ class Bump(msgspec.Struct, frozen=True, array_like=True, gc=False):
     recency: int
 
 
-class RoomSummary(msgspec.Struct, frozen=True, omit_defaults=True):
+class RoomSummary(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The derived facts of one room as of `position`, the newest nid stored for it."""
 
     room_id: str

@@ -19,7 +19,7 @@ class KnownEvent(msgspec.Struct, gc=False):
     prev_batch: str | None = None
 
 
-class Appended(msgspec.Struct, frozen=True):
+class Appended(msgspec.Struct, frozen=True, gc=False):
     """What is appended to a room's timeline: `gap_before` is of the first event."""
 
     events: tuple[Event, ...] = ()

@@ -7,7 +7,7 @@ import msgspec
 from syncproxy.matrix.events import StoredEvent
 
 
-class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True):
+class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The row of `(user_id, room_id)`. Kept for users that have a device here; other members are state rows only.
 
     Times are in ms.

@@ -6,7 +6,7 @@ before it did. Only here RoomSummary, UserRoom and DeviceFacts are moved forward
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
@@ -47,21 +47,24 @@ class Accumulator:
         self._polls.begun()
         self.writes = Writes()
 
-    def add(self, part: Part) -> tuple[Change, ...]:
-        """Store an answer, or a slice of one; return what it changed, in the order in which it is told."""
-        if isinstance(part, BlockSlice):
-            return tuple(self._add_block(part))
-        whole = _AnswerAccumulator(part, self._facts, self._nids, self._known_users, self._polls, self.writes)
-        return tuple(whole.changes())
+    def add(self, part: Part) -> Iterator[Change | None]:
+        """Store an answer, or a slice of one; yield what it changed, in the order in which it is told.
 
-    def _add_block(self, part: BlockSlice) -> Iterable[Change]:
+        Each step takes a moment only: the caller may let others run between them. `None` says nothing.
+        """
+        if isinstance(part, BlockSlice):
+            return self._add_block(part)
+        whole = _AnswerAccumulator(part, self._facts, self._nids, self._known_users, self._polls, self.writes)
+        return whole.changes()
+
+    def _add_block(self, part: BlockSlice) -> Iterator[Change | None]:
         """A member list, or a room's whole state, is a state block of its own age, for a room that is known."""
         answer = part.answer
         facts = self._facts.room(answer.room_id)
         if facts.summary is None:
             return
         work = RoomAccumulator(facts, self.writes, self._nids, Source(True, answer.position, answer.received_ms))
-        work.state_block(part.state, may_restore=True)
+        yield from work.state_block(part.state, may_restore=True)
         if part.is_last:
             if isinstance(answer, StateAnswer):
                 work.end_missing(part.keys)
@@ -91,7 +94,7 @@ class _AnswerAccumulator:
         self._standings = Standings(facts, writes, known_users, polls)
         self._own = DeviceAccumulator(part.answer, facts, nids, writes)
 
-    def changes(self) -> Iterable[Change]:
+    def changes(self) -> Iterator[Change | None]:
         """Everything that the answer changes."""
         answer = self._answer
         if self._part.is_last:
@@ -107,13 +110,13 @@ class _AnswerAccumulator:
             yield from self._own.device()
             yield Polled(answer.device, answer.position, answer.complete)
 
-    def _joined(self, room: JoinedRoom) -> Iterable[Change]:
+    def _joined(self, room: JoinedRoom) -> Iterable[Change | None]:
         work = self._room(room.room_id)
         if not _is_known_or_created(work, room):
             return
         is_full = self._answer.is_first or work.facts.summary is None
         is_complete = self._answer.is_first and self._answer.complete
-        work.joined_section(room, is_complete=is_complete, own=self._me)
+        yield from work.joined_section(room, is_complete=is_complete, own=self._me)
         work.fold_members(room.summary, self._me)
         if is_full and has_all_members(room, self._me):
             work.members_are_complete()
@@ -128,7 +131,7 @@ class _AnswerAccumulator:
             yield TypingChange(room.room_id, room.typing, self._answer.device)
         yield from self._own.account_data(room.room_id, room.account_data)
 
-    def _left(self, room: LeftRoom) -> Iterable[Change]:
+    def _left(self, room: LeftRoom) -> Iterable[Change | None]:
         """Its state is as at the leave and changes nothing; its timeline counts if the poll had a `since`."""
         work = self._room(room.room_id)
         row = self._facts.users.get((self._me, room.room_id))
@@ -139,7 +142,7 @@ class _AnswerAccumulator:
             if not self._answer.is_first and self._joins_up(work, row, room.timeline):
                 work.add_timeline(room.timeline)
             if leave is not None and row is not None and row.membership == "join":
-                work.state_block((leave,), may_restore=False)
+                yield from work.state_block((leave,), may_restore=False)
             work.fold_members(None)
             yield from self._told(work)
             yield from self._standings.changes(work, self._answer.position, self._me)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import attrs
 import psycopg2
@@ -11,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from syncproxy.rooms.changes import Change
 from syncproxy.storage.accumulator import Accumulator
 from syncproxy.storage.database import Database, Session
-from syncproxy.storage.facts import LOAD, Facts, facts_of, loading, questions_of
+from syncproxy.storage.facts import LOAD, Facts, learn, loading, questions_of
 from syncproxy.storage.nids import Nids
 from syncproxy.storage.points import Observer, Point, nobody
 from syncproxy.storage.polls import Polls
@@ -26,15 +27,17 @@ from syncproxy.turns import Turn
 #: comes first and writes the position, which may not be null: the transaction fails if another process has had the
 #: lock since, or another try of ours was committed. From here on it has the row, for which all others wait
 _FENCE = "UPDATE meta SET position = CASE WHEN generation = %s AND position = %s THEN %s END"
+#: facts that are taken in at a time
+_ROWS_AT_A_TIME = 500
 #: waits for a transaction of ours that a broken connection left behind
 _OUTCOME = "SELECT position, generation FROM meta FOR SHARE"
 
 
 @attrs.frozen
 class _Prepared:
-    """A batch that is not written yet: its statements, its changes, and the position that it makes."""
+    """A batch that is not written yet: its statements (read once), its changes, and the position that it makes."""
 
-    statements: list[Statement]
+    statements: Iterable[Statement]
     changes: tuple[Change, ...]
     position: int
 
@@ -70,8 +73,9 @@ class Batches:
         """Store these; what they changed. After an unknown outcome the same ones are to be given again."""
         stored = await self._stored_after_all()
         if stored is None:
-            stored = await self._prepare(parts, work)
-            await self._run(stored, "COMMIT")
+            turn = Turn(self._clock)
+            stored = await self._prepare(parts, work, turn)
+            await self._run(stored, "COMMIT", turn)
         self._reached(Point.COMMITTED)
         self._in_doubt = None
         self.position = stored.position
@@ -79,37 +83,44 @@ class Batches:
 
     async def try_out(self, part: Part) -> None:
         """See whether this could be stored, and store nothing."""
-        await self._run(await self._prepare([part], ()), "ROLLBACK")
-
-    async def _prepare(self, parts: Sequence[Part], work: Sequence[Work]) -> _Prepared:
-        nids = Nids(self.position)
-        accumulator = Accumulator(await self._loaded(parts), nids, self.known_users, self.polls)
-        changes: list[Change] = []
         turn = Turn(self._clock)
+        await self._run(await self._prepare([part], (), turn), "ROLLBACK", turn)
+
+    async def _prepare(self, parts: Sequence[Part], work: Sequence[Work], turn: Turn) -> _Prepared:
+        nids = Nids(self.position)
+        accumulator = Accumulator(await self._loaded(parts, turn), nids, self.known_users, self.polls)
+        changes: list[Change] = []
         for part in parts:
-            changes += accumulator.add(part)
-            if turn.is_over:
-                await turn.pause()
+            for change in accumulator.add(part):
+                if change is not None:
+                    changes.append(change)
+                if turn.is_over:
+                    await turn.pause()
         if changes and nids.newest == self.position:
             # each batch that tells something has a position of its own, by which it is found out if it was committed
             nids.draw()
-        statements = accumulator.writes.statements()
-        statements += [one for item in work for one in statements_of(item)]
+        statements = chain(accumulator.writes.statements(), *map(statements_of, work))
         return _Prepared(statements, tuple(changes), nids.newest)
 
-    async def _loaded(self, parts: Sequence[Part]) -> Facts:
+    async def _loaded(self, parts: Sequence[Part], turn: Turn) -> Facts:
+        facts = Facts()
         if not parts:
-            return Facts()
-        asked = questions_of((part.answer for part in parts), self.known_users, self.polls.live_users())
-        sql, args = loading(asked)
-        return facts_of(await self._session.query(sql, args))
+            return facts
+        asked = questions_of(parts, self.known_users, self.polls.live_users())
+        await turn.pause()
+        rows = await self._session.query(*loading(asked))
+        turn.restart()
+        for start in range(0, len(rows), _ROWS_AT_A_TIME):
+            learn(facts, rows[start : start + _ROWS_AT_A_TIME])
+            await turn.pause()
+        return facts
 
-    async def _run(self, batch: _Prepared, end: str) -> None:
+    async def _run(self, batch: _Prepared, end: str, turn: Turn) -> None:
         """The transaction, from BEGIN to its end."""
         generation = self._database.generation()
         fence = (_FENCE, (generation, self.position, batch.position))
-        statements = [("BEGIN", ()), fence, *batch.statements, (end, ())]
-        text = await self._session.mogrified(statements)
+        statements = chain((("BEGIN", ()), fence), batch.statements, ((end, ()),))
+        text = await self._session.mogrified(statements, turn)
         if end == "COMMIT" and batch.position != self.position:
             self._in_doubt = batch
         self._reached(Point.BATCH_READY)

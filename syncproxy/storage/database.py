@@ -20,6 +20,7 @@ from syncproxy.storage.ownership import Ownership
 from syncproxy.storage.pool import Pool, Row
 from syncproxy.storage.prepared import Prepared, Statement, preparations
 from syncproxy.storage.problems import DatabaseGone, in_one_line, is_farewell
+from syncproxy.turns import Turn
 
 #: how long the start tries to reach the database
 _START_S = 30
@@ -77,11 +78,22 @@ class Session:
             self.close()
             raise DatabaseGone(in_one_line(problem)) from None
 
-    async def mogrified(self, statements: Iterable[Statement]) -> bytes:
-        """Several statements with their arguments in them, as one text."""
+    async def mogrified(self, statements: Iterable[Statement], turn: Turn) -> bytes:
+        """Several statements with their arguments in them, as one text; pauses between them when the turn is over."""
         connection = await self._connected()
+        made: list[bytes] = []
         with connection.pollable().cursor() as cursor:
-            return b";\n".join(cursor.mogrify(sql, args) for sql, args in statements)
+            for sql, args in statements:
+                if turn.is_over:
+                    await self._paused(connection, turn)
+                made.append(cursor.mogrify(sql, args))
+        return b";\n".join(made)
+
+    async def _paused(self, connection: Any, turn: Turn) -> None:
+        """Let others run. Raises DatabaseGone if the connection broke meanwhile."""
+        await turn.pause()
+        if connection.closed:
+            raise DatabaseGone("The connection broke")
 
     def close(self) -> None:
         """Close the connection, if there is one."""

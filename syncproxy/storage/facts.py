@@ -10,13 +10,14 @@ import msgspec
 
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import Event, StoredEvent
-from syncproxy.rooms.answers import Answer, JoinedRoom, LeftRoom, MembersAnswer, PollAnswer, StateAnswer
+from syncproxy.rooms.answers import JoinedRoom, LeftRoom, MembersAnswer, PollAnswer, StateAnswer
 from syncproxy.rooms.changes import DeviceFacts
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.timelines import KnownEvent
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.prepared import Prepared, Statement
 from syncproxy.storage.rows import EVENT_COLUMNS, decode_summary, decode_user_room, event_of
+from syncproxy.storage.slices import Part, Slice
 
 Key = tuple[str, str]
 _MEMBER = "m.room.member"
@@ -101,19 +102,19 @@ class Questions:
     receipts: set[tuple[str, str, str, bool]] = attrs.field(factory=set)
 
 
-def questions_of(
-    answers: Iterable[Answer], known_users: Collection[str], polled_users: Collection[str] = ()
-) -> Questions:
-    """What must be known to store these answers.
+def questions_of(parts: Iterable[Part], known_users: Collection[str], polled_users: Collection[str] = ()) -> Questions:
+    """What must be known to store these answers and slices of answers.
 
     `known_users` are those that have a device here, `polled_users` those that are polled now.
     """
     asked = Questions()
-    for answer in answers:
-        if isinstance(answer, PollAnswer):
-            _ask(asked, answer, known_users)
+    for part in parts:
+        if isinstance(part, Slice):
+            _ask(asked, part.answer, known_users)
+            if part.is_last and part.answer.is_first and part.answer.complete:
+                asked.whole_users.add(part.answer.device.user_id)
         else:
-            _ask_block(asked, answer, known_users)
+            _ask_block(asked, part.answer, known_users)
     if asked.doubtful:
         asked.polled_users = set(polled_users)
     return asked
@@ -122,8 +123,6 @@ def questions_of(
 def _ask(asked: Questions, answer: PollAnswer, known_users: Collection[str]) -> None:
     me = answer.device.user_id
     asked.devices.add(answer.device)
-    if answer.is_first and answer.complete:
-        asked.whole_users.add(me)
     for datum in answer.account_data:
         asked.account_data.add((me, "", datum.type))
     rooms: tuple[JoinedRoom | LeftRoom, ...] = (*answer.joined, *answer.left)
@@ -260,9 +259,8 @@ def loading(asked: Questions) -> Statement:
     return LOAD.call(args)
 
 
-def facts_of(rows: Iterable[tuple[Any, ...]]) -> Facts:
-    """The facts that the statement's rows tell."""
-    facts = Facts()
+def learn(facts: Facts, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Add the facts that rows of the statement tell."""
     for kind, room_id, first, second, flag, number, other, data, *event in rows:
         if kind == "room":
             facts.room(room_id).summary = decode_summary(data)
@@ -287,7 +285,6 @@ def facts_of(rows: Iterable[tuple[Any, ...]]) -> Facts:
             facts.account_data[first, room_id, second] = bytes(data)
         else:
             facts.receipts[room_id, first, second, flag] = (number, event[1])
-    return facts
 
 
 def _add_polled(room: RoomFacts, user_id: str | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 import attrs
 import msgspec
@@ -76,8 +76,8 @@ class RoomAccumulator:
         #: whether the timeline was dropped: what this poller brings next does not follow what is stored
         self.is_detached = False
 
-    def joined_section(self, room: JoinedRoom, *, is_complete: bool, own: str | None = None) -> None:
-        """Apply a room of `rooms.join`; `is_complete`: its state block has all there is, members apart.
+    def joined_section(self, room: JoinedRoom, *, is_complete: bool, own: str | None = None) -> Iterator[None]:
+        """Apply a room of `rooms.join`, in steps; `is_complete`: its state block has all there is, members apart.
 
         `own` is whose poll it was, and who thus is in the room.
         """
@@ -86,12 +86,12 @@ class RoomAccumulator:
         if room.state_after:
             self._append(new, room.timeline, rolls_state=False)
             unknown = [event for event in room.timeline.events if self._is_unknown_member(event)]
-            self.state_block((*unknown, *room.state), may_restore=self._source.has_since)
+            yield from self.state_block((*unknown, *room.state), may_restore=self._source.has_since)
             stated = {event.state_key for event in room.state if event.type == _MEMBER} | {own}
             self._told_members = settled(self._told_members, self.member, stated)
         else:
             may_restore = self._source.has_since and room.timeline.limited
-            self.state_block(self._before(room, new), may_restore=may_restore)
+            yield from self.state_block(self._before(room, new), may_restore=may_restore)
             self._append(new, room.timeline, rolls_state=True)
         if is_complete:
             self.end_missing(_keys(room))
@@ -99,12 +99,13 @@ class RoomAccumulator:
             # the state after is a delta: it lacks what came with a timeline that was dropped
             self.summary = msgspec.structs.replace(self.summary, unsure_nid=self.timeline[0].nid)
 
-    def state_block(self, events: Iterable[Event], *, may_restore: bool) -> None:
-        """Apply a block of state as it was at *s*: it replaces what is older, and fills what is missing.
+    def state_block(self, events: Iterable[Event], *, may_restore: bool) -> Iterator[None]:
+        """Apply a block of state as it was at *s*, in steps: it replaces what is older, and fills what is missing.
 
         `may_restore`: also by events that are known, and were current before.
         """
         for event in events:
+            yield
             if event.state_key is None:
                 continue
             key = (event.type, event.state_key)

@@ -25,6 +25,7 @@ from syncproxy.storage.problems import Superseded, in_one_line, is_about_data
 from syncproxy.storage.pruning import pruned
 from syncproxy.storage.slices import Part, Slice, parts_of
 from syncproxy.storage.work import SaveToken, Work
+from syncproxy.turns import Turn
 
 _T = TypeVar("_T")
 #: what one batch holds at the most
@@ -189,7 +190,10 @@ class Writer:
         changes = await self._lasting(lambda: self._batches.commit(parts, work))
         self._metrics.batch_seconds.observe(perf_counter() - began)
         self._metrics.batch_answers.observe(len(parts))
+        turn = Turn(self._clock)
         self._tell(batch, changes)
+        # what the next batch asks for takes its time, too
+        await turn.pause()
 
     async def _lasting(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
         """Try until the database can. Raises what is about the data, and NotReady if we stop before."""

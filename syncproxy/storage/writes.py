@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -16,6 +17,8 @@ from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.prepared import Prepared, Statement
 from syncproxy.storage.rows import encode
 
+#: rows in one statement: some 5 ms of work for those that are largest
+_ROWS_AT_A_TIME = 250
 StateKey = tuple[str, str, str]
 
 
@@ -81,35 +84,28 @@ class Writes:
         elif had_row:
             self.ended.setdefault(key, nid)
 
-    def statements(self) -> list[Statement]:
-        """The statements that write the rows, in an order that their keys allow."""
-        return [
-            *_bulk(_EVENTS, [_event_columns(row) for row in self.events.values()]),
-            *_bulk(_REWRITTEN, [(*key, Binary(json), batch) for key, (json, batch) in self.rewritten.items()]),
-            *_bulk(_ENDED, [(*key, nid) for key, nid in self.ended.items()]),
-            *_bulk(
-                _STATE,
-                [
-                    (*key, row.event_id, row.valid_from, row.valid_to)
-                    for key, rows in self.state.items()
-                    for row in rows
-                ],
-            ),
-            *_bulk(_ROOMS, [(room_id, row.position, Binary(encode(row))) for room_id, row in self.rooms.items()]),
-            *_bulk(_USERS, [(*key, row.membership, Binary(encode(row))) for key, row in self.users.items()]),
-            *_bulk(_ACCOUNT_DATA, [(*key, nid, Binary(json)) for key, (nid, json) in self.account_data.items()]),
-            *_bulk(_RECEIPTS, [(*key, row.event_id, row.ts, row.nid) for key, row in self.receipts.items()]),
-            *_bulk(_TO_DEVICE, [(*row[:3], Binary(row[3])) for row in self.to_device]),
-            *_bulk(_DEVICE_LISTS, self.device_lists),
-            *_bulk(_TRANSACTION_IDS, self.transaction_ids),
-            *_bulk(_DEVICES, [_device_columns(device, row) for device, row in self.devices.items()]),
-        ]
+    def statements(self) -> Iterator[Statement]:
+        """The statements that write the rows, in an order that their keys allow; each is made when it is asked for."""
+        state = ((key, row) for key, rows in self.state.items() for row in rows)
+        yield from _bulk(_EVENTS, map(_event_columns, self.events.values()))
+        yield from _bulk(_REWRITTEN, ((*key, Binary(json), batch) for key, (json, batch) in self.rewritten.items()))
+        yield from _bulk(_ENDED, ((*key, nid) for key, nid in self.ended.items()))
+        yield from _bulk(_STATE, ((*key, row.event_id, row.valid_from, row.valid_to) for key, row in state))
+        yield from _bulk(_ROOMS, ((room_id, row.position, Binary(encode(row))) for room_id, row in self.rooms.items()))
+        yield from _bulk(_USERS, ((*key, row.membership, Binary(encode(row))) for key, row in self.users.items()))
+        yield from _bulk(_ACCOUNT_DATA, ((*key, nid, Binary(json)) for key, (nid, json) in self.account_data.items()))
+        yield from _bulk(_RECEIPTS, ((*key, row.event_id, row.ts, row.nid) for key, row in self.receipts.items()))
+        yield from _bulk(_TO_DEVICE, ((*row[:3], Binary(row[3])) for row in self.to_device))
+        yield from _bulk(_DEVICE_LISTS, self.device_lists)
+        yield from _bulk(_TRANSACTION_IDS, self.transaction_ids)
+        yield from _bulk(_DEVICES, (_device_columns(device, row) for device, row in self.devices.items()))
 
 
-def _bulk(statement: Prepared, rows: Iterable[Sequence[Any]]) -> list[Statement]:
-    """The statement over the rows' columns; nothing for no rows."""
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    return [statement.call(columns)] if columns else []
+def _bulk(statement: Prepared, rows: Iterable[Sequence[Any]]) -> Iterator[Statement]:
+    """The statement over the rows' columns, so many rows at a time that none takes long to make."""
+    left = iter(rows)
+    while some := list(islice(left, _ROWS_AT_A_TIME)):
+        yield statement.call([list(column) for column in zip(*some, strict=True)])
 
 
 def _event_columns(row: EventRow) -> tuple[object, ...]:

@@ -53,7 +53,7 @@ class Stored:
         accumulator = Accumulator(self.facts, self.nids, {"@alice:hs", "@bob:hs"}, self.polls)
         for one in answers:
             for part in parts_of(one):
-                self._tell(accumulator.add(part))
+                self._tell(tuple(change for change in accumulator.add(part) if change is not None))
                 if isinstance(part, Slice):
                     self.polls.stored(part)
         self.writes = accumulator.writes
