@@ -22,11 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest, TestCase
 from twisted.web.client import Agent, HTTPConnectionPool
 
-from tests.e2e.person import Person
+from tests.e2e.person import Json, Person
 from tests.e2e.proxy import ProxyProcess
 from tests.e2e.synapse import Synapse
 from tests.integration.client import SlidingClient, SyncError
@@ -71,19 +73,19 @@ class EndToEndCase(TestCase):
 
     timeout = 100
 
-    def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]
         """Start the proxy; Synapse too, for the first test."""
         if not os.environ.get("SYNCPROXY_TEST_SYNAPSE"):
             raise SkipTest("SYNCPROXY_TEST_SYNAPSE names no Python with matrix-synapse")
         self.agent = Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=False))
         self.synapse = shared_synapse()
-        self.proxy = self.proxy_of(self.synapse)
+        self.proxy = await self.proxy_of(self.synapse.url)
 
-    def proxy_of(self, synapse: Synapse) -> ProxyProcess:
+    async def proxy_of(self, homeserver: str) -> ProxyProcess:
         """A proxy with no data, ready; it ends with the test."""
-        proxy = ProxyProcess(synapse.url, fresh_directory())
-        self.addCleanup(proxy.stop)
-        proxy.ready()
+        proxy = ProxyProcess(homeserver, fresh_directory())
+        self.addCleanup(deferToThread, proxy.stop)
+        await deferToThread(proxy.ready)
         return proxy
 
     def person(self, name: str, synapse: Synapse | None = None) -> Person:
@@ -99,6 +101,15 @@ class EndToEndCase(TestCase):
     def client(self, person: Person, proxy: ProxyProcess | None = None) -> SlidingClient:
         """A client of this person's device at the proxy."""
         return SlidingClient(self.agent, (proxy or self.proxy).url, person.token, reactor)
+
+    async def held(self, client: SlidingClient) -> Deferred[Json]:
+        """A request that the proxy holds, a minute at most; no other client may be asking meanwhile."""
+        arrived = "syncproxy_request_setup_seconds_count"
+        before = self.proxy.metric(arrived)
+        held = client.held(timeout=60_000)
+        await self.becomes_true(lambda: self.proxy.metric(arrived) > before, "the request is held")
+        self.assertFalse(held.called)
+        return held
 
     async def refusal(self, client: SlidingClient, **body: Any) -> SyncError:
         """The error that a request is answered with."""

@@ -46,7 +46,7 @@ class StateAfterTests(EndToEndCase):
 
     async def session(self, synapse: Synapse) -> list[Json]:
         """State changes and joins, live and while the proxy is down; what Alice saw at each step."""
-        proxy = self.proxy_of(synapse)
+        proxy = await self.proxy_of(synapse.url)
         alice, bob, carol, dora = (self.person(name, synapse) for name in ("alice", "bob", "carol", "dora"))
         kitchen, bath = bob.create_room("Kitchen", alice), bob.create_room("Bath", alice, carol)
         client, found = self.client(alice, proxy), list[Json]()

@@ -10,12 +10,13 @@ import random
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.error import ConnectError
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.web.client import ResponseFailed
 
+from tests.e2e.gate import Gate
 from tests.e2e.harness import ALL, TO_DEVICE, EndToEndCase
 from tests.e2e.person import Person
 from tests.e2e.session import seen
@@ -31,8 +32,7 @@ class RestartTests(EndToEndCase):
         kitchen, bath = bob.create_room("Kitchen", alice), bob.create_room("Bath", alice)
         client = self.client(alice)
         await client.sync(lists={"all": ALL})
-        held = client.held(timeout=60_000)
-        await self.becomes_true(lambda: self.proxy.metric("syncproxy_request_setup_seconds_count") == 2, "it is held")
+        held = await self.held(client)
         self.proxy.stop()
         self.assertEqual((await held)["rooms"], {})
         bob.say(bath, "while you were out")
@@ -49,36 +49,74 @@ class RestartTests(EndToEndCase):
         await other.sync(lists={"all": ALL})
         self.assertEqual(seen(client), seen(other))
 
-    async def test_kicked_meanwhile(self) -> None:
-        """Who was kicked while the proxy was down sees nothing of what came after, and loses the room."""
-        alice, bob = self.people("alice", "bob")
-        room, other = bob.create_room("Kitchen", alice), bob.create_room("Bath", alice)
-        victim, witness = self.client(alice), self.client(bob)
-        for client in (victim, witness):
-            await client.sync(lists={"all": ALL})
+
+class KickedTests(EndToEndCase):
+    """Alice is kicked while the proxy is down. Bob's poller brings what came after."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        """A proxy behind a gate. Carol has no poller; Bob will be in both rooms."""
+        await super().setUp()
+        self.gate = Gate(self.synapse.port)
+        self.addCleanup(lambda: ensureDeferred(self.gate.stop()))
+        self.proxy = await self.proxy_of(self.gate.url)
+        self.alice, self.bob, self.carol = self.people("alice", "bob", "carol")
+        self.room = self.carol.create_room("Kitchen", self.alice)
+        self.other = self.carol.create_room("Bath", self.alice, self.bob)
+        self.victim, self.witness = self.client(self.alice), self.client(self.bob)
+        self.asked: dict[str, Any] = {"lists": {"all": ALL}, "room_subscriptions": {self.room: ALL}}
+
+    async def kicked_while_down(self, *, gate_closed: bool = False) -> None:
+        """The proxy is killed and comes back, maybe without Alice's polls; both clients have to start over."""
+        # hers is not the first of all polls: what others' had brought before it may be shown to her at once
+        for client in (self.witness, self.victim):
+            await client.sync(**self.asked)
         self.proxy.kill()
-        bob.kick(room, alice)
-        bob.set_state(room, "m.room.name", {"name": "secret"})
-        bob.set_state(room, "m.room.topic", {"topic": "secret"})
-        bob.say(room, "secret")
-        bob.say(other, "not for long")
+        self.carol.kick(self.room, self.alice)
+        self.carol.set_state(self.room, "m.room.name", {"name": "secret"})
+        # more than a timeline has: what Bob's poller brings does not say that she was kicked
+        for _ in range(60):
+            self.carol.say(self.room, "secret")
+        self.bob.join(self.room)
+        self.carol.say(self.room, "secret")
+        self.carol.say(self.other, "not for long")
+        if gate_closed:
+            self.gate.close(self.alice.token)
         self.proxy.start()
-        self.proxy.ready()
-        self.assertEqual((await self.refusal(victim)).errcode, "M_UNKNOWN_POS")
-        victim.answers.clear()
-        victim.pos = witness.pos = None
-        asked: dict[str, Any] = {"lists": {"all": ALL}, "room_subscriptions": {room: {"timeline_limit": 50, **ALL}}}
-        await gatherResults(
-            [
-                Deferred.fromCoroutine(witness.until(lambda: "secret" in witness.room(room).bodies, **asked)),
-                Deferred.fromCoroutine(victim.until(lambda: victim.order("all") == [other], **asked)),
-            ]
-        )
-        await victim.hears(other, "not for long")
-        bob.say(room, "secret again")
-        bob.say(other, "last words")
-        await victim.hears(other, "last words")
-        self.assertNotIn("secret", json.dumps(victim.answers))
+        await deferToThread(self.proxy.ready)
+        self.assertEqual((await self.refusal(self.victim)).errcode, "M_UNKNOWN_POS")
+        self.victim.answers.clear()
+        self.victim.pos = self.witness.pos = None
+
+    async def is_out(self) -> None:
+        """Alice loses the room, keeps the other, and has never heard a secret."""
+        await self.victim.until(lambda: self.victim.order("all") == [self.other], "she loses the room")
+        self.carol.say(self.room, "secret again")
+        self.carol.say(self.other, "last words")
+        await self.victim.hears(self.other, "last words")
+        self.assertNotIn("secret", json.dumps(self.victim.answers))
+
+    async def hears_secret(self) -> None:
+        """Bob sees what came after the kick: it is in the caches."""
+        view = self.witness.room(self.room)
+        await self.witness.until(lambda: "secret" in view.bodies, "Bob sees it", **self.asked)
+
+    async def test_both_at_once(self) -> None:
+        """Both start over at the same time."""
+        await self.kicked_while_down()
+        victim = self.victim.until(lambda: self.victim.order("all") == [self.other], "she loses it", **self.asked)
+        await gatherResults([Deferred.fromCoroutine(part) for part in (self.hears_secret(), victim)])
+        await self.is_out()
+
+    async def test_before_her_poll(self) -> None:
+        """What others' pollers brought is not shown to her while her own has not come back yet."""
+        await self.kicked_while_down(gate_closed=True)
+        await self.becomes_true(lambda: self.gate.waiting == 1, "her poll waits")
+        await self.hears_secret()
+        for _ in range(3):
+            await self.victim.sync(timeout=100, **self.asked)
+        self.assertNotIn("secret", json.dumps(self.victim.answers))
+        self.gate.open()
+        await self.is_out()
 
 
 class ToDeviceTests(EndToEndCase):
@@ -89,9 +127,9 @@ class ToDeviceTests(EndToEndCase):
     #: how many messages may be on their way at a time
     on_their_way = 40
 
-    def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]
         """Alice listens, Bob talks."""
-        super().setUp()
+        await super().setUp()
         self.alice, self.bob = self.people("alice", "bob")
         self.listener = self.client(self.alice)
         self.sent = 0

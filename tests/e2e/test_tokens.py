@@ -55,26 +55,31 @@ class RefreshTests(EndToEndCase):
 class EndedTests(EndToEndCase):
     """Tokens that are gone for good."""
 
-    def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]
         """Alice has a phone, which will go, and another device, which stays; Bob talks to her."""
-        super().setUp()
+        await super().setUp()
         self.alice, self.bob = self.people("alice", "bob")
         self.room = self.bob.create_room("Kitchen", self.alice)
         self.phone = self.alice.another_device()
         self.going, self.staying = self.client(self.phone), self.client(self.alice)
 
+    @property
+    def pollers(self) -> float:
+        """How many devices are polled for."""
+        return self.proxy.metric("sliding_sync_poller_num_pollers")
+
     async def ended_by(self, end: Callable[[], None]) -> None:
         """The phone's held request is refused and its poller ends, the other device goes on."""
         for client in (self.going, self.staying):
             await client.sync(lists={"all": ALL})
-        self.assertEqual(self.proxy.metric("sliding_sync_poller_num_pollers"), 2)
-        held = self.going.held(timeout=60_000)
+        self.assertEqual(self.pollers, 2)
+        held = await self.held(self.going)
         end()
         with self.assertRaises(SyncError) as caught:
             await held
         self.assertEqual((caught.exception.status, caught.exception.errcode), (401, "M_UNKNOWN_TOKEN"))
         self.assertNotIn("soft_logout", caught.exception.body)
-        self.assertEqual(self.proxy.metric("sliding_sync_poller_num_pollers"), 1)
+        await self.becomes_true(lambda: self.pollers == 1, "the poller ends")
         self.assertEqual((await self.refusal(self.going)).errcode, "M_UNKNOWN_TOKEN")
         self.bob.say(self.room, "still there?")
         await self.staying.hears(self.room, "still there?")
