@@ -103,8 +103,9 @@ class KickedTests(EndToEndCase):
     async def test_both_at_once(self) -> None:
         """Both start over at the same time."""
         await self.kicked_while_down()
-        victim = self.victim.until(lambda: self.victim.order("all") == [self.other], "she loses it", **self.asked)
-        await gatherResults([Deferred.fromCoroutine(part) for part in (self.hears_secret(), victim)])
+        starts = [client.sync(**self.asked) for client in (self.witness, self.victim)]
+        await gatherResults([Deferred.fromCoroutine(start) for start in starts])
+        await self.witness.until(lambda: self.room in self.witness.order("all"), "Bob is in")
         await self.is_out()
 
     async def test_before_her_poll(self) -> None:
