@@ -49,9 +49,13 @@ class Emit(msgspec.Struct):
 
 
 class StartFlood(msgspec.Struct):
-    """`POST /control/flood`: answer each poll of a group at once; `/control/calm` ends it and tells how it went."""
+    """`POST /control/flood`: answer each poll of a group at once; `/control/calm` ends it and tells how it went.
+
+    Each answer has a new message, or with `joins` somebody's join.
+    """
 
     group: str
+    joins: bool = False
 
 
 @attrs.define(eq=False)
@@ -72,6 +76,8 @@ class App:
         self._stream = Stream(self._world)
         self._held: dict[User, Held] = {}
         self._flood: Flood | None = None
+        #: what happens in a room for each answer of the flood
+        self._flood_with: Callable[[Room], str] = self._send
         #: when the first answer with an event left, while that is asked for
         self._left_ns: dict[str, int] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -137,7 +143,7 @@ class App:
         if since is None:
             exchange.reply(200, *self._stream.first_answer(user, wanted))
         elif self._flood is not None and user in self._flood.users:
-            self._send(self._flood.asked(user, exchange.arrived_ns))
+            self._flood_with(self._flood.asked(user, exchange.arrived_ns))
             self._flood.answered(user, self._answer(exchange, user, wanted))
         elif at_once or args.get("timeout", "0") == "0":
             self._answer(exchange, user, wanted)
@@ -171,9 +177,17 @@ class App:
 
     def _send(self, room: Room) -> str:
         message_id = self._stream.send(room, self._now_ms())
+        self._release_all(room)
+        return message_id
+
+    def _join(self, room: Room) -> str:
+        event_id = self._stream.join(room, self._now_ms())
+        self._release_all(room)
+        return event_id
+
+    def _release_all(self, room: Room) -> None:
         for user in room.locals:
             self._release(user)
-        return message_id
 
     # what the runner says
 
@@ -192,8 +206,8 @@ class App:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif what == "flood":
-            group = msgspec.json.decode(exchange.body, type=StartFlood).group
-            self._start_flood(self._world.groups[group])
+            start = msgspec.json.decode(exchange.body, type=StartFlood)
+            self._start_flood(self._world.groups[start.group], joins=start.joins)
             exchange.reply(200, b"{}")
         elif what == "calm":
             flood, self._flood = self._flood, None
@@ -214,11 +228,11 @@ class App:
         self._left_ns = None
         exchange.reply(200, msgspec.json.encode(emitted))
 
-    def _start_flood(self, users: list[User]) -> None:
-        self._flood = Flood(set(users))
+    def _start_flood(self, users: list[User], *, joins: bool) -> None:
+        self._flood, self._flood_with = Flood(set(users)), self._join if joins else self._send
         for user in users:
             if user in self._held:
-                self._send(user.rooms[0])
+                self._flood_with(user.rooms[0])
 
     def _status(self) -> dict[str, Any]:
         return {"position": self._stream.position, "held": len(self._held), "polls": self._polls}

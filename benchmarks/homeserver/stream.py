@@ -27,6 +27,7 @@ class News:
     room: Room
     message: Message
     unread: int
+    is_join: bool = False
 
 
 @attrs.define
@@ -62,9 +63,15 @@ class Stream:
 
     def send(self, room: Room, now_ms: int) -> str:
         """A message in a room, for all local users who sync; its id."""
-        message = self.world.say(room, now_ms)
+        return self._told(room, self.world.say(room, now_ms), is_join=False)
+
+    def join(self, room: Room, now_ms: int) -> str:
+        """Somebody joins a room, and all local users who sync hear of it; the event's id."""
+        return self._told(room, self.world.join(room, now_ms), is_join=True)
+
+    def _told(self, room: Room, message: Message, *, is_join: bool) -> str:
         self.position += 1
-        news = News(self.position, room, message, room.sent)
+        news = News(self.position, room, message, room.sent, is_join)
         for user in room.locals:
             inbox = self._inboxes.get(user)
             if inbox is not None:
@@ -113,11 +120,14 @@ class Stream:
     def _room_news(self, room: Room, news: list[News], wanted: Wanted) -> bytes:
         """A joined room with new events, and their senders' member events: redundant ones, as Synapse sends them."""
         kept = news[-wanted.limit :]
-        senders = {one.message.sender: None for one in kept}
+        # who joined is in the timeline
+        senders = {one.message.sender: None for one in kept if not one.is_join}
         state = [self.world.member(room, sender) for sender in senders]
         before = kept[0].position - 1
         events, limited = [one.message.event for one in kept], len(kept) < len(news)
-        return _room_block(events, limited, before, state, b"", b"{}", news[-1].unread)
+        moved = any(one.is_join for one in news)
+        summary = b'{"m.joined_member_count":%d}' % room.joined_count if moved else b"{}"
+        return _room_block(events, limited, before, state, b"", summary, news[-1].unread)
 
     def _whole_room(self, user: User, room: Room, wanted: Wanted) -> bytes:
         """A joined room as in a first answer."""
@@ -127,7 +137,9 @@ class Stream:
         heroes = [room.remote(index) for index in range(min(5, room.remotes))]
         shown = [user.user_id, *senders, *(heroes if room.kind == "direct" else ())]
         state = [*self.world.state(room), *(self.world.member(room, who) for who in dict.fromkeys(shown))]
-        summary = {"m.joined_member_count": room.remotes + len(room.locals), "m.invited_member_count": 0}
+        if room.eager:
+            state = [*self.world.state(room), *self.world.members(room)]
+        summary = {"m.joined_member_count": room.joined_count, "m.invited_member_count": 0}
         if room.kind == "direct":
             summary["m.heroes"] = heroes  # type: ignore[assignment] # JSON has lists beside numbers
         receipt = _receipt(events, room, senders) if events else b""

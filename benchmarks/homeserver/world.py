@@ -25,12 +25,17 @@ _KINDS = {"direct": 30, "group": 40, "public": 25, "space": 5}
 
 
 class Group(msgspec.Struct, frozen=True):
-    """`users` users in `rooms` rooms each. `circle` users at a time share their rooms; 1: nobody does."""
+    """`users` users in `rooms` rooms each. `circle` users at a time share their rooms; 1: nobody does.
+
+    `members` is how many are in each room, a public one then; 0: as it comes. With `eager` first answers have them all.
+    """
 
     name: str
     users: int
     rooms: int
     circle: int = 1
+    members: int = 0
+    eager: bool = False
 
 
 @attrs.frozen
@@ -64,8 +69,15 @@ class Room:
     children: list[str] = attrs.field(factory=list)
     #: the newest events, oldest first
     timeline: deque[bytes] = attrs.field(factory=lambda: deque(maxlen=50))
-    #: how many messages were sent since the beginning
+    #: how many messages were sent since the beginning, and how many users joined
     sent: int = 0
+    joins: int = 0
+    eager: bool = False
+
+    @property
+    def joined_count(self) -> int:
+        """How many are in it."""
+        return self.remotes + len(self.locals) + self.joins
 
     @property
     def speaker(self) -> str:
@@ -122,6 +134,14 @@ class World:
         room.timeline.append(message.event)
         return message
 
+    def join(self, room: Room, now_ms: int) -> Message:
+        """Somebody of elsewhere joins a room."""
+        room.joins += 1
+        user_id = f"@{room.room_id[1:].partition(':')[0]}-new{room.joins}:elsewhere.example"
+        event = member_event(room.room_id, user_id, now_ms)
+        room.timeline.append(event)
+        return Message(event_id(room.room_id, "m.room.member", user_id), user_id, event)
+
     def _user(self, group: str, index: int) -> User:
         name = f"{group}{index}-{self.seed}"
         user = User(f"@{name}:{SERVER}", f"token-{name}")
@@ -129,7 +149,7 @@ class World:
         return user
 
     def _circle(self, group: Group, start: int, users: list[User]) -> None:
-        rooms = [self._room(f"{group.name}{start}-{index}") for index in range(group.rooms)]
+        rooms = [self._room(f"{group.name}{start}-{index}", group) for index in range(group.rooms)]
         ids = [room.room_id for room in rooms]
         for index, room in enumerate(rooms):
             room.locals.extend(users)
@@ -138,13 +158,15 @@ class World:
         for user in users:
             user.rooms.extend(rooms)
 
-    def _room(self, name: str) -> Room:
+    def _room(self, name: str, group: Group) -> Room:
         rng = Random(f"{self.seed}/{name}")
         (kind,) = rng.choices(list(_KINDS), list(_KINDS.values()))
         remotes = 1 if kind == "direct" else min(5000, 3 + int(rng.lognormvariate(2.5, 1.2)))
+        if group.members:
+            kind, remotes = "public", group.members - group.circle
         # half of the rooms were active in the last few days, the others long ago
         active_ms = self.now_ms - 60_000 - int(rng.expovariate(1 / (7 * _DAY_MS)))
-        room = Room(f"!{name}-{self.seed}:{SERVER}", kind, remotes, active_ms)
+        room = Room(f"!{name}-{self.seed}:{SERVER}", kind, remotes, active_ms, eager=group.eager)
         for index in range(_HISTORY):
             sent_ms = active_ms - (_HISTORY - 1 - index) * 60_000
             past_id = event_id(room.room_id, "past", index)

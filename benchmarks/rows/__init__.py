@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from benchmarks.bench import Bench
 from benchmarks.figures import Measurement
-from benchmarks.rows import first_login, first_request, live, nothing_new, polls
+from benchmarks.rows import first_login, first_request, joins, live, nothing_new, polls
 
 ROWS: dict[int, Callable[[Bench], Iterator[Measurement]]] = {
     1: first_request.measure,
@@ -14,4 +14,5 @@ ROWS: dict[int, Callable[[Bench], Iterator[Measurement]]] = {
     4: live.measure,
     6: first_login.measure,
     7: polls.measure,
+    10: joins.measure,
 }
