@@ -1,4 +1,4 @@
-"""When Python looks for cycles: a look at everything holds the reactor, 25 ms for each 100,000 objects and more."""
+"""When Python looks for cycles: a look at everything holds the reactor, for longer the more objects there are."""
 
 from __future__ import annotations
 
