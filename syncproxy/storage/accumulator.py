@@ -23,7 +23,7 @@ from syncproxy.rooms.changes import (
 from syncproxy.rooms.lazy_members import has_all_members
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.device_accumulator import DeviceAccumulator
-from syncproxy.storage.facts import Facts
+from syncproxy.storage.facts import Facts, RoomFacts
 from syncproxy.storage.nids import Nids
 from syncproxy.storage.polls import Polls
 from syncproxy.storage.room_accumulator import RoomAccumulator, Source
@@ -202,10 +202,17 @@ class _AnswerAccumulator:
     def _room(self, room_id: str) -> RoomAccumulator:
         answer = self._answer
         facts = self._facts.room(room_id)
-        others_poll = self._polls.others_poll(answer.device, facts.polled)
+        others_poll = self._polls.others_poll(answer.device, self._still_polled(facts))
         joins_up = self._polls.joins_up(answer.device, room_id)
         source = Source(not answer.is_first, answer.position, answer.received_ms, others_poll, joins_up)
         return RoomAccumulator(facts, self._writes, self._nids, source)
+
+    def _still_polled(self, facts: RoomFacts) -> Collection[str] | None:
+        """The polled users who are in the room: an earlier answer of this batch may have put some out."""
+        if facts.polled is None:
+            return None
+        rows = ((user_id, self._facts.users.get((user_id, facts.room_id))) for user_id in facts.polled)
+        return [user_id for user_id, row in rows if row is None or row.membership == "join"]
 
     def _told(self, work: RoomAccumulator, handed_to: str | None = None) -> Iterable[RoomChange]:
         change = work.finish()

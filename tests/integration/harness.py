@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred, maybe
 from twisted.internet.error import ConnectError
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseNeverReceived
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseNeverReceived, readBody
 
 from syncproxy.tap import Options, makeService
 from tests.fakes.homeserver import FakeHomeserver
@@ -44,11 +44,13 @@ class Proxy:
 
     def __init__(self, homeserver: str, database: str, data_dir: str, *more: str) -> None:
         self.port = free_port()
+        self._metrics_port = free_port()
         self._arguments = [
             *("--homeserver", homeserver),
             *("--listen", f"tcp:{self.port}:interface=127.0.0.1"),
             *("--database", database),
             *("--data-dir", data_dir),
+            *("--metrics", f"tcp:{self._metrics_port}:interface=127.0.0.1"),
             *more,
         ]
         self._service: Any = None
@@ -57,6 +59,12 @@ class Proxy:
     def url(self) -> str:
         """Base URL."""
         return f"http://127.0.0.1:{self.port}"
+
+    async def metric(self, agent: Agent, name: str) -> float:
+        """The value of a metric without labels."""
+        answer = await agent.request(b"GET", f"http://127.0.0.1:{self._metrics_port}/metrics".encode())
+        lines = (await readBody(answer)).decode().splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
     async def start(self, agent: Agent) -> None:
         """Start, and wait until `/health` says that it can serve; at most `READY_S`."""

@@ -99,6 +99,9 @@ class TokenTests(ProxyCase):
         held = client.held()
         self.hs.logout(str(client.token))
         self.assertEqual((await self.refusal(held)).status, 401)
+        # a login that comes before the poller has gone takes over its device, connections and all
+        while await self.proxy.metric(self.agent, "sliding_sync_poller_num_pollers"):
+            await deferLater(reactor, 0.01, lambda: None)
         later = self.client_with(self.hs.login(ALICE, "ALICE1"))
         later.pos = client.pos
         error = await self.refusal(later.held(lists={"all": ALL}))

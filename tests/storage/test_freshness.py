@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from syncproxy.rooms.answers import SummaryBlock
+from syncproxy.rooms.answers import LeftRoom, SummaryBlock, Timeline
 from tests.rooms.events import event, member
-from tests.storage.events import ALICE, ALICE_JOINS, BOB, CREATE
+from tests.storage.events import ALICE, ALICE_JOINS, BOB, CREATE, ROOM, answer
 from tests.storage.pure import BOB_JOINS, both_in, named
 
 _EVE = "@eve:hs"
@@ -302,3 +302,19 @@ class StateBlockTests(SynchronousTestCase):
             row = stored.facts.room("!room:hs").state["m.room.name", ""]
             self.assertGreater(row.event.nid, first)
             self.assertEqual(row.valid_from, row.event.nid)
+
+
+class LeftInBatchTests(SynchronousTestCase):
+    """Who left by an earlier answer of the same batch brings the room nothing any more."""
+
+    def test_timeline_of_who_stays_is_kept(self) -> None:
+        """What comes after the other's kick is appended, not left to a poller that will not bring it."""
+        stored = both_in()
+        sent = stored.position
+        kick = LeftRoom(ROOM, timeline=Timeline((member("$kick", "@alice:hs", "leave"),)))
+        stored.facts.room(ROOM).polled = {"@alice:hs", "@bob:hs"}
+        stored.store(
+            answer(ALICE, since="s1", position=sent, left=(kick,)),
+            stored.answer(BOB, event("$60"), event("$61"), limited=True, position=sent),
+        )
+        self.assertEqual(stored.ids[-2:], ["$60", "$61"])
