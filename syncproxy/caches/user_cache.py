@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import attrs
-from twisted.logger import Logger
 
 from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.joined_rooms_tracker import JoinedRoomsTracker
@@ -45,8 +44,6 @@ class UserCache:
 
     What is said of a room here (name, avatar, timestamp, place in lists) is what this user may see of it now.
     """
-
-    _log = Logger()
 
     def __init__(
         self, user_id: str, global_cache: GlobalCache, tracker: JoinedRoomsTracker, woken: dict[int, Listener]
@@ -309,28 +306,18 @@ class UserCache:
             self._mark_user(UserMark.LISTS)
 
     def _mark(self, room_id: str, mark: Mark) -> None:
+        """Raises what a connection raises: who told this cache evicts it, and all its connections start over."""
         if not mark:
             return
         for listener in self._listeners:
-            try:
-                listener.mark_room(room_id, mark)
-            except Exception:
-                self._drop(listener)
+            listener.mark_room(room_id, mark)
             self._woken[id(listener)] = listener
 
     def _mark_user(self, mark: UserMark, device_id: str | None = None) -> None:
         for listener in self._listeners:
             if device_id is None or listener.device_id == device_id:
-                try:
-                    listener.mark_user(mark)
-                except Exception:
-                    self._drop(listener)
+                listener.mark_user(mark)
                 self._woken[id(listener)] = listener
-
-    def _drop(self, listener: Listener) -> None:
-        """A listener that fails hears no more; the others do."""
-        self._log.failure("A connection of {user_id} failed to hear what is new", user_id=self.user_id)
-        self._listeners = [other for other in self._listeners if other is not listener]
 
 
 def _standing(row: UserRoom) -> tuple[object, ...]:
