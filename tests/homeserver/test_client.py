@@ -11,6 +11,7 @@ from twisted.internet import reactor as default_reactor
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, deferLater
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import TestCase
 from twisted.web.http import Request
 from twisted.web.iweb import IAgent
@@ -449,3 +450,13 @@ class TimeOutTests(TestCase):
         self.assertEqual(self.limit_of(lambda hs: hs.state(TOKEN, "!r")), 60)
         self.assertEqual(self.limit_of(lambda hs: hs.context(TOKEN, "!r", "$e")), 60)
         self.assertEqual(self.limit_of(lambda hs: hs.keys_changes(TOKEN, since="a", until="b")), 60)
+
+    def test_connecting(self) -> None:
+        """A host or socket that does not take the connection has 10 s."""
+        for url in ("http://127.0.0.1:1", "https://127.0.0.1:1", "unix:/nowhere"):
+            silent = MemoryReactorClock()
+            asking = ensureDeferred(HomeserverClient(silent, url).sync(TOKEN, since=None, timeout_ms=1, filter=""))
+            (attempt,) = silent.unixClients if url.startswith("unix:") else silent.tcpClients
+            self.assertIn(10, attempt, url)
+            asking.addErrback(lambda failure: None)
+            asking.cancel()

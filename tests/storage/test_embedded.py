@@ -19,6 +19,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 import syncproxy
 from syncproxy.errors import ConfigurationError
+from syncproxy.storage.database import Session
 from syncproxy.storage.embedded import EmbeddedPostgres
 from syncproxy.storage.embedded_binaries import database_user, find_binaries
 
@@ -111,6 +112,14 @@ class LifeTests(EmbeddedCase):
                 break
         else:
             self.fail("it was not started again")
+
+    async def test_what_is_committed_is_on_disk(self) -> None:
+        """COMMIT waits for the disk, in our sessions as in others: nothing of ours makes it faster and less true."""
+        conninfo = await self.embedded().start()
+        session = Session(conninfo, reactor)
+        self.addCleanup(session.close)
+        for setting in ("synchronous_commit", "fsync", "full_page_writes"):
+            self.assertEqual([("on",)], await session.query(f"SHOW {setting}"), setting)
 
     async def test_speaks_no_tcp(self) -> None:
         """It listens on a socket that only its user can open."""

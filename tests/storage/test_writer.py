@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import gatherResults
 
+from syncproxy.errors import NotReady
 from syncproxy.rooms.answers import JoinedRoom, Timeline, ToDeviceMessage
 from syncproxy.rooms.changes import UserRoomChange
+from syncproxy.storage.database import Session
 from syncproxy.storage.work import AcknowledgeToDevice
 from tests.rooms.events import event, member
 from tests.storage.cases import StorageCase
@@ -122,3 +126,34 @@ class WriterTests(StorageCase):
         await self.writer.store(answer(ALICE, *rooms, since=None))
         self.assertEqual(len(await self.reader.summaries()), 500)
         self.assertEqual(len(await self.reader.user_rooms("@alice:hs")), 500)
+
+    async def test_answers_that_wait_together_are_one_batch(self) -> None:
+        """Three answers cost the round trips of one, two of them; they are told in their order, then those who wait."""
+        await self.writer.store(first_answer())
+        await self.writer.store(first_answer(BOB))
+        trips: list[object] = []
+        query = Session.query
+
+        async def counted(session: Session, *args: Any) -> list[Any]:
+            trips.append(args)
+            return await query(session, *args)
+
+        self.patch(Session, "query", counted)
+        self.told.clear()
+        stored: list[int] = []
+        for number in range(3):
+            room = JoinedRoom(ROOM, timeline=Timeline((event(f"$more{number}"),)))
+            came = answer(ALICE, room, sequence=number + 2, position=self.writer.position)
+            self.writer.store(came).addCallback(lambda _, number: stored.append(number), number)
+        await self.writer.do(AcknowledgeToDevice(ALICE, 0))
+        self.assertEqual((len(trips), stored), (2, [0, 1, 2]))
+        events = [stored.event_id for change in self.room_changes() for stored in change.timeline]
+        self.assertEqual(events, ["$more0", "$more1", "$more2"])
+
+    async def test_what_waits_is_stored_at_the_end(self) -> None:
+        """Stopping stores what waits in the queue, then refuses what comes later."""
+        first, second = self.writer.store(first_answer()), self.writer.store(first_answer(BOB))
+        await self.writer.stop()
+        self.successResultOf(gatherResults([first, second]))
+        self.assertIsNotNone(await self.reader.device(BOB))
+        self.failureResultOf(self.writer.store(first_answer(BOB)), NotReady)

@@ -1,0 +1,1 @@
+"""The tables that say by which test each sentence of the specification was seen."""
