@@ -209,9 +209,14 @@ class Dispatcher:
         self._working = True
         ends = perf_counter() + SLICE_S
         while self._jobs:
-            for _ in self._jobs[0]:
-                if perf_counter() >= ends:
-                    self._clock.callLater(0, self._work)
-                    return
+            try:
+                for _ in self._jobs[0]:
+                    if perf_counter() >= ends:
+                        self._clock.callLater(0, self._work)
+                        return
+            except Exception:
+                # the others must still hear
+                self._log.failure("What is new could not be told")
+                self._metrics.errors.labels("cache").inc()
             self._jobs.popleft()
         self._working = False

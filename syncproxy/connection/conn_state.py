@@ -149,7 +149,14 @@ class ConnState:
 
     async def build(self, prepared: Prepared, marks: Marks) -> Built:
         """An answer as of now. Raises what the database or an extension raises, and changes nothing then."""
-        user = await self.user()
+        while True:
+            user = await self.user()
+            built = await self._built(prepared, marks, user)
+            # a cache that was thrown away meanwhile heard nothing since, not even of a leave
+            if not user.evicted:
+                return built
+
+    async def _built(self, prepared: Prepared, marks: Marks, user: UserCache) -> Built:
         snapshot = self._snapshot(prepared, marks, user)
         rooms, deltas, unserved = await self._rooms(prepared, snapshot, marks, user)
         context = Context(

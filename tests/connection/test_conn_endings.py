@@ -121,6 +121,18 @@ class ThrownAwayTests(HeldCase):
         message = self.stage.message("!a")
         self.assertEqual(self.sync(timeout_s=30).rooms["!a"].timeline_ids, [message])
 
+    def test_evicted_while_an_answer_is_made(self) -> None:
+        """An answer that a cache was asked for which hears no more is made again: the user may have left since."""
+        self.stage.message("!a")
+        opened = self.stage.close_gate("!a")
+        body = self.client.send()
+        self.stage.users.evict(ALICE)
+        self.stage.member("!a", ALICE, "leave")
+        secret = self.stage.message("!a")
+        opened()
+        answer = self.client.notebook.answers[self.successResultOf(body)]
+        self.assertNotIn(secret, [event for room in answer.rooms.values() for event in room.timeline_ids])
+
     def test_nothing_is_sent_again(self) -> None:
         """What the client had stays what it has."""
         self.stage.users.evict(ALICE)
