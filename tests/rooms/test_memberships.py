@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.matrix.events import StoredEvent
@@ -108,6 +109,13 @@ class SectionTests(SynchronousTestCase):
         self.assertEqual(
             (row.membership, row.stripped_state, row.invite_ts, row.is_direct), ("invite", b"[]", 500, True)
         )
+
+    def test_an_invite_without_a_time_has_that_of_its_receipt(self) -> None:
+        """When it was first seen; repeated it keeps that."""
+        timeless = msgspec.structs.replace(INVITE, ts=None)
+        row = memberships.after_stripped_section(None, BOB, timeless, nid=3, received_ms=7, position=99)
+        again = memberships.after_stripped_section(row, BOB, timeless, nid=4, received_ms=9, position=99)
+        self.assertEqual((row.invite_ts, again.invite_ts), (7, 7))
 
     def test_the_same_invite_again_changes_nothing(self) -> None:
         """A repeated invite is the same stay."""

@@ -113,6 +113,18 @@ class WriterTests(StorageCase):
         assert row is not None
         self.assertEqual((row.since, row.sequence), ("s2", 1))
 
+    async def test_recency_is_fixed(self) -> None:
+        """A live event has the time of its receipt, another its own; both are the same for everyone, and stay."""
+        await self.writer.store(first_answer())
+        room = JoinedRoom(ROOM, timeline=Timeline((event("$2"),)))
+        await self.writer.store(answer(ALICE, room, sequence=2, position=self.writer.position, received_ms=7000))
+        await self.writer.store(answer(BOB, room, position=self.writer.position, received_ms=9000))
+        await self.close()
+        await self.open(self.conninfo)
+        timelines = await self.reader.timelines({ROOM: self.writer.position}, 10)
+        times = {stored.event_id: stored.recency for stored in timelines[ROOM]}
+        self.assertEqual(times, {"$1": 1000, "$2": 7000})
+
     async def test_large_first_sync_is_stored_in_slices(self) -> None:
         """5,000 events are stored in several batches, and the device's `since` with the last."""
         rooms = tuple(

@@ -69,6 +69,18 @@ class TryAgainTests(ErrorCase):
             self.waited_s()
             self.assertEqual((self.poll.since, self.world.refused), ("s5", []))
 
+    def test_first_position_is_kept(self) -> None:
+        """What was stored since a poll was first sent is newer than its answer, however often it was tried again."""
+        self.world.writer.position = 10
+        self.polling("s5")
+        self.answer("s6")
+        for problem in (AWAY, HomeserverUnreachable("sync: TimeoutError")):
+            self.world.writer.position += 10
+            self.failed(problem)
+            self.waited_s()
+        self.answer("s7", to_device=messages(1))
+        self.assertEqual((self.world.writer.stored[-1].position, self.world.writer.position), (10, 30))
+
     def test_body_that_is_no_json(self) -> None:
         """A 200 that cannot be read is a failure, and nothing of it is stored."""
         self.polling("s5")
