@@ -99,6 +99,13 @@ class TimelineTests(SectionsCase):
         self.assertEqual([one.event_id for one in found.events], ["$2", "$3"])
         self.assertEqual(self.dropped, ["malformed_event"])
 
+    def test_nested_room(self) -> None:
+        """A room with something in it that no decoder takes is a room without that."""
+        block = b'{"x": %s, "timeline": {"limited": true}}' % (b"[" * 5000 + b"]" * 5000)
+        found = self.made(self.sections.joined(ROOM, msgspec.Raw(block)))
+        assert found is not None
+        self.assertTrue(found.timeline.limited)
+
     def test_prev_batch(self) -> None:
         """A token that cannot be stored is none."""
         self.assertIsNone(self.joined(timeline={"prev_batch": "a\0"}).timeline.prev_batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from syncproxy.homeserver.repairs import MOST_LEVELS, repaired
+from syncproxy.homeserver.repairs import MOST_LEVELS, repaired, with_room
 from syncproxy.homeserver.sync_response import parse_sync
+from syncproxy.rooms.answers import PollAnswer
+from tests.v2.test_handler import ALICE, HandlerCase
 
 texts = st.text(st.characters(codec=None), max_size=6)
 values = st.recursive(
@@ -54,6 +57,14 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(other, {"a": [1]})
         self.assertLess(json.dumps(cut).count("["), MOST_LEVELS)
 
+    def test_room_for_calls(self) -> None:
+        """What was taken can be taken apart, even where many more calls are on the stack than when it was taken."""
+        for levels in range(MOST_LEVELS, 1020, 7):
+            response = parse_sync(messages(b"[" * levels + b"]" * levels))
+            assert response.to_device is not None
+            (message,) = response.to_device
+            self.assertIn("content", with_room(partial(msgspec.json.decode, message), 250))
+
     def test_others_keep_their_bytes(self) -> None:
         """Messages beside the bad one go out as they came."""
         response = parse_sync(messages(rb'"\ud800"', rb'{"n":  1.50e3, "s": "\u00e9\/"}'))
@@ -67,6 +78,40 @@ class ParseTests(SynchronousTestCase):
             rb'{"next_batch": "s2", "device_lists": 5, "account_data": {"events": ["\ud800"]}}', dropped.append
         )
         self.assertEqual((response.next_batch, set(dropped)), ("s2", {"device_lists"}))
+
+
+class StoredTests(HandlerCase):
+    """What is stored of an answer in which something is nested too deeply."""
+
+    def kept(self, body: bytes) -> PollAnswer:
+        """What is stored of this answer, in which DEEP stands for any depth around whatever limit there is."""
+        for levels in (MOST_LEVELS, 300, *range(500, 1020, 7), 5000):
+            self.handler.forget(ALICE)
+            self.successResultOf(self.receive(body.replace(b"DEEP", b"[" * levels + b"]" * levels)))
+            self.assertEqual(self.writer.stored[-1], self.writer.stored[0])
+        answer: PollAnswer = self.writer.stored[0]
+        return answer
+
+    def test_events(self) -> None:
+        """An event, a message or account data costs nothing else, at whatever depth and wherever it is."""
+        event = b'{"event_id": "$%d", "type": "a", "sender": "@a:hs", "content": {"x": %s}}'
+        events = b'{"events": [%s, %s, %s]}' % (event % (1, b"[]"), event % (2, b"DEEP"), event % (3, b"[]"))
+        room = b'{"state": %s, "timeline": %s, "account_data": %s, "ephemeral": %s}' % ((events,) * 4)
+        own = b'"to_device": %s, "account_data": %s' % (events, events)
+        answer = self.kept(b'{"next_batch": "s2", %s, "rooms": {"join": {"!r": %s}}}' % (own, room))
+        (joined,) = answer.joined
+        for kept in (joined.state, joined.timeline.events):
+            self.assertEqual([one.event_id for one in kept], ["$1", "$3"])
+        self.assertEqual([len(joined.account_data), len(answer.account_data), len(answer.to_device)], [2, 2, 2])
+
+    def test_sections(self) -> None:
+        """Neither do members that nobody knows, key counts, and events of invites."""
+        stripped = b'{"type": "a", "state_key": "", "content": {"x": %s}}'
+        invite = b'{"invite_state": {"events": [%s, %s]}, "x": DEEP}' % (stripped % b"1", stripped % b"DEEP")
+        own = b'"next_batch": "s2", "x": DEEP, "device_one_time_keys_count": DEEP'
+        answer = self.kept(b'{%s, "rooms": {"invite": {"!r": %s}}}' % (own, invite))
+        self.assertEqual((answer.next_batch, answer.one_time_key_counts), ("s2", None))
+        self.assertEqual(json.loads(answer.stripped[0].stripped_state), [json.loads(stripped % b"1")])
 
 
 class RepairedTests(SynchronousTestCase):
