@@ -36,7 +36,11 @@ def soundly(body: bytes, parse: Callable[[bytes], _T]) -> _T:
             body.decode()
         return parse(body)
     except UNSOUND:
-        return parse(repaired(body))
+        text = sound_text(body)
+    try:
+        return parse(text)
+    except RecursionError:
+        return parse(flattened(text))
 
 
 def with_room(decode: Callable[[], _T], calls: int = _ROOM) -> _T:
@@ -44,21 +48,14 @@ def with_room(decode: Callable[[], _T], calls: int = _ROOM) -> _T:
     return with_room(decode, calls - 1) if calls else decode()
 
 
-def repaired(body: bytes) -> bytes:
-    """The JSON with U+FFFD for text that is none; if it is too deep, with `null` for all beyond MOST_LEVELS."""
+def sound_text(body: bytes) -> bytes:
+    """The JSON with U+FFFD for text that is none."""
     text = body.decode("utf-8", "replace").encode()
-    text = _ESCAPE.sub(lambda found: _REPLACEMENT if found[1] else found[0], text)
-    try:
-        with_room(lambda: msgspec.json.decode(text, type=msgspec.Raw))
-    except RecursionError:
-        return _flattened(text)
-    except msgspec.DecodeError:
-        # no JSON at all: whoever decodes it will say so
-        pass
-    return text
+    return _ESCAPE.sub(lambda found: _REPLACEMENT if found[1] else found[0], text)
 
 
-def _flattened(text: bytes) -> bytes:
+def flattened(text: bytes) -> bytes:
+    """The JSON with `null` for all that is deeper than MOST_LEVELS."""
     kept: list[bytes] = []
     level = start = 0
     for found in _TOKEN.finditer(text):

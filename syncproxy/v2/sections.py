@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from syncproxy.homeserver.assembling import Lifted
-from syncproxy.homeserver.repairs import repaired
+from syncproxy.homeserver.repairs import flattened
 from syncproxy.homeserver.sync_response import (
     Counts,
     EventList,
@@ -204,7 +204,7 @@ class Sections:
         try:
             return msgspec.json.decode(raw, type=kind)
         except RecursionError:
-            raw = msgspec.Raw(repaired(bytes(raw)))
+            raw = msgspec.Raw(flattened(bytes(raw)))
         except msgspec.ValidationError:
             pass
         return sound_sections(raw, kind, lambda section: self._dropped.section(section, room_id))

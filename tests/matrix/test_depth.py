@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from syncproxy.homeserver import repairs
+from syncproxy.homeserver.repairs import flattened
 from syncproxy.matrix.depth import MOST_LEVELS, is_too_deep
 
 texts = st.text(st.sampled_from('[]{}"\\é,'), max_size=9)
@@ -39,8 +39,8 @@ class DepthTests(SynchronousTestCase):
         self.assertEqual(is_too_deep(raw), levels(value) > MOST_LEVELS)
 
     def test_what_was_cut_off(self) -> None:
-        """An event of which a repair cut something off, wherever in an answer it was, is too deep all the same."""
+        """An event of which flattening cut something off, wherever in an answer it was, is too deep all the same."""
         deep = b"[" * 5000 + b"]" * 5000
         body = b'{"rooms": {"join": {"!r": {"timeline": {"events": [{"content": %s}]}}}}}' % deep
-        (event,) = msgspec.json.decode(repairs.repaired(body))["rooms"]["join"]["!r"]["timeline"]["events"]
+        (event,) = msgspec.json.decode(flattened(body))["rooms"]["join"]["!r"]["timeline"]["events"]
         self.assertTrue(is_too_deep(json.dumps(event).encode()))
