@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 import msgspec
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -47,6 +47,9 @@ async def greet_homeserver(client: HomeserverClient, url: str, clock: IReactorTi
     asking.addTimeout(_GREETING_S, clock)
     try:
         versions = msgspec.json.decode(await asking, type=_Versions).versions
+    except CancelledError:
+        # the service stops: whoever starts must not go on
+        raise
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         _log.warn(
