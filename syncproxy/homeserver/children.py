@@ -65,10 +65,11 @@ class Children:
 
     async def _run(self, task: str, body: Body, received: Callable[[Head, bytes], None]) -> None:
         child = _Child(body, received)
+        command = [*self._command, task]
+        # may fail, where there is no memory: then there is nothing to kill or to wait for
+        self._reactor.spawnProcess(child, command[0], command, env=_environment(os.environ))
         self._running.add(child)
         child.gone.addCallback(lambda _: self._running.discard(child))
-        command = [*self._command, task]
-        self._reactor.spawnProcess(child, command[0], command, env=_environment(os.environ))
         limit_s = _limit_s(body)
         limit = self._reactor.callLater(limit_s, lambda: child.fail(DecodingFailed(f"took more than {limit_s:.0f} s")))
         try:

@@ -102,6 +102,26 @@ class HereTests(SynchronousTestCase):
             self.failureResultOf(decoding, AssertionError)
 
 
+class _Exhausted(Clock):
+    """A reactor that cannot start processes."""
+
+    def spawnProcess(self, *args: Any, **more: Any) -> None:
+        """There is no memory for one."""
+        raise BlockingIOError("Resource temporarily unavailable")
+
+
+class NoProcessTests(SynchronousTestCase):
+    """A system that has no room for another process."""
+
+    def test_not_started(self) -> None:
+        """A process that could not be started is not waited for when we stop, and its body is not kept."""
+        children = Children(_Exhausted())
+        running = ensureDeferred(children.run("sync", b"{}", lambda head, payload: None))
+        self.failureResultOf(running, BlockingIOError)
+        self.assertEqual(set(), children._running)
+        self.successResultOf(ensureDeferred(children.stop()))
+
+
 class ChildCase(TestCase):
     """Real processes; in the end there is none."""
 
