@@ -216,9 +216,10 @@ class HomeserverClient:
         """The wait that a `Retry-After` asks for: seconds or a date."""
         if retry_after is None:
             return None
-        if retry_after.isdecimal():
-            return min(int(retry_after) * 1000, _LONGEST_WAIT_MS)
         try:
+            if retry_after.isdecimal():
+                # Python takes no numbers of thousands of digits
+                return min(int(retry_after) * 1000, _LONGEST_WAIT_MS)
             wait_s = parsedate_to_datetime(retry_after).timestamp() - self._reactor.seconds()
         except (ValueError, OverflowError):
             return None

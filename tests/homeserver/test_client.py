@@ -231,6 +231,11 @@ class AnswerTests(ClientCase):
         self.answer(429, {}, Retry_After="soon")
         self.assertIsNone((await self.error(self.client.versions())).retry_after_ms)
 
+    async def test_endless_retry_after(self) -> None:
+        """A number longer than Python takes is no wait, and no error of ours."""
+        self.answer(429, {}, Retry_After="9" * 5000)
+        self.assertIsNone((await self.error(self.client.versions())).retry_after_ms)
+
     async def test_absurd_wait(self) -> None:
         """No wait is longer than a day, or negative."""
         for named, believed in ((10**30, 86_400_000), (-5, 0)):
