@@ -32,8 +32,8 @@ def is_about_data(problem: Exception) -> bool:
         if state is None:
             return isinstance(problem, psycopg2.DataError | psycopg2.ProgrammingError | psycopg2.NotSupportedError)
         return state[:2] in _DATA_CLASSES and state not in _NOT_DATA
-    # a statement that the server cancelled comes as CancelledError
-    return not isinstance(problem, DatabaseGone | Superseded | NotReady | CancelledError | MemoryError)
+    # a statement that the server cancelled comes as CancelledError; the system is to blame for an OSError
+    return not isinstance(problem, DatabaseGone | Superseded | NotReady | CancelledError | MemoryError | OSError)
 
 
 def is_farewell(problem: psycopg2.Error) -> bool:
