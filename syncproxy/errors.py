@@ -62,12 +62,6 @@ class UnknownPos(MatrixError):
     status, errcode = 400, "M_UNKNOWN_POS"
 
 
-class TooLarge(MatrixError):
-    """The body is larger than `--max-request-size`."""
-
-    status, errcode = 413, "M_TOO_LARGE"
-
-
 class Forbidden(MatrixError):
     """The homeserver refuses for another reason than the token: consent, resource limits."""
 

@@ -51,11 +51,6 @@ class HotRooms:
         self._kept: OrderedDict[str, tuple[HotRoom, int]] = OrderedDict()
         self._kept_bytes = 0
 
-    @property
-    def kept_bytes(self) -> int:
-        """Roughly the bytes that are held for their own sake."""
-        return self._kept_bytes
-
     def get(self, want: RoomWant) -> HotRoom | None:
         """The room, if everything wanted is in memory."""
         room = self._rooms.get(want.room_id)

@@ -81,8 +81,6 @@ class ToDeviceMessage(msgspec.Struct, frozen=True, gc=False):
     type: str
     sender: str
     json: bytes
-    #: for `m.room_key_request` and its cancellation: `action`, `requesting_device_id`, `request_id`
-    key_request: tuple[str, str, str] | None = None
 
 
 class MembersAnswer(msgspec.Struct, frozen=True, gc=False):

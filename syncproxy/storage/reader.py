@@ -63,11 +63,6 @@ class Reader:
         """All rooms."""
         return [decode_summary(row[0]) for row in await self._query("SELECT summary FROM rooms")]
 
-    async def joined_users(self) -> list[tuple[str, str]]:
-        """`(user_id, room_id)` of every user that has a device here."""
-        rows = await self._query("SELECT user_id, room_id FROM user_rooms WHERE membership = 'join'")
-        return [(user_id, room_id) for user_id, room_id in rows]
-
     async def user_rooms(self, user_id: str) -> list[UserRoom]:
         """The user's standings, left rooms included."""
         rows = await self._query("SELECT row FROM user_rooms WHERE user_id = %s", (user_id,))

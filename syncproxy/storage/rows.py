@@ -15,7 +15,6 @@ EVENT_COLUMNS = (
     "e.nid, e.event_id, e.type, e.sender, e.origin_server_ts, e.json, e.state_key, e.membership,"
     " e.recency, e.sort_ts, e.gap_before, e.prev_batch"
 )
-EVENT_WIDTH = 12
 
 encode = msgspec.json.Encoder().encode
 decode_summary = msgspec.json.Decoder(RoomSummary).decode

@@ -41,7 +41,6 @@ _T = TypeVar("_T")
 _Block = TypeVar("_Block", bound=msgspec.Struct)
 _ABSENT = b"null"
 _NONE_LIFTED: Lifted = {}
-_KEY_REQUESTS = ("m.room_key_request",)
 
 
 class _Typed(msgspec.Struct):
@@ -57,12 +56,6 @@ class _ToDevice(msgspec.Struct):
     type: str
     sender: str
     content: msgspec.Raw = msgspec.Raw(b"{}")
-
-
-class _KeyRequest(msgspec.Struct):
-    action: str
-    requesting_device_id: str
-    request_id: str
 
 
 class _Stripped(msgspec.Struct):
@@ -168,7 +161,7 @@ class Sections:
         for raw in raws:
             head = await self._decoded(raw, _ToDevice, "to-device message", "")
             if head is not None:
-                found.append(ToDeviceMessage(head.type, head.sender, bytes(raw), _key_request(head)))
+                found.append(ToDeviceMessage(head.type, head.sender, bytes(raw)))
         return tuple(found)
 
     def users(self, user_ids: Iterable[str] | None) -> tuple[str, ...]:
@@ -320,13 +313,3 @@ def _summary(block: Summary | None) -> SummaryBlock | None:
         _clamped(block.invited_count),
         None if block.heroes is None else tuple(hero for hero in block.heroes if "\x00" not in hero),
     )
-
-
-def _key_request(head: _ToDevice) -> tuple[str, str, str] | None:
-    if head.type not in _KEY_REQUESTS:
-        return None
-    try:
-        request = msgspec.json.decode(head.content, type=_KeyRequest)
-    except msgspec.DecodeError:
-        return None
-    return request.action, request.requesting_device_id, request.request_id

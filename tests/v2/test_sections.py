@@ -335,25 +335,6 @@ class DeviceTests(SectionsCase):
         found = self.made(self.sections.to_device([raw(first), raw({"type": "m.x"}), raw(None), raw(second)]))
         self.assertEqual([json.loads(one.json) for one in found], [first, second])
 
-    def test_key_requests(self) -> None:
-        """Of key requests it is known what they ask for and who asks, so that a cancellation finds its request."""
-        content = {"action": "request", "requesting_device_id": "B", "request_id": "1"}
-        whole = {"type": "m.room_key_request", "sender": "@bob:hs", "content": content}
-        (found,) = self.made(self.sections.to_device([raw(whole)]))
-        expected = ToDeviceMessage("m.room_key_request", "@bob:hs", bytes(raw(whole)), ("request", "B", "1"))
-        self.assertEqual(found, expected)
-
-    def test_other_messages_are_no_key_requests(self) -> None:
-        """A request without its fields, or a message of another type, is an ordinary message."""
-        content = {"action": "request", "requesting_device_id": "B", "request_id": "1"}
-        messages = [
-            {"type": "m.room_key_request", "sender": "@bob:hs", "content": {"action": "request"}},
-            {"type": "m.other", "sender": "@bob:hs", "content": content},
-        ]
-        self.assertEqual(
-            [one.key_request for one in self.made(self.sections.to_device(map(raw, messages)))], [None, None]
-        )
-
     def test_device_lists(self) -> None:
         """User ids that can be stored."""
         self.assertEqual(self.sections.users(["@a:hs", "@b\0", "@c:hs"]), ("@a:hs", "@c:hs"))
