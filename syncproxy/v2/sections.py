@@ -55,7 +55,6 @@ class _TypingContent(msgspec.Struct):
 class _ToDevice(msgspec.Struct):
     type: str
     sender: str
-    content: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 class _Stripped(msgspec.Struct):

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.homeserver.sync_response import Counts
 from syncproxy.matrix.depth import MOST_LEVELS
-from syncproxy.rooms.answers import AccountDatum, JoinedRoom, StrippedRoom, SummaryBlock, Timeline, ToDeviceMessage
+from syncproxy.rooms.answers import AccountDatum, JoinedRoom, StrippedRoom, SummaryBlock, Timeline
 from syncproxy.rooms.receipts import Receipt
 from syncproxy.turns import Turn
 from syncproxy.v2.dropping import Dropped
