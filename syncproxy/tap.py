@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
+
+import attrs
 
 from syncproxy.caches.dispatcher import Dispatcher
 from syncproxy.caches.global_cache import GlobalCache
@@ -23,13 +25,16 @@ from syncproxy.command.startup import greet_homeserver, started_database
 from syncproxy.connection.conn_map import ConnMap
 from syncproxy.dialects.msc3575 import MSC3575
 from syncproxy.errors import ConfigurationError
+from syncproxy.extensions.core import Extension
 from syncproxy.extensions.registry import factories
 from syncproxy.homeserver.client import HomeserverClient
 from syncproxy.homeserver.decoding import Decoding
+from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.pubsub.bus import Bus
 from syncproxy.pubsub.payloads import Payload
 from syncproxy.storage.cipher import TokenCipher, check_secret
+from syncproxy.storage.database import Database
 from syncproxy.storage.points import Observer, nobody
 from syncproxy.storage.purger import Purger
 from syncproxy.storage.purging import IdleRoom
@@ -72,6 +77,25 @@ def makeService(options: Options, reached: Observer = nobody) -> SyncproxyServic
     return service
 
 
+@attrs.frozen
+class _Stages:
+    """The components that others need to know of, first to last."""
+
+    client: HomeserverClient
+    decoding: Decoding
+    reader: Reader
+    writer: Writer
+    handler: Handler
+    tokens: TokenMap
+    pollers: PollerMap
+    members: MemberLists
+    refresh: StateRefresh
+    global_cache: GlobalCache
+    user_caches: UserCacheMap
+    dispatcher: Dispatcher
+    purger: Purger
+
+
 async def _start(
     settings: Settings,
     listeners: Listeners,
@@ -88,69 +112,14 @@ async def _start(
     database = await started_database(settings, stack, reactor, metrics)
     await check_secret(database, cipher)
     database.when_superseded(lambda: service.fail(_SUPERSEDED))
-
-    # create all
-    client = HomeserverClient(reactor, settings.homeserver, max_sync_size=settings.max_sync_size)
-    decoding = Decoding(reactor)
-    reader = Reader(database)
-    writer = Writer(database, reactor, metrics, reached)
-    bus = Bus()
-    tracker = JoinedRoomsTracker(settings.transaction_id_wait)
-    global_cache = GlobalCache(reader, reactor, metrics, settings.cache_size)
-    user_caches = UserCacheMap(reader, global_cache, tracker, reactor, metrics)
-    dispatcher = Dispatcher(global_cache, tracker, user_caches, reactor, metrics)
-    handler = Handler(writer, decoding, reactor, metrics, reached)
-    # looking for tokens of devices to resume may go on for long: clients come first
-    tokens = TokenMap(client, reader.in_background(), writer, cipher, reactor, metrics)
-    pollers = PollerMap(
-        client,
-        handler,
-        reader,
-        writer,
-        tokens,
-        reactor,
-        metrics,
-        idle_s=settings.poller_idle,
-        first_timeline_limit=settings.first_sync_timeline_limit,
-        is_waiting=tracker.polled.is_waiting,
-    )
-
-    purger = Purger(database, writer, pollers, reactor, metrics)
-    members = MemberLists(client, writer, reactor, metrics, pollers.token_of, decoding)
-    refresh = StateRefresh(client, writer, reactor, metrics, tracker.users, pollers.token_of_user, decoding)
-
-    # wire all
-    writer.committed = lambda changes: bus.publish(Payload(changes))
-    writer.polls.live = lambda: pollers.devices
-    handler.nothing_came = lambda polled: bus.publish(Payload((polled,)))
-    bus.subscribe(dispatcher.received)
-    bus.subscribe(refresh.received)
-    writer.polls.live = lambda: pollers.live
-    purger.rooms_purged = partial(_rooms_purged, global_cache, user_caches)
-
-    # start all
-    stack.push_async_callback(client.close)
-    stack.push_async_callback(decoding.stop)
-    await writer.start()
-    stack.callback(dispatcher.stop)
-    stack.push_async_callback(writer.stop)
-    await global_cache.start(writer.position)
-    extensions = factories(reader, writer, derived_key(secret, "since tokens"), database.epoch)
-    conns = ConnMap(
-        global_cache,
-        user_caches,
-        extensions,
-        reactor,
-        metrics,
-        ttl_s=settings.connection_ttl,
-        complete_members=members.complete,
-    )
-    pollers.dead_token = conns.token_died
-    pollers.device_lost = conns.close_device
-    pollers.poller_stopped = global_cache.poller_stopped
+    stages = _created(settings, database, cipher, reactor, metrics, reached)
+    _wire(stages)
+    await _start_storing(stages, stack)
+    extensions = factories(stages.reader, stages.writer, derived_key(secret, "since tokens"), database.epoch)
+    conns = _connections(settings, stages, extensions, reactor, metrics)
     web = make_resource(
-        tokens,
-        pollers,
+        stages.tokens,
+        stages.pollers,
         conns,
         {"msc3575": MSC3575},
         _web_settings(settings),
@@ -160,13 +129,94 @@ async def _start(
     )
     site = BoundedSite(web, settings.max_request_size, reactor)
     site.noisy = False
-    for stop in (refresh.stop, pollers.stop, site.disconnect, conns.stop, listeners.stop):
+    for stop in (stages.refresh.stop, stages.pollers.stop, site.disconnect, conns.stop, listeners.stop):
         stack.push_async_callback(stop)
     await listeners.start(site, metrics_site(metrics))
-    await greet_homeserver(client, settings.homeserver, reactor)
-    await pollers.resume()
-    stack.push_async_callback(purger.stop)
-    purger.start()
+    await greet_homeserver(stages.client, settings.homeserver, reactor)
+    await stages.pollers.resume()
+    stack.push_async_callback(stages.purger.stop)
+    stages.purger.start()
+
+
+def _created(
+    settings: Settings, database: Database, cipher: TokenCipher, reactor: Any, metrics: Metrics, reached: Observer
+) -> _Stages:
+    """All components from the homeserver to the caches; none of them knows whom it tells, and none has started."""
+    client = HomeserverClient(reactor, settings.homeserver, max_sync_size=settings.max_sync_size)
+    decoding = Decoding(reactor)
+    reader = Reader(database)
+    writer = Writer(database, reactor, metrics, reached)
+    tracker = JoinedRoomsTracker(settings.transaction_id_wait)
+    global_cache = GlobalCache(reader, reactor, metrics, settings.cache_size)
+    user_caches = UserCacheMap(reader, global_cache, tracker, reactor, metrics)
+    handler = Handler(writer, decoding, reactor, metrics, reached)
+    # looking for tokens of devices to resume may go on for long: clients come first
+    tokens = TokenMap(client, reader.in_background(), writer, cipher, reactor, metrics)
+    pollers = PollerMap(
+        *(client, handler, reader, writer, tokens, reactor, metrics),
+        idle_s=settings.poller_idle,
+        first_timeline_limit=settings.first_sync_timeline_limit,
+        is_waiting=tracker.polled.is_waiting,
+    )
+    return _Stages(
+        client=client,
+        decoding=decoding,
+        reader=reader,
+        writer=writer,
+        handler=handler,
+        tokens=tokens,
+        pollers=pollers,
+        members=MemberLists(client, writer, reactor, metrics, pollers.token_of, decoding),
+        refresh=StateRefresh(client, writer, reactor, metrics, tracker.users, pollers.token_of_user, decoding),
+        global_cache=global_cache,
+        user_caches=user_caches,
+        dispatcher=Dispatcher(global_cache, tracker, user_caches, reactor, metrics),
+        purger=Purger(database, writer, pollers, reactor, metrics),
+    )
+
+
+def _wire(stages: _Stages) -> None:
+    """Who tells whom."""
+    bus = Bus()
+    stages.writer.committed = lambda changes: bus.publish(Payload(changes))
+    stages.writer.polls.live = lambda: stages.pollers.live
+    stages.handler.nothing_came = lambda polled: bus.publish(Payload((polled,)))
+    bus.subscribe(stages.dispatcher.received)
+    bus.subscribe(stages.refresh.received)
+    stages.purger.rooms_purged = partial(_rooms_purged, stages.global_cache, stages.user_caches)
+    stages.pollers.poller_stopped = stages.global_cache.poller_stopped
+
+
+async def _start_storing(stages: _Stages, stack: AsyncExitStack) -> None:
+    """From here on answers can be stored and told."""
+    stack.push_async_callback(stages.client.close)
+    stack.push_async_callback(stages.decoding.stop)
+    await stages.writer.start()
+    stack.callback(stages.dispatcher.stop)
+    stack.push_async_callback(stages.writer.stop)
+    await stages.global_cache.start(stages.writer.position)
+
+
+def _connections(
+    settings: Settings,
+    stages: _Stages,
+    extensions: Mapping[str, Callable[[Device], Extension]],
+    reactor: Any,
+    metrics: Metrics,
+) -> ConnMap:
+    """The clients' connections, which are told of tokens and devices that are gone."""
+    conns = ConnMap(
+        stages.global_cache,
+        stages.user_caches,
+        extensions,
+        reactor,
+        metrics,
+        ttl_s=settings.connection_ttl,
+        complete_members=stages.members.complete,
+    )
+    stages.pollers.dead_token = conns.token_died
+    stages.pollers.device_lost = conns.close_device
+    return conns
 
 
 def _rooms_purged(
