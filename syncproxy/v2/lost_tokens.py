@@ -60,6 +60,9 @@ class LostTokens:
             try:
                 others = await self._tokens.stored(poller.device)
             except Exception:
+                if not self._is_without(poller, refused):
+                    # it was stopped while the database was asked
+                    return
                 # who waits need not wait for the database: the token that they showed is dead
                 self._log.failure("The other tokens of {user} could not be read", user=poller.device.user_id)
                 poller.refuse(outcome.error)
