@@ -45,6 +45,8 @@ class Proxy:
     def __init__(self, homeserver: str, database: str, data_dir: str, *more: str) -> None:
         self.port = free_port()
         self._metrics_port = free_port()
+        while self._metrics_port == self.port:
+            self._metrics_port = free_port()
         self._arguments = [
             *("--homeserver", homeserver),
             *("--listen", f"tcp:{self.port}:interface=127.0.0.1"),
