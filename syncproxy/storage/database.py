@@ -110,7 +110,7 @@ class Session:
         too_late = self._clock.callLater(_CONNECT_S, lambda: connection.close())
         try:
             await connection.connect(conninfo)
-            await connection.runOperation(self._set_up)
+            await _executed(connection, self._set_up, None)
         except Exception as problem:
             if connection.pollable() is not None:
                 connection.close()
@@ -188,7 +188,14 @@ class Database:
 def _executed(connection: Any, sql: str | bytes, args: Sequence[object] | None) -> Deferred[list[Row]]:
     async def execute() -> list[Row]:
         cursor = connection.cursor()
-        await cursor.execute(sql, args)
+        # sending to a server that is gone closes the socket: the reactor, which would keep its number and take the next
+        # connection that gets it for this one, must not watch it then
+        connection.reactor.removeReader(connection)
+        try:
+            await cursor.execute(sql, args)
+        finally:
+            if not connection.closed:
+                connection.reactor.addReader(connection)
         rows: list[Row] = cursor.fetchall() if cursor.description is not None else []
         cursor.close()
         return rows
