@@ -43,6 +43,7 @@ from syncproxy.storage.writer import Writer
 from syncproxy.v2.handler import Handler
 from syncproxy.v2.member_lists import MemberLists
 from syncproxy.v2.poller_map import PollerMap
+from syncproxy.v2.state_blocks import StateBlocks
 from syncproxy.v2.state_refresh import StateRefresh
 from syncproxy.v2.tokens import TokenMap
 from syncproxy.web.resource import make_resource
@@ -152,8 +153,15 @@ def _created(
     handler = Handler(writer, decoding, reactor, metrics, reached)
     # looking for tokens of devices to resume may go on for long: clients come first
     tokens = TokenMap(client, reader.in_background(), writer, cipher, reactor, metrics)
+    blocks = StateBlocks(client, writer, reactor, metrics, decoding)
     pollers = PollerMap(
-        *(client, handler, reader, writer, tokens, reactor, metrics),
+        client,
+        handler,
+        reader,
+        writer,
+        tokens,
+        reactor,
+        metrics,
         idle_s=settings.poller_idle,
         first_timeline_limit=settings.first_sync_timeline_limit,
         is_waiting=tracker.polled.is_waiting,
@@ -166,8 +174,8 @@ def _created(
         handler=handler,
         tokens=tokens,
         pollers=pollers,
-        members=MemberLists(client, writer, reactor, metrics, pollers.token_of, decoding),
-        refresh=StateRefresh(client, writer, reactor, metrics, tracker.users, pollers.token_of_user, decoding),
+        members=MemberLists(blocks, reactor, metrics, pollers.token_of),
+        refresh=StateRefresh(blocks, reactor, metrics, tracker.users, pollers.token_of_user),
         global_cache=global_cache,
         user_caches=user_caches,
         dispatcher=Dispatcher(global_cache, tracker, user_caches, reactor, metrics),

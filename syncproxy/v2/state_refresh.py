@@ -14,24 +14,17 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from syncproxy.homeserver.client import HomeserverClient
-from syncproxy.homeserver.decoding import Decoding
 from syncproxy.metrics import Metrics
 from syncproxy.pubsub.payloads import Payload
-from syncproxy.rooms.answers import StateAnswer
 from syncproxy.rooms.changes import RoomChange
-from syncproxy.storage.writer import Writer
 from syncproxy.v2.access_tokens import AccessToken
-from syncproxy.v2.dropping import Dropped
-from syncproxy.v2.event_lists import state_events
 from syncproxy.v2.outcomes import told
-from syncproxy.v2.recently_used import RecentlyUsed
+from syncproxy.v2.state_blocks import RestingRooms, StateBlocks
 
 #: members of a room that is left as it is
 _LARGE = 5000
-#: how long a room that could not be fetched is left alone, in s, and how many such rooms are remembered
+#: how long a room that could not be fetched is left alone, in s
 _RETRY_S = 600.0
-_FAILED = 1000
 
 
 class StateRefresh:
@@ -44,25 +37,19 @@ class StateRefresh:
 
     def __init__(
         self,
-        client: HomeserverClient,
-        writer: Writer,
+        blocks: StateBlocks,
         clock: IReactorTime,
         metrics: Metrics,
         viewers: Callable[[str], Collection[str]],
         token_of: Callable[[str], AccessToken | None],
-        decoding: Decoding,
     ) -> None:
-        self._client = client
-        self._writer = writer
-        self._clock = clock
+        self._blocks = blocks
         self._metrics = metrics
         self._viewers = viewers
         self._token_of = token_of
-        self._decoding = decoding
-        self._dropped = Dropped(lambda kind: metrics.errors.labels(kind).inc())
         #: rooms to fetch, and whose poll brought the last change of each
         self._wanted: dict[str, str | None] = {}
-        self._failed_s: RecentlyUsed[str, float] = RecentlyUsed(_FAILED)
+        self._resting = RestingRooms(clock, _RETRY_S)
         self._fetching: Deferred[None] | None = None
         self._stopped = False
 
@@ -84,7 +71,7 @@ class StateRefresh:
         room_id, summary = change.room_id, change.summary
         if not summary.unsure_nid or summary.joined_count > _LARGE:
             self._wanted.pop(room_id, None)
-        elif self._clock.seconds() - (self._failed_s.get(room_id) or 0.0) >= _RETRY_S:
+        elif room_id not in self._resting:
             self._wanted[room_id] = change.handed_to or self._wanted.get(room_id)
 
     def _next(self) -> None:
@@ -94,7 +81,7 @@ class StateRefresh:
             token = self._token(room_id, handed_to)
             # a room that nobody polled is in will be back with its next change
             if token is not None:
-                self._fetching = ensureDeferred(self._fetch(token, room_id))
+                self._fetching = ensureDeferred(self._blocks.fetch_state(token, room_id))
                 self._fetching.addErrback(self._could_not_fetch, room_id)
                 self._fetching.addCallback(self._fetched)
                 return
@@ -103,20 +90,10 @@ class StateRefresh:
         users = [*self._viewers(room_id), *([] if handed_to is None else [handed_to])]
         return next((token for token in map(self._token_of, users) if token is not None), None)
 
-    async def _fetch(self, token: AccessToken, room_id: str) -> None:
-        position = self._writer.position
-        body = await self._client.state(token.secret, room_id)
-        received_ms = int(self._clock.seconds() * 1000)
-        events = await state_events(await self._decoding.state(body), room_id, self._clock, self._dropped)
-        if not any(event.type == "m.room.create" for event in events):
-            # what is not in it would end: half a state is worse than an unsure one
-            raise ValueError("the state has no m.room.create")
-        await self._writer.store(StateAnswer(room_id, position, received_ms, tuple(events)))
-
     def _could_not_fetch(self, failure: Failure, room_id: str) -> None:
         if failure.check(CancelledError):
             return
-        self._failed_s[room_id] = self._clock.seconds()
+        self._resting.add(room_id)
         self._metrics.errors.labels("state").inc()
         self._log.warn(
             "The state of {room_id} could not be had: {problem}", room_id=room_id, problem=told(failure.value)

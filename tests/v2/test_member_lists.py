@@ -16,6 +16,7 @@ from syncproxy.metrics import Metrics
 from syncproxy.rooms.answers import MembersAnswer
 from syncproxy.v2.access_tokens import AccessToken
 from syncproxy.v2.member_lists import MemberLists
+from syncproxy.v2.state_blocks import StateBlocks
 from tests.v2.handler_fakes import Lines, RecordingWriter
 
 ALICE = Device("@alice:hs", "A")
@@ -61,12 +62,16 @@ class MemberListsCase(SynchronousTestCase):
         self.metrics = Metrics()
         tokens = {device: AccessToken.of(device.user_id) for device in (ALICE, BOB)}
         self.lists = MemberLists(
-            cast(HomeserverClient, self.client),
-            self.writer.as_writer(),
+            StateBlocks(
+                cast(HomeserverClient, self.client),
+                self.writer.as_writer(),
+                self.clock,
+                self.metrics,
+                Decoding(self.clock),
+            ),
             self.clock,
             self.metrics,
             tokens.get,
-            Decoding(self.clock),
         )
 
     def errors(self, kind: str) -> float:

@@ -19,6 +19,7 @@ from syncproxy.rooms.answers import StateAnswer
 from syncproxy.rooms.changes import RoomChange, TypingChange
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.v2.access_tokens import AccessToken
+from syncproxy.v2.state_blocks import StateBlocks
 from syncproxy.v2.state_refresh import StateRefresh
 from tests.v2.fakes import PHONE
 from tests.v2.handler_fakes import RecordingWriter
@@ -55,13 +56,17 @@ class RefreshCase(SynchronousTestCase):
         self.viewers: dict[str, Collection[str]] = {}
         tokens = {user: AccessToken.of(user) for user in (ALICE, BOB)}
         self.refresh = StateRefresh(
-            cast(HomeserverClient, self.client),
-            self.writer.as_writer(),
+            StateBlocks(
+                cast(HomeserverClient, self.client),
+                self.writer.as_writer(),
+                self.clock,
+                self.metrics,
+                Decoding(self.clock),
+            ),
             self.clock,
             self.metrics,
             lambda room_id: self.viewers.get(room_id, ()),
             tokens.get,
-            Decoding(self.clock),
         )
 
     def change(self, room_id: str, unsure_nid: int = 5, handed_to: str | None = ALICE, joined: int = 3) -> RoomChange:
