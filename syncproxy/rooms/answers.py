@@ -91,6 +91,11 @@ class MembersAnswer(msgspec.Struct, frozen=True, gc=False):
     received_ms: int
     members: tuple[Event, ...]
 
+    @property
+    def state(self) -> tuple[Event, ...]:
+        """The state events that it has."""
+        return self.members
+
 
 class StateAnswer(msgspec.Struct, frozen=True, gc=False):
     """What `/rooms/{id}/state` brought: the whole state, members included, as of some time after `position` (*s*)."""

@@ -106,7 +106,7 @@ class Batches:
         facts = Facts()
         if not parts:
             return facts
-        asked = questions_of(parts, self.known_users, self.polls.live_users())
+        asked = questions_of(parts, self.known_users, self.polls.live_users)
         await turn.pause()
         rows = await self._session.query(*loading(asked))
         turn.restart()

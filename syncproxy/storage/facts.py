@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import attrs
@@ -102,10 +102,13 @@ class Questions:
     receipts: set[tuple[str, str, str, bool]] = attrs.field(factory=set)
 
 
-def questions_of(parts: Iterable[Part], known_users: Collection[str], polled_users: Collection[str] = ()) -> Questions:
+def questions_of(
+    parts: Iterable[Part], known_users: Collection[str], polled_users: Callable[[], set[str]] = set
+) -> Questions:
     """What must be known to store these answers and slices of answers.
 
-    `known_users` are those that have a device here, `polled_users` those that are polled now.
+    `known_users` are those that have a device here; `polled_users` gives those that are polled now, which few answers
+    need to know.
     """
     asked = Questions()
     for part in parts:
@@ -116,7 +119,7 @@ def questions_of(parts: Iterable[Part], known_users: Collection[str], polled_use
         else:
             _ask_block(asked, part.answer, known_users)
     if asked.doubtful:
-        asked.polled_users = set(polled_users)
+        asked.polled_users = polled_users()
     return asked
 
 
@@ -166,20 +169,20 @@ def _ask_block(asked: Questions, answer: MembersAnswer | StateAnswer, known_user
     asked.rooms.add(answer.room_id)
     if isinstance(answer, StateAnswer):
         asked.whole_rooms.add(answer.room_id)
-    for event in answer.members if isinstance(answer, MembersAnswer) else answer.state:
+    for event in answer.state:
         asked.events.add((answer.room_id, event.event_id))
         _ask_state(asked, answer.room_id, event, known_users)
 
 
-#: OFFSET 0 keeps the planner from turning a lookup by key round, which it does while a table is small.
-#: every branch of the statement: what it is for, and its rows' columns after the kind:
-#: room, two texts, two flags, two numbers, bytes, then those of an event
 _NO_EVENT = ", ".join(
     f"NULL::{kind}"
     for kind in (
         "bigint", "text", "text", "text", "bigint", "bytea", "text", "text", "bigint", "bigint", "boolean", "text",
     )
 )  # fmt: skip
+#: every branch of the statement: what it is for, and its rows' columns after the kind:
+#: room, two texts, a flag, two numbers, bytes, then those of an event.
+#: OFFSET 0 keeps the planner from turning a lookup by key round, which it does while a table is small
 _BRANCHES = {
     "rooms": f"""SELECT 'room', r.room_id, NULL, NULL, NULL::boolean, NULL::bigint, NULL::bigint, r.summary, {_NO_EVENT}
         FROM rooms r WHERE r.room_id = ANY(%s::text[])""",

@@ -41,7 +41,7 @@ class BlockSlice:
     @property
     def state(self) -> tuple[Event, ...]:
         """The state events of this part."""
-        return self.answer.members if isinstance(self.answer, MembersAnswer) else self.answer.state
+        return self.answer.state
 
     @property
     def events(self) -> int:
@@ -59,7 +59,7 @@ def parts_of(answer: Answer) -> Sequence[Part]:
 
 def block_slices_of(answer: MembersAnswer | StateAnswer) -> list[BlockSlice]:
     """A member list or a room's state in slices; at least one."""
-    state = answer.members if isinstance(answer, MembersAnswer) else answer.state
+    state = answer.state
     keys = frozenset((e.type, e.state_key) for e in state if e.state_key is not None and e.type != "m.room.member")
     starts = range(0, max(len(state), 1), MOST_EVENTS)
     name = "members" if isinstance(answer, MembersAnswer) else "state"

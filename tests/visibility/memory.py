@@ -51,7 +51,7 @@ class MemoryDatabase:
     def store(self, parts: Sequence[Part], polls: Polls, newcomers: Iterable[str] = ()) -> tuple[Change, ...]:
         """Store a batch as the writer does; what it changed. `newcomers` have a device here from now on."""
         known = self._known_users
-        facts = self._facts(questions_of(parts, known, polls.live_users()))
+        facts = self._facts(questions_of(parts, known, polls.live_users))
         nids = Nids(self.position)
         accumulator = Accumulator(facts, nids, known, polls)
         changes = tuple(change for part in parts for change in accumulator.add(part) if change is not None)
