@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import msgspec
 
+from syncproxy.matrix.depth import brackets
+
 _T = TypeVar("_T")
 #: far more than an event may have (`matrix.depth.MOST_LEVELS`), so that what is cut off is known by its depth; and
 #: far less than what the decoder takes
@@ -24,8 +26,6 @@ _REPLACEMENT = rb"\ufffd"
 _ESCAPE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
 )
-#: a string, also one without an end, so that nothing is looked at twice
-_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
 
 
 def soundly(body: bytes, parse: Callable[[bytes], _T]) -> _T:
@@ -57,16 +57,12 @@ def sound_text(body: bytes) -> bytes:
 def flattened(text: bytes) -> bytes:
     """The JSON with `null` for all that is deeper than MOST_LEVELS."""
     kept: list[bytes] = []
-    level = start = 0
-    for found in _TOKEN.finditer(text):
-        token = found[0]
-        if token in b"[{":
-            level += 1
-            if level == MOST_LEVELS + 1:
+    start = 0
+    for found, opens, level in brackets(text):
+        if level == MOST_LEVELS + 1:
+            if opens:
                 kept += text[start : found.start()], b"null"
-        elif token in b"]}":
-            if level == MOST_LEVELS + 1:
+            else:
                 start = found.end()
-            level -= 1
     kept.append(text[start:])
     return b"".join(kept)

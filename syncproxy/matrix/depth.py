@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import msgspec
 
 #: levels of an event, a message or a section: far more than any of use
 MOST_LEVELS = 100
-#: a string, or a bracket
-_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
+#: a bracket, or a string, also one without an end, so that nothing is looked at twice
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
+_OPENING, _CLOSING = b"[{", b"]}"
+
+
+def brackets(json: bytes) -> Iterator[tuple[re.Match[bytes], bool, int]]:
+    """Each bracket outside of strings, whether it opens, and the level that it opens or closes."""
+    level = 0
+    for found in _TOKEN.finditer(json):
+        token = found[0]
+        if token in _OPENING:
+            level += 1
+            yield found, True, level
+        elif token in _CLOSING:
+            yield found, False, level
+            level -= 1
 
 
 def is_too_deep(raw: bytes | msgspec.Raw) -> bool:
@@ -18,13 +33,4 @@ def is_too_deep(raw: bytes | msgspec.Raw) -> bool:
     # few brackets cannot be many levels, and few is what almost all have
     if json.count(b"{") + json.count(b"[") <= MOST_LEVELS:
         return False
-    level = 0
-    for found in _TOKEN.finditer(json):
-        token = found[0]
-        if token in b"[{":
-            level += 1
-            if level > MOST_LEVELS:
-                return True
-        elif token in b"]}":
-            level -= 1
-    return False
+    return any(level > MOST_LEVELS for _, _, level in brackets(json))
