@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -112,20 +113,24 @@ class Bench:
         self._stack.close()
 
     @contextmanager
-    def server(self) -> Iterator[Server]:
-        """The server to measure: a new proxy with an empty database, or the one that `--target` names."""
+    def server(self, *, watched: bool = False) -> Iterator[Server]:
+        """The server to measure: a new proxy with an empty database, or the one that `--target` names.
+
+        `watched`: the proxy's long turns are noted, which costs a little with every turn.
+        """
         if self.options.target is not None:
             url = urlsplit(self.options.target)
             yield Server(url.hostname or "127.0.0.1", url.port or 80, self.options.target_pid)
             return
         with tempfile.TemporaryDirectory(prefix="data-", dir=self._directory) as name:
             port, metrics_port, data = free_port(), free_port(), Path(name)
-            child = Child(self._proxy_command(port, metrics_port, data), self._directory / "proxy.log")
+            child = Child(self._proxy_command(port, metrics_port, data, watched), self._directory / "proxy.log")
             try:
                 child.listens(port)
                 _wait_healthy(port)
                 database = self.options.database or f"host={data}/run user=syncproxy dbname=postgres"
-                yield Server("127.0.0.1", port, child.pid, database, metrics_port, data / TURNS)
+                turns = data / TURNS if watched else None
+                yield Server("127.0.0.1", port, child.pid, database, metrics_port, turns)
             except NotMeasured as problem:
                 raise NotMeasured(f"{problem}\n{child.last_words()}") from None
             finally:
@@ -178,10 +183,12 @@ class Bench:
         self._stack.callback(child.stop)
         return child
 
-    def _proxy_command(self, port: int, metrics_port: int, data: Path) -> list[str | Path]:
+    def _proxy_command(self, port: int, metrics_port: int, data: Path, watched: bool) -> list[str | Path]:
         given = [] if self.options.database is None else ["--database", self.options.database]
+        twistd = [Path(sys.executable).with_name("twistd")]
         return [
-            *python("benchmarks.turns", data / TURNS, "-n", "--pidfile=", "syncproxy"),
+            *(python("benchmarks.turns", data / TURNS) if watched else twistd),
+            *("-n", "--pidfile=", "syncproxy"),
             *("--homeserver", f"http://127.0.0.1:{self.homeserver.port}"),
             *("--listen", f"tcp:{port}:interface=127.0.0.1", "--data-dir", data, "--log-level", "warn"),
             *("--metrics", f"tcp:{metrics_port}:interface=127.0.0.1"),

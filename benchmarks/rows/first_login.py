@@ -58,7 +58,7 @@ def _login(bench: Bench, number: int) -> Login:
     # the first time, the stand-in makes the rooms
     _alone(bench, user)
     own_s, answer_bytes = min(_alone(bench, user) for _ in range(3))
-    with bench.server() as server:
+    with bench.server(watched=True) as server:
         # what is loaded once, whoever logs in
         warm(bench, server, [other])
         time.sleep(_REST_S)
