@@ -39,6 +39,18 @@ def private_postgres() -> PrivatePostgres:
     return _shared[0]
 
 
+def executed(sql: str, conninfo: str) -> list[Any]:
+    """Run a statement on a connection of its own; its rows."""
+    connection = psycopg2.connect(conninfo)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchall() if cursor.description is not None else []
+    finally:
+        connection.close()
+
+
 class PrivatePostgres:
     """One server, started. All methods block."""
 
@@ -86,14 +98,7 @@ class PrivatePostgres:
 
     def execute(self, sql: str, conninfo: str) -> list[Any]:
         """Run a statement on a connection of its own; its rows."""
-        connection = psycopg2.connect(conninfo)
-        try:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(sql)
-                return cursor.fetchall() if cursor.description is not None else []
-        finally:
-            connection.close()
+        return executed(sql, conninfo)
 
     def remove(self) -> None:
         """End it and remove its files."""

@@ -62,7 +62,7 @@ class PolledUsers:
             gaps[:2] = [Gap(second.nid, first.before, first.vouched_for & second.vouched_for)]
 
     def open_gap(self, user_id: str, room_id: str, visible_from: int) -> Gap | None:
-        """The oldest gap that the user, whose stay began at `visible_from`, must not see past yet."""
+        """The oldest gap that the user, whose stay began at `visible_from`, must not see past yet; notes who waits."""
         gaps = self._gaps.get(room_id)
         if gaps is None:
             return None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import attrs
 
 from syncproxy.connection.params import ListConfig
@@ -34,11 +32,3 @@ def room_config(source: ListConfig | SubscriptionParams | OldRooms, user_id: str
     """How a list, a subscription or `include_old_rooms` wants its rooms."""
     heroes = not isinstance(source, OldRooms) and source.include_heroes
     return RoomConfig(required_state(source.required_state, user_id), source.timeline_limit, heroes)
-
-
-def united(configs: Iterable[RoomConfig]) -> RoomConfig:
-    """What any of these (one at least) asks for."""
-    first, *rest = configs
-    for config in rest:
-        first = first | config
-    return first

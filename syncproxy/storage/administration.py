@@ -12,13 +12,9 @@ from syncproxy.errors import ConfigurationError
 from syncproxy.matrix.devices import Device
 from syncproxy.storage.database import Session
 from syncproxy.storage.migrating import migrations
-from syncproxy.storage.ownership import LOCK
+from syncproxy.storage.ownership import HOLDER, LOCK
 from syncproxy.storage.pool import Row
 from syncproxy.storage.problems import DatabaseGone, in_one_line
-
-_HELD = """SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
-    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    AND (classid::bigint << 32 | objid::bigint) = %s"""
 
 
 @attrs.frozen
@@ -84,7 +80,7 @@ class Administration:
                 (SELECT count(*) FROM pg_stat_activity
                     WHERE datname = current_database() AND pid <> pg_backend_pid()) FROM meta"""
         )
-        is_in_use = bool(await self._query(_HELD, (LOCK,)))
+        is_in_use = bool(await self._query(HOLDER, (LOCK,)))
         schema_version = await self._schema_version()
         return DatabaseStatus(server_version, schema_version, epoch, generation, position, is_in_use, connections)
 

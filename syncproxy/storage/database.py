@@ -114,7 +114,7 @@ class Session:
         except Exception as problem:
             if connection.pollable() is not None:
                 connection.close()
-            if not isinstance(problem, psycopg2.OperationalError | ConnectionLost | ConnectionDone):
+            if not isinstance(problem, (psycopg2.OperationalError, *_LOST)):
                 raise
             raise DatabaseGone(in_one_line(problem)) from None
         finally:

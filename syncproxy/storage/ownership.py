@@ -20,9 +20,11 @@ LOCK = 0x73796E637078
 #: how often a waiting process tries, and a running one looks, in seconds
 _TRY_S = 1.0
 _LOOK_S = 2.0
-_IS_OURS = """EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()
+#: the connection that has the lock, if one has; its argument is LOCK
+HOLDER = """SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    AND (classid::bigint << 32) + objid::bigint = %s)"""
+    AND (classid::bigint << 32) + objid::bigint = %s"""
+_IS_OURS = f"EXISTS ({HOLDER} AND pid = pg_backend_pid())"
 #: takes the lock on a new connection; on the one that has it, sees that
 _TAKE = f"SELECT CASE WHEN {_IS_OURS} THEN true ELSE pg_try_advisory_lock(%s) END"
 _INCREMENT = "UPDATE meta SET generation = generation + 1 RETURNING generation"

@@ -15,6 +15,7 @@ from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.storage import purging
 from syncproxy.storage.database import Database
+from syncproxy.storage.prepared import Statement
 from syncproxy.storage.purge_finder import Finder, unfrozen
 from syncproxy.storage.work import Purge
 from syncproxy.storage.writer import Writer
@@ -180,7 +181,7 @@ class Purger:
             self._looked_at.pop(room.room_id, None)
         self.rooms_purged(gone, users)
 
-    async def _do(self, statements: Iterable[purging.Statement]) -> None:
+    async def _do(self, statements: Iterable[Statement]) -> None:
         statements = tuple(statements)
         if statements:
             await self._writer.do(Purge(statements))

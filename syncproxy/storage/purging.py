@@ -11,8 +11,7 @@ from collections.abc import Collection, Sequence
 import attrs
 
 from syncproxy.matrix.devices import Device
-
-Statement = tuple[str, Sequence[object]]
+from syncproxy.storage.prepared import Statement
 
 OUT = "('leave', 'ban')"
 #: whether the state of a room names event `e`

@@ -11,6 +11,7 @@ from syncproxy.homeserver.client import HomeserverClient, HomeserverError, Homes
 from syncproxy.rooms.answers import JoinedRoom, PollAnswer
 from syncproxy.storage.reader import Reader
 from syncproxy.v2.access_tokens import AccessToken
+from syncproxy.v2.sections import storable_ids
 
 #: members of encrypted rooms that are taken for changed at the most
 _MOST_USERS = 20_000
@@ -42,7 +43,7 @@ class DeviceLists:
             named = (user for room in answer.joined for user in _members(room))
             changes = _Changes(sorted({answer.device.user_id, *known, *named}))
         return msgspec.structs.replace(
-            answer, device_lists_changed=_storable(changes.changed), device_lists_left=_storable(changes.left)
+            answer, device_lists_changed=storable_ids(changes.changed), device_lists_left=storable_ids(changes.left)
         )
 
     async def _told(self, answer: PollAnswer, token: AccessToken, given_up: str) -> _Changes | None:
@@ -66,7 +67,3 @@ def _members(room: JoinedRoom) -> Iterator[str]:
         for event in events:
             if event.type == "m.room.member" and event.state_key is not None and event.membership in ("join", "invite"):
                 yield event.state_key
-
-
-def _storable(user_ids: list[str] | None) -> tuple[str, ...]:
-    return tuple(user_id for user_id in user_ids or () if "\x00" not in user_id)

@@ -22,7 +22,7 @@ from syncproxy.storage.points import Observer, Point, nobody
 from syncproxy.storage.writer import Writer
 from syncproxy.turns import Turn
 from syncproxy.v2.dropping import Dropped
-from syncproxy.v2.sections import Sections, storable
+from syncproxy.v2.sections import Sections, storable, storable_ids
 
 _T = TypeVar("_T")
 #: changes an answer before it is stored
@@ -141,8 +141,8 @@ class Handler:
             stripped=await _each(rooms.invite, sections.invited) + await _each(rooms.knock, sections.knocked),
             account_data=await sections.account_data(response.account_data or ()),
             to_device=await sections.to_device(response.to_device or ()),
-            device_lists_changed=sections.users(lists.changed),
-            device_lists_left=sections.users(lists.left),
+            device_lists_changed=storable_ids(lists.changed),
+            device_lists_left=storable_ids(lists.left),
             one_time_key_counts=sections.whole("key counts", response.device_one_time_keys_count),
             unused_fallback_key_types=older_fallback if fallback is None else fallback,
         )

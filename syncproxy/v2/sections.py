@@ -163,10 +163,6 @@ class Sections:
                 found.append(ToDeviceMessage(head.type, head.sender, bytes(raw)))
         return tuple(found)
 
-    def users(self, user_ids: Iterable[str] | None) -> tuple[str, ...]:
-        """Those user ids that can be stored."""
-        return tuple(user_id for user_id in user_ids or () if "\x00" not in user_id)
-
     def whole(self, section: str, raw: msgspec.Raw) -> bytes | None:
         """A section that goes out as it came in; `None` for `null`, and for what no client can decode."""
         json = bytes(raw)
@@ -225,7 +221,7 @@ class Sections:
                 continue
             if head.type == "m.typing":
                 content = await self._decoded(head.content, _TypingContent, "typing", room_id)
-                typing = typing if content is None else self.users(content.user_ids)
+                typing = typing if content is None else storable_ids(content.user_ids)
             elif head.type == "m.receipt":
                 receipts += await self._receipts(room_id, head.content)
         return typing, tuple(receipts)
@@ -285,6 +281,11 @@ def storable(token: str | None) -> str | None:
     return token if token and "\x00" not in token else None
 
 
+def storable_ids(ids: Iterable[str] | None) -> tuple[str, ...]:
+    """Those ids that have no NUL in them, so that they can be stored; none for null."""
+    return tuple(one for one in ids or () if "\x00" not in one)
+
+
 def folded_counts(room: Counts | None, threads: dict[str, Counts] | None) -> Counts:
     """The room's counts with its threads' added; `None` where the homeserver said nothing of the room's own."""
     if room is None:
@@ -310,5 +311,5 @@ def _summary(block: Summary | None) -> SummaryBlock | None:
     return SummaryBlock(
         _clamped(block.joined_count),
         _clamped(block.invited_count),
-        None if block.heroes is None else tuple(hero for hero in block.heroes if "\x00" not in hero),
+        None if block.heroes is None else storable_ids(block.heroes),
     )

@@ -13,6 +13,7 @@ from syncproxy.errors import NotReady
 from syncproxy.metrics import Metrics
 from syncproxy.storage.database import Database
 from syncproxy.storage.problems import DatabaseGone
+from tests.private_postgres import executed
 from tests.storage.cases import StorageCase
 from tests.storage.events import ALICE, answer, first_answer
 
@@ -34,14 +35,7 @@ class OwnershipTests(StorageCase):
 
     def execute(self, sql: str) -> list[Any]:
         """A statement on a connection of its own; its rows."""
-        connection = psycopg2.connect(self.conninfo, options="-c search_path=syncproxy")
-        try:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(sql)
-                return cursor.fetchall() if cursor.description is not None else []
-        finally:
-            connection.close()
+        return executed(sql, f"{self.conninfo} options='-c search_path=syncproxy'")
 
     def locked(self) -> bool:
         """Whether somebody has the lock."""

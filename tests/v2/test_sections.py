@@ -19,7 +19,7 @@ from syncproxy.rooms.answers import AccountDatum, JoinedRoom, StrippedRoom, Summ
 from syncproxy.rooms.receipts import Receipt
 from syncproxy.turns import Turn
 from syncproxy.v2.dropping import Dropped
-from syncproxy.v2.sections import Sections, folded_counts
+from syncproxy.v2.sections import Sections, folded_counts, storable_ids
 from tests.v2.handler_fakes import CountingClock
 
 _T = TypeVar("_T")
@@ -337,8 +337,8 @@ class DeviceTests(SectionsCase):
 
     def test_device_lists(self) -> None:
         """User ids that can be stored."""
-        self.assertEqual(self.sections.users(["@a:hs", "@b\0", "@c:hs"]), ("@a:hs", "@c:hs"))
-        self.assertEqual(self.sections.users(None), ())
+        self.assertEqual(storable_ids(["@a:hs", "@b\0", "@c:hs"]), ("@a:hs", "@c:hs"))
+        self.assertEqual(storable_ids(None), ())
 
 
 class TurnTests(SynchronousTestCase):
