@@ -39,6 +39,7 @@ class ListConfig:
     include_heroes: bool = False
     bump_event_types: tuple[str, ...] = ()
     slow_get_all_rooms: bool = False
+    excluded_state: tuple[StatePair, ...] = ()
 
 
 @attrs.frozen

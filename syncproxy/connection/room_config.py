@@ -31,4 +31,5 @@ class RoomConfig:
 def room_config(source: ListConfig | SubscriptionParams | OldRooms, user_id: str) -> RoomConfig:
     """How a list, a subscription or `include_old_rooms` wants its rooms."""
     heroes = not isinstance(source, OldRooms) and source.include_heroes
-    return RoomConfig(required_state(source.required_state, user_id), source.timeline_limit, heroes)
+    excluded = () if isinstance(source, OldRooms) else source.excluded_state
+    return RoomConfig(required_state(source.required_state, user_id, excluded), source.timeline_limit, heroes)

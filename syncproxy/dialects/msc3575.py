@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import attrs
-import msgspec
-from canonicaljson import encode_canonical_json
 
 from syncproxy.dialects.msc3575_answer import encoded
 from syncproxy.dialects.msc3575_body import Body, ExtensionBody, FiltersBody, ListBody, OldRoomsBody, RoomBody
-from syncproxy.errors import BadJson, InvalidParam, NotJson
+from syncproxy.dialects.reading import check_bytes, check_length, check_size, fingerprint, json_object, shaped
+from syncproxy.errors import InvalidParam
 from syncproxy.protocol.dialect import Semantics
 from syncproxy.protocol.request import (
     ExtensionParams,
@@ -24,8 +23,6 @@ from syncproxy.protocol.request import (
 )
 from syncproxy.protocol.response import Answer
 from syncproxy.protocol.slice_ranges import check_ranges
-
-_T = TypeVar("_T")
 
 MAX_LISTS = 100
 MAX_LIST_KEY_BYTES = 64
@@ -51,12 +48,12 @@ class Msc3575:
 
     def parse(self, body: bytes, query: Mapping[str, str]) -> Request:
         """The request. Raises `NotJson`, `BadJson` or `InvalidParam`, naming the field."""
-        everything = _object(body)
-        decoded = _shaped(everything, Body)
-        _check_length("conn_id", decoded.conn_id or "", MAX_CONN_ID)
-        _check_length("txn_id", decoded.txn_id or "", MAX_TXN_ID)
+        everything = json_object(body)
+        decoded = shaped(everything, Body)
+        check_length("conn_id", decoded.conn_id or "", MAX_CONN_ID)
+        check_length("txn_id", decoded.txn_id or "", MAX_TXN_ID)
         subscriptions = decoded.room_subscriptions or {}
-        _check_size("room_subscriptions", subscriptions, MAX_SUBSCRIPTIONS)
+        check_size("room_subscriptions", subscriptions, MAX_SUBSCRIPTIONS)
         return Request(
             pos=query.get("pos") or None,
             timeout_ms=_timeout(query.get("timeout")),
@@ -70,7 +67,7 @@ class Msc3575:
             },
             unsubscribe_rooms=decoded.unsubscribe_rooms or (),
             extensions=_extensions(decoded.extensions or {}),
-            fingerprint=_fingerprint(everything),
+            fingerprint=fingerprint(everything),
         )
 
     def encode(self, answer: Answer) -> bytes:
@@ -81,43 +78,6 @@ class Msc3575:
 MSC3575 = Msc3575()
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    if not body.strip():
-        return {}
-    try:
-        decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise NotJson("The body is not JSON") from problem
-    if not isinstance(decoded, dict):
-        raise BadJson("The body is not an object")
-    return decoded
-
-
-def _shaped(value: Any, shape: type[_T], field: str = "") -> _T:
-    try:
-        return msgspec.convert(value, shape)
-    except msgspec.ValidationError as problem:
-        what = _placed(str(problem), field)
-        if "enum value" in what:
-            raise InvalidParam(what) from problem
-        raise BadJson(what) from problem
-
-
-def _placed(problem: str, field: str) -> str:
-    """What msgspec says, with the path of the part that it looked at."""
-    if not field:
-        return problem
-    return problem.replace("`$", f"`$.{field}") if "`$" in problem else f"{problem} - at `$.{field}`"
-
-
-def _fingerprint(body: dict[str, Any]) -> bytes:
-    rest = {name: value for name, value in body.items() if name != "txn_id"}
-    try:
-        return encode_canonical_json(rest)
-    except (ValueError, RecursionError) as problem:
-        raise BadJson("The body cannot be told from others") from problem
-
-
 def _timeout(text: str | None) -> int:
     if not text:
         return DEFAULT_TIMEOUT_MS
@@ -126,27 +86,16 @@ def _timeout(text: str | None) -> int:
     return min(int(text), MAX_TIMEOUT_MS)
 
 
-def _check_length(field: str, text: str, most: int) -> None:
-    if len(text) > most:
-        raise InvalidParam(f"{field} is longer than {most} characters")
-
-
-def _check_size(field: str, values: Collection[Any], most: int) -> None:
-    if len(values) > most:
-        raise InvalidParam(f"{field} has more than {most} entries")
-
-
 def _lists(lists: Mapping[str, ListBody | None]) -> dict[str, ListParams]:
-    _check_size("lists", lists, MAX_LISTS)
+    check_size("lists", lists, MAX_LISTS)
     for key in lists:
-        if len(key.encode("utf-8")) > MAX_LIST_KEY_BYTES:
-            raise InvalidParam(f"lists has a key longer than {MAX_LIST_KEY_BYTES} bytes")
+        check_bytes("a key of lists", key, MAX_LIST_KEY_BYTES)
     return {key: _list(f"lists[{key}]", one) for key, one in lists.items() if one is not None}
 
 
 def _list(field: str, one: ListBody) -> ListParams:
     if one.ranges is not None:
-        _check_size(f"{field}.ranges", one.ranges, MAX_RANGES)
+        check_size(f"{field}.ranges", one.ranges, MAX_RANGES)
         try:
             check_ranges(one.ranges)
         except ValueError as problem:
@@ -198,7 +147,7 @@ def _old_rooms(field: str, old: OldRoomsBody | None) -> OldRooms | None:
 
 
 def _required_state(field: str, pairs: tuple[StatePair, ...] | None) -> tuple[StatePair, ...] | None:
-    _check_size(f"{field}.required_state", pairs or (), MAX_REQUIRED_STATE)
+    check_size(f"{field}.required_state", pairs or (), MAX_REQUIRED_STATE)
     return pairs
 
 
@@ -212,7 +161,7 @@ def _timeline_limit(field: str, limit: int | None) -> int | None:
 
 def _extensions(extensions: Mapping[str, Any]) -> dict[str, ExtensionParams]:
     known = {name: value for name, value in extensions.items() if name in _EXTENSIONS and value is not None}
-    return {name: _extension(_shaped(value, ExtensionBody, f"extensions.{name}")) for name, value in known.items()}
+    return {name: _extension(shaped(value, ExtensionBody, f"extensions.{name}")) for name, value in known.items()}
 
 
 def _extension(body: ExtensionBody) -> ExtensionParams:

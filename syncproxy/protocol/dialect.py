@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Literal, Protocol
 
 import attrs
 
 from syncproxy.protocol.request import Request
 from syncproxy.protocol.response import Answer
+
+
+@attrs.frozen
+class ListRules:
+    """Which rooms lists hold, and what filters make of them."""
+
+    #: `removed` are rooms that the user was thrown out of
+    memberships: frozenset[str] = frozenset({"join", "invite"})
+    #: rooms with a tombstone are left out while the user is joined to the replacement
+    hides_replaced: bool = True
+    #: a tombstoned child of a space stands for its latest successor
+    spaces_follow_tombstones: bool = True
+    #: `is_direct` of an invite makes it a direct room
+    invites_may_be_direct: bool = True
+    #: what the stripped state of an invite does not say is as if it were not; else no filter on it matches
+    unstated_is_false: bool = True
 
 
 @attrs.frozen
@@ -23,6 +39,15 @@ class Semantics:
     forgets_hidden_rooms: bool
     #: live timelines have at most this many events; `None`: `timeline_limit`
     most_live_events: int | None
+    #: room subscriptions stay on connections without a `conn_id`, though nothing else is sticky
+    keeps_subscriptions_without_conn_id: bool = False
+    #: what brings a client's lists up to date: moves of what it has, or what is in each range now
+    ops: Literal["moves", "slices"] = "moves"
+    lists: ListRules = ListRules()
+    #: what lists are sorted by, whatever the request says
+    sorted_by_activity: bool = False
+    #: what a room's object is made of
+    rooms: Literal["msc3575", "msc4186"] = "msc3575"
 
 
 class Dialect(Protocol):

@@ -14,6 +14,9 @@ import attrs
 Range = tuple[int, int]
 StatePair = tuple[str, str]
 Sort = Literal["by_recency", "by_name", "by_notification_level", "by_notification_count", "by_highlight_count"]
+Presence = Literal["online", "unavailable", "offline"]
+#: a range that holds every list: what a client says of no range where that means all rooms
+ALL_ROOMS: Range = (0, 2**53 - 1)
 
 
 @attrs.frozen
@@ -57,6 +60,8 @@ class ListParams:
     bump_event_types: tuple[str, ...] | None = None
     slow_get_all_rooms: bool | None = None
     deleted: bool = False
+    #: taken from what `required_state` matches
+    excluded_state: tuple[StatePair, ...] | None = None
 
 
 @attrs.frozen
@@ -67,6 +72,8 @@ class SubscriptionParams:
     timeline_limit: int = 0
     include_old_rooms: OldRooms | None = None
     include_heroes: bool = False
+    #: taken from what `required_state` matches
+    excluded_state: tuple[StatePair, ...] = ()
 
 
 @attrs.frozen
@@ -96,4 +103,6 @@ class Request:
     room_subscriptions: Mapping[str, SubscriptionParams] = attrs.field(factory=dict)
     unsubscribe_rooms: tuple[str, ...] = ()
     extensions: Mapping[str, ExtensionParams] = attrs.field(factory=dict)
+    #: what the user is to others while this is answered
+    set_presence: Presence = "offline"
     fingerprint: bytes = b""

@@ -15,6 +15,8 @@ _ANY = "*"
 _ME = "$ME"
 _LAZY = "$LAZY"
 _NONE: frozenset[str] = frozenset()
+#: the pairs that are asked for, and those that are taken from them
+Config = tuple[tuple[StatePair, ...], tuple[StatePair, ...]]
 
 
 @attrs.frozen
@@ -27,6 +29,8 @@ class _Pairs:
     keys: Mapping[str, frozenset[str]]
     #: keys asked for of any type
     any_type: frozenset[str]
+    #: what is taken from all that
+    excluded: frozenset[StatePair] = frozenset()
 
     @property
     def all_members(self) -> bool:
@@ -34,13 +38,20 @@ class _Pairs:
         return _ANY in self.any_type or (self.everything if keys is None else _ANY in keys)
 
     def matches(self, event_type: str, state_key: str) -> bool:
+        if self.excluded and self._excludes(event_type, state_key):
+            return False
         keys = self.keys.get(event_type)
         if keys is None:
             return self.everything or state_key in self.any_type
         return state_key in keys or _ANY in keys or state_key in self.any_type
 
+    def _excludes(self, event_type: str, state_key: str) -> bool:
+        keys, types = (state_key, _ANY), (event_type, _ANY)
+        return any((kind, key) in self.excluded for kind in types for key in keys)
 
-def _worked_out(pairs: Iterable[StatePair], user_id: str) -> _Pairs:
+
+def _worked_out(config: Config, user_id: str) -> _Pairs:
+    pairs, excluded = config
     keys: dict[str, set[str]] = {}
     any_type: set[str] = set()
     everything = False
@@ -53,7 +64,8 @@ def _worked_out(pairs: Iterable[StatePair], user_id: str) -> _Pairs:
             asked = keys.setdefault(event_type, set())
             if (event_type, state_key) != (MEMBER, _LAZY):
                 asked.add(user_id if state_key == _ME else state_key)
-    return _Pairs(everything, {kind: frozenset(asked) for kind, asked in keys.items()}, frozenset(any_type))
+    named = {kind: frozenset(asked) for kind, asked in keys.items()}
+    return _Pairs(everything, named, frozenset(any_type), frozenset(excluded))
 
 
 @attrs.frozen
@@ -61,8 +73,8 @@ class RequiredState:
     """What one or several configs ask for; equal if the same was asked for."""
 
     user_id: str
-    #: the pairs of each config: narrowing happens within one, then they are united
-    configs: frozenset[tuple[StatePair, ...]]
+    #: narrowing and excluding happen within one config, then they are united
+    configs: frozenset[Config]
     _parts: tuple[_Pairs, ...] = attrs.field(eq=False, repr=False)
     #: whether members come lazily
     lazy: bool = attrs.field(eq=False)
@@ -73,7 +85,7 @@ class RequiredState:
 
     def __bool__(self) -> bool:
         """Whether anything is asked for."""
-        return any(self.configs)
+        return any(pairs for pairs, _ in self.configs)
 
     def matches(self, event_type: str, state_key: str) -> bool:
         """Whether this state event is asked for, lazy members aside."""
@@ -97,7 +109,9 @@ class RequiredState:
         return (self.lazy and not other.lazy) or any(not other._covers(part) for part in self._parts)
 
     def _covers(self, part: _Pairs) -> bool:
-        """Whether everything that the part asks for is asked for here."""
+        """Whether everything that the part asks for is asked for here; where something is excluded, that is unsure."""
+        if any(mine.excluded for mine in self._parts):
+            return part in self._parts
         if part.everything:
             named = {kind for mine in self._parts if mine.everything for kind in mine.keys}
             if not any(mine.everything for mine in self._parts):
@@ -112,12 +126,12 @@ class RequiredState:
 
 
 @lru_cache(maxsize=10_000)
-def _of(user_id: str, configs: frozenset[tuple[StatePair, ...]]) -> RequiredState:
-    parts = tuple(_worked_out(pairs, user_id) for pairs in configs)
-    lazy = any((MEMBER, _LAZY) in pairs for pairs in configs)
+def _of(user_id: str, configs: frozenset[Config]) -> RequiredState:
+    parts = tuple(_worked_out(config, user_id) for config in configs)
+    lazy = any((MEMBER, _LAZY) in pairs for pairs, _ in configs)
     return RequiredState(user_id, configs, parts, lazy)
 
 
-def required_state(pairs: Iterable[StatePair], user_id: str) -> RequiredState:
-    """What one config asks for on behalf of the user."""
-    return _of(user_id, frozenset({tuple(sorted(set(pairs)))}))
+def required_state(pairs: Iterable[StatePair], user_id: str, excluded: Iterable[StatePair] = ()) -> RequiredState:
+    """What one config asks for on behalf of the user; `*` stands for any type or key in `excluded`, too."""
+    return _of(user_id, frozenset({(tuple(sorted(set(pairs))), tuple(sorted(set(excluded))))}))

@@ -65,6 +65,9 @@ class RoomAnswer:
     """
 
     initial: bool = False
+    #: the timeline is longer than what was sent before
+    expanded: bool = False
+    #: empty: the name was removed
     name: str | None = None
     avatar: str | Unset | None = UNSET
     heroes: Sequence[Hero] | None = None
@@ -82,6 +85,14 @@ class RoomAnswer:
     is_dm: bool | None = None
     stripped_state: bytes | None = None
     timestamp: int | None = None
+    #: the time in ms of the newest event that lifts the room in a room list
+    bump_stamp: int | None = None
+    #: the user's own membership
+    membership: str | None = None
+    #: the lists of the request that the room is in
+    lists: Sequence[str] | None = None
+    #: `(type, state_key)` of state that is not there any more
+    removed_state: Sequence[tuple[str, str]] = ()
 
 
 @attrs.frozen
