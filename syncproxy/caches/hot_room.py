@@ -26,7 +26,8 @@ class RoomWant:
     """What must be in memory of a room: always its newest events and its state save members, and what is named here.
 
     `members`: these users' member events; `all_members`: everybody's; `receipts`: those on the timeline's events;
-    `since`: `state_since(since)` must be answerable, and with `receipts` also `receipts_since(since)`.
+    `since`: `state_since(since)` must be answerable, and with `receipts` also `receipts_since(since)`. `at`: the room as
+    it was at this nid, for somebody who sees nothing later; such a room is read each time.
     """
 
     room_id: str
@@ -34,6 +35,7 @@ class RoomWant:
     all_members: bool = False
     since: int | None = None
     receipts: bool = False
+    at: int | None = None
 
 
 class HotRoom:

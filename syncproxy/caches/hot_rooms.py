@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from weakref import WeakValueDictionary
 
 import attrs
@@ -53,7 +53,7 @@ class HotRooms:
 
     def get(self, want: RoomWant) -> HotRoom | None:
         """The room, if everything wanted is in memory."""
-        room = self._rooms.get(want.room_id)
+        room = None if want.at is not None else self._rooms.get(want.room_id)
         if room is None or not room.satisfies(want):
             return None
         self._keep(room)
@@ -61,7 +61,12 @@ class HotRooms:
 
     async def load(self, wants: Iterable[RoomWant]) -> dict[str, HotRoom]:
         """The known ones of these rooms, with everything wanted. Raises what the database raises."""
-        wants = [want for want in wants if self._position_of(want.room_id)]
+        wants = list(wants)
+        frozen = await self._frozen([want for want in wants if want.at is not None])
+        wants = [want for want in wants if want.at is None and self._position_of(want.room_id)]
+        return {**frozen, **await self._live(wants)}
+
+    async def _live(self, wants: Sequence[RoomWant]) -> dict[str, HotRoom]:
         # held until all are there: the bound in bytes may be smaller than what is loaded together
         held: dict[str, HotRoom] = {}
         for _ in range(_ATTEMPTS):
@@ -76,6 +81,13 @@ class HotRooms:
                 return held
             held.update(await self._brought(missing))
         raise NotReady("The room changes faster than it can be read")
+
+    async def _frozen(self, wants: Sequence[RoomWant]) -> dict[str, HotRoom]:
+        """Rooms as they were: nobody else holds them, and nothing changes them."""
+        loads = [_Load(HotRoom(want.room_id, want.at or 0, 0), want, want.at or 0) for want in wants]
+        if loads:
+            await self._read(loads)
+        return {load.room.room_id: load.room for load in loads}
 
     def room_changed(self, change: RoomChange) -> None:
         """Apply what is new to a room in memory; one that missed a change is forgotten."""

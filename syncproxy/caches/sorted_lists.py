@@ -71,7 +71,7 @@ class SortedList:
 @attrs.define
 class _Shared:
     list: SortedList
-    keep: Callable[[RoomFacts], bool] | None
+    keep: Callable[[RoomFacts], bool]
     key: Callable[[RoomFacts], Key]
     users: int = 0
     unused_since: float = 0.0
@@ -94,7 +94,7 @@ class SharedLists:
         """The list, made if there is none; release it as often as it was acquired."""
         shared = self._lists.get(spec)
         if shared is None:
-            shared = _Shared(SortedList(), keep_rule(spec.filters), key_rule(spec.sort, spec.bump_event_types))
+            shared = _Shared(SortedList(), keep_rule(spec.filters, spec.rules), key_rule(spec.sort, spec.bump_event_types))
             self._fill(shared)
             self._lists[spec] = shared
         shared.users += 1
@@ -116,7 +116,7 @@ class SharedLists:
             room = self._facts(room_id)
             for shared in self._lists.values():
                 key = None
-                if room is not None and (shared.keep is None or shared.keep(room)):
+                if room is not None and shared.keep(room):
                     key = shared.key(room)
                 changed |= shared.list.put(room_id, key)
         return changed
@@ -139,6 +139,6 @@ class SharedLists:
         keep, key = shared.keep, shared.key
         for room_id in self._room_ids():
             room = self._facts(room_id)
-            if room is not None and (keep is None or keep(room)):
+            if room is not None and keep(room):
                 keys[room_id] = key(room)
         return shared.list.fill(keys)

@@ -17,6 +17,8 @@ class StrippedFacts(msgspec.Struct, frozen=True, gc=False):
     encrypted: bool = False
     #: `None`: ordinary, or unknown
     room_type: str | None = None
+    #: whether it has `m.room.create`, which tells the type
+    has_type: bool = False
     #: who sent the own member event
     inviter: str | None = None
 
@@ -56,7 +58,8 @@ def stripped_facts(row: UserRoom) -> StrippedFacts:
     )
     avatar = room_avatar(_text(state, "m.room.avatar", "url"), heroes, is_dm=row.is_direct)
     encrypted = ("m.room.encryption", "") in state
-    return StrippedFacts(name, avatar, encrypted, _text(state, "m.room.create", "type"), inviter)
+    has_type = ("m.room.create", "") in state
+    return StrippedFacts(name, avatar, encrypted, _text(state, "m.room.create", "type"), has_type, inviter)
 
 
 def _parsed(stripped_state: bytes) -> dict[tuple[str, str], _StrippedEvent]:

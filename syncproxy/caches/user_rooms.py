@@ -17,7 +17,7 @@ from syncproxy.matrix.names import RoomName, heroes_for, room_avatar, room_name
 from syncproxy.rooms.changes import UserRoomChange
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
-from syncproxy.rooms.visibility import View, is_told_of_leave, live_view, time_floor
+from syncproxy.rooms.visibility import View, is_told_of_leave, live_view, stays_after_leaving, time_floor
 
 _NAMELESS = RoomName("", (), computed=True)
 _STRIPPED = ("invite", "knock")
@@ -111,9 +111,13 @@ class UserRooms:
             return self._stripped_facts(row).inviter not in self._account_data.ignored
         return self.view(room_id) is not None
 
+    def is_direct(self, room_id: str) -> bool:
+        """Whether `m.direct` names the room."""
+        return room_id in self._account_data.direct
+
     def is_dm(self, room_id: str) -> bool:
         """Whether `m.direct` names the room; for invites also their `is_direct`."""
-        if room_id in self._account_data.direct:
+        if self.is_direct(room_id):
             return True
         row = self._rows.get(room_id)
         return row is not None and row.is_direct and row.membership == "invite"
@@ -170,6 +174,12 @@ class UserRooms:
             return row.join_ts, row.join_ts
         return max(bump.sort_ts, row.join_ts), max(bump.origin_server_ts, row.join_ts)
 
+    def activity(self, row: UserRoom, summary: RoomSummary, up_to: int) -> tuple[int, int]:
+        """The `recency` in ms and the nid of a joined room's newest event that the user may see; else of the join."""
+        bump = self.bumps.newest(summary, None, time_floor(row), up_to)
+        joined = row.recency or row.join_ts, row.membership_nid
+        return joined if bump is None else max((bump.recency, bump.nid), joined)
+
     def unread(self, row: UserRoom, up_to: int) -> tuple[int, int]:
         """Notifications and highlights of a room of which nothing past the nid `up_to` is shown."""
         return self._unread.shown(row, up_to)
@@ -178,10 +188,13 @@ class UserRooms:
         """The room's tags with their order."""
         return self._account_data.tags(room_id)
 
-    def is_in_any(self, room_id: str, space_ids: Iterable[str]) -> bool:
-        """Whether one of these spaces lists the room, or one that it replaces, and the user is joined to that space."""
+    def is_in_any(self, room_id: str, space_ids: Iterable[str], *, follow: bool) -> bool:
+        """Whether one of these spaces, to which the user is joined, lists the room; with `follow`, or one it replaces."""
         spaces = [self._children(summary) for summary in map(self.summary, space_ids) if summary is not None]
-        return bool(spaces) and any(older in space for older in self._index.ancestors(room_id) for space in spaces)
+        if not spaces:
+            return False
+        named = self._index.ancestors(room_id) if follow else (room_id,)
+        return any(one in space for one in named for space in spaces)
 
     def listed(self, room_id: str) -> ListedRoom | None:
         """The room as the user's lists see it; `None`: it may be in none of them."""
@@ -190,13 +203,13 @@ class UserRooms:
             return None
         if row.membership == "join":
             seen = self._seen(room_id)
-            if seen is None or self._is_replaced(seen[0]):
-                return None
-            return ListedRoom(self, row, seen[0], None, seen[1].to_nid)
-        if row.membership == "invite":
+            return None if seen is None else ListedRoom(self, row, "join", summary=seen[0], up_to=seen[1].to_nid)
+        if row.membership in _STRIPPED:
             facts = self._stripped_facts(row)
-            return None if facts.inviter in self._account_data.ignored else ListedRoom(self, row, None, facts, 0)
-        return None
+            if row.membership == "invite" and facts.inviter in self._account_data.ignored:
+                return None
+            return ListedRoom(self, row, row.membership, stripped=facts)
+        return ListedRoom(self, row, "removed" if row.removed else "left") if stays_after_leaving(row) else None
 
     def related(self, room_id: str) -> set[str]:
         """The room, those it replaces, and if it is a space those it lists: what joining or leaving it affects."""
@@ -240,7 +253,8 @@ class UserRooms:
         is_newest = space is self._index.summaries.get(space.room_id)
         return self._index.children(space.room_id) if is_newest else space.children
 
-    def _is_replaced(self, summary: RoomSummary) -> bool:
+    def is_replaced(self, summary: RoomSummary) -> bool:
+        """Whether the room has a tombstone, and the user is joined to the replacement."""
         if summary.replacement is None:
             return False
         row = self._rows.get(summary.replacement)

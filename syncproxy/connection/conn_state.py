@@ -226,7 +226,7 @@ class ConnState:
         for key, config in params.lists.items():
             before = self._windows.get(key)
             unchanged = before is not None and self._params.lists.get(key) is config
-            spec = before.spec if before is not None and unchanged else list_spec(config)
+            spec = before.spec if before is not None and unchanged else list_spec(config, rules)
             step = advanced(before, config, spec, self._sources.source(spec), marks.rooms)
             windows[key], lists[key] = step.window, step.answer
             news = news or step.news

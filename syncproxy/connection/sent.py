@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from syncproxy.connection.coverage import Coverage
 from syncproxy.connection.room_config import RoomConfig
 from syncproxy.rooms.user_room import UserRoom
 
@@ -28,6 +29,14 @@ class SentRoom:
     is_dm: bool = False
     #: of an invite
     stripped_state: bytes = b""
+    #: the time in ms that lifted it
+    bump_stamp: int = 0
+    #: from this nid on the client has the timeline without a break
+    run_from: int = 0
+    #: which state was asked for, and up to which nid the client has it
+    coverage: Coverage = ()
+    #: short digests of what was sent as name, avatar, heroes and stripped state
+    digests: tuple[int, ...] = ()
 
     def is_of(self, row: UserRoom) -> bool:
         """Whether it was sent for the stay that this row tells of."""

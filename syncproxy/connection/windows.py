@@ -10,6 +10,7 @@ from syncproxy.caches.list_rules import ListSpec
 from syncproxy.caches.sorted_lists import SortedList
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.connection.params import ListConfig
+from syncproxy.protocol.dialect import ListRules
 from syncproxy.protocol.list_ops import Window, moved, replaced
 from syncproxy.protocol.response import ListAnswer, Op, Sync
 
@@ -39,15 +40,17 @@ class Advanced:
     news: bool
 
 
-def list_spec(config: ListConfig) -> ListSpec:
+def list_spec(config: ListConfig, rules: ListRules = ListRules()) -> ListSpec:
     """Which sorted list a list shows.
 
     A slow list shows every room and ignores `sort`: by name, which seldom changes, it costs the least.
     """
+    if rules.sorted_by_activity:
+        return ListSpec(config.filters, ("by_activity",), None, rules)
     bump_types = frozenset(config.bump_event_types) or None
     if config.slow_get_all_rooms:
-        return ListSpec(config.filters, ("by_name",), None)
-    return ListSpec(config.filters, config.sort, bump_types)
+        return ListSpec(config.filters, ("by_name",), None, rules)
+    return ListSpec(config.filters, config.sort, bump_types, rules)
 
 
 def advanced(

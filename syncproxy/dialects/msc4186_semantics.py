@@ -16,7 +16,7 @@ SIMPLIFIED = Semantics(
         spaces_follow_tombstones=False,
         invites_may_be_direct=False,
         unstated_is_false=False,
+        sorted_by_activity=True,
     ),
-    sorted_by_activity=True,
     rooms="msc4186",
 )

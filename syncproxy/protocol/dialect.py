@@ -25,6 +25,8 @@ class ListRules:
     invites_may_be_direct: bool = True
     #: what the stripped state of an invite does not say is as if it were not; else no filter on it matches
     unstated_is_false: bool = True
+    #: by the newest event that the user may see, whatever the request says
+    sorted_by_activity: bool = False
 
 
 @attrs.frozen
@@ -35,7 +37,7 @@ class Semantics:
     sticky: bool
     #: clients send 0 for a limit they do not set
     zero_is_absent: bool
-    #: a room that comes back into a window is sent as `initial`; else only what the client missed
+    #: a room that comes back into a window, or is subscribed to, is sent as `initial`; else only what the client missed
     forgets_hidden_rooms: bool
     #: live timelines have at most this many events; `None`: `timeline_limit`
     most_live_events: int | None
@@ -44,8 +46,6 @@ class Semantics:
     #: what brings a client's lists up to date: moves of what it has, or what is in each range now
     ops: Literal["moves", "slices"] = "moves"
     lists: ListRules = ListRules()
-    #: what lists are sorted by, whatever the request says
-    sorted_by_activity: bool = False
     #: what a room's object is made of
     rooms: Literal["msc3575", "msc4186"] = "msc3575"
 

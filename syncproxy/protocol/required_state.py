@@ -135,3 +135,8 @@ def _of(user_id: str, configs: frozenset[Config]) -> RequiredState:
 def required_state(pairs: Iterable[StatePair], user_id: str, excluded: Iterable[StatePair] = ()) -> RequiredState:
     """What one config asks for on behalf of the user; `*` stands for any type or key in `excluded`, too."""
     return _of(user_id, frozenset({(tuple(sorted(set(pairs))), tuple(sorted(set(excluded))))}))
+
+
+def required_state_of(user_id: str, configs: Iterable[Config]) -> RequiredState:
+    """What was asked for by these configs: the inverse of `configs`."""
+    return _of(user_id, frozenset(configs))

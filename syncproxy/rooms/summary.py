@@ -61,3 +61,21 @@ class RoomSummary(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     ended_nid: int = 0
     #: the position since which nothing has changed but `position` itself, the newest events, and what is known of gaps
     facts_nid: int = 0
+
+
+class FrozenFacts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What somebody who was put out of a room, or left it, knows of it: the room's facts as at that moment."""
+
+    name: str | None = None
+    avatar_url: str | None = None
+    room_type: str | None = None
+    encrypted: bool = False
+    tombstoned: bool = False
+    heroes: tuple[Hero, ...] = ()
+
+
+def frozen_facts(summary: RoomSummary) -> FrozenFacts:
+    """The facts as they are now, for somebody who sees no later ones."""
+    return FrozenFacts(
+        summary.name, summary.avatar_url, summary.room_type, summary.encrypted, summary.tombstoned, summary.heroes
+    )

@@ -98,3 +98,8 @@ def is_told_of_leave(row: UserRoom) -> bool:
     if row.membership == "ban":
         return row.previous in ("join", "invite", "knock")
     return row.membership == "leave" and row.previous not in ("leave", "ban")
+
+
+def stays_after_leaving(row: UserRoom) -> bool:
+    """Whether somebody who left the room, or was put out, keeps a frozen view of it (MSC4186): who had been in it."""
+    return row.membership in ("leave", "ban") and row.previous == "join" and row.leave_event is not None

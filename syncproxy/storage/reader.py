@@ -45,6 +45,26 @@ class TokenRow:
     encrypted: bytes
 
 
+@attrs.frozen
+class StoredDelta:
+    """What an answer added to a connection's state: the version that it made, and its number among all answers."""
+
+    version: int
+    counter: int
+    delta: bytes
+
+
+@attrs.frozen
+class ConnectionRow:
+    """A connection as it was folded last, and what came since, oldest first."""
+
+    name: str
+    version: int
+    base: bytes
+    used_ms: int
+    deltas: tuple[StoredDelta, ...]
+
+
 class Reader:
     """Reads of the database. Every method raises NotReady when it is away for longer.
 
@@ -175,6 +195,18 @@ class Reader:
             JOIN events e ON e.room_id = s.room_id AND e.event_id = s.event_id
             WHERE u.user_id = %s AND u.membership = 'join' AND e.membership IN ('join', 'invite') LIMIT %s"""
         return [row[0] for row in await self._query(sql, (user_id, limit))]
+
+    async def connection(self, device: Device, conn_id: str) -> ConnectionRow | None:
+        """A connection that was stored, with what its answers added since it was folded, oldest first."""
+        sql = """SELECT c.name, c.version, c.base, c.used_ms, d.version, d.counter, d.delta
+            FROM connections c LEFT JOIN connection_deltas d USING (name)
+            WHERE c.user_id = %s AND c.device_id = %s AND c.conn_id = %s ORDER BY d.version"""
+        rows = await self._query(sql, (*device, conn_id))
+        if not rows:
+            return None
+        name, version, base, used_ms, *_ = rows[0]
+        deltas = [StoredDelta(row[4], row[5], bytes(row[6])) for row in rows if row[4] is not None]
+        return ConnectionRow(name, version, bytes(base), used_ms, tuple(deltas))
 
     async def devices(self, seen_after_ms: int) -> list[DeviceRow]:
         """Devices in use since then."""

@@ -57,4 +57,52 @@ class Purge:
     statements: tuple[tuple[str, Sequence[object]], ...]
 
 
-Work = AcknowledgeToDevice | AcknowledgeDeviceLists | SaveToken | ForgetToken | DeviceSeen | Purge
+@attrs.frozen
+class StartConnection:
+    """A connection begins, in place of one with the same id; `name` is in all of its positions."""
+
+    device: Device
+    conn_id: str
+    name: str
+    now_ms: int
+
+
+@attrs.frozen
+class SaveDelta:
+    """What an answer added to the state of a connection, which has this version with it."""
+
+    name: str
+    version: int
+    counter: int
+    delta: bytes
+    now_ms: int
+
+
+@attrs.frozen
+class FoldConnection:
+    """The whole state of a connection at a version that its client acknowledged: the deltas up to it are in it."""
+
+    name: str
+    version: int
+    base: bytes
+
+
+@attrs.frozen
+class ForgetConnection:
+    """The connection is gone."""
+
+    name: str
+
+
+Work = (
+    AcknowledgeToDevice
+    | AcknowledgeDeviceLists
+    | SaveToken
+    | ForgetToken
+    | DeviceSeen
+    | Purge
+    | StartConnection
+    | SaveDelta
+    | FoldConnection
+    | ForgetConnection
+)

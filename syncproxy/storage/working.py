@@ -9,9 +9,13 @@ from syncproxy.storage.work import (
     AcknowledgeDeviceLists,
     AcknowledgeToDevice,
     DeviceSeen,
+    FoldConnection,
+    ForgetConnection,
     ForgetToken,
     Purge,
+    SaveDelta,
     SaveToken,
+    StartConnection,
     Work,
 )
 
@@ -29,6 +33,16 @@ _PRUNE = """DELETE FROM tokens WHERE user_id = %s AND device_id = %s AND token_h
     ORDER BY created_ms DESC, token_hash = %s DESC LIMIT %s)"""
 #: tokens of a device that are kept
 _TOKENS = 5
+_BEGIN = """INSERT INTO connections (user_id, device_id, conn_id, name, base, used_ms) VALUES (%s, %s, %s, %s, '', %s)
+    ON CONFLICT (user_id, device_id, conn_id) DO UPDATE
+        SET name = excluded.name, version = 0, base = '', used_ms = excluded.used_ms"""
+#: one whose connection was started anew, or forgotten, meanwhile is of no use
+_DELTA = """INSERT INTO connection_deltas (name, version, counter, delta)
+    SELECT name, %s, %s, %s FROM connections WHERE name = %s AND version < %s
+    ON CONFLICT (name, version) DO UPDATE SET counter = excluded.counter, delta = excluded.delta"""
+#: the row has the whole state in it: it is written again once an hour only
+_USED = "UPDATE connections SET used_ms = %s WHERE name = %s AND used_ms < %s"
+_USED_EVERY_MS = 3_600_000
 
 
 def statements_of(work: Work) -> list[Statement]:
@@ -51,3 +65,24 @@ def statements_of(work: Work) -> list[Statement]:
             return [(_SEEN, (*device, now_ms))]
         case Purge(statements):
             return list(statements)
+    return _of_connection(work)
+
+
+def _of_connection(work: StartConnection | SaveDelta | FoldConnection | ForgetConnection) -> list[Statement]:
+    match work:
+        case StartConnection(device, conn_id, name, now_ms):
+            gone = """DELETE FROM connection_deltas d USING connections c WHERE d.name = c.name
+                AND c.user_id = %s AND c.device_id = %s AND c.conn_id = %s"""
+            return [(gone, (*device, conn_id)), (_BEGIN, (*device, conn_id, name, now_ms))]
+        case SaveDelta(name, version, counter, delta, now_ms):
+            return [
+                (_DELTA, (version, counter, Binary(delta), name, version)),
+                (_USED, (now_ms, name, now_ms - _USED_EVERY_MS)),
+            ]
+        case FoldConnection(name, version, base):
+            return [
+                ("UPDATE connections SET version = %s, base = %s WHERE name = %s", (version, Binary(base), name)),
+                ("DELETE FROM connection_deltas WHERE name = %s AND version <= %s", (name, version)),
+            ]
+        case ForgetConnection(name):
+            return [("DELETE FROM connections WHERE name = %s", (name,))]
