@@ -26,8 +26,8 @@ class RoomWant:
     """What must be in memory of a room: always its newest events and its state save members, and what is named here.
 
     `members`: these users' member events; `all_members`: everybody's; `receipts`: those on the timeline's events;
-    `since`: `state_since(since)` must be answerable, and with `receipts` also `receipts_since(since)`. `at`: the room as
-    it was at this nid, for somebody who sees nothing later; such a room is read each time.
+    `since`: `state_since(since)` must be answerable, and with `receipts` also `receipts_since(since)`. `at`: the
+    room as it was at this nid, for somebody who sees nothing later; such a room is read each time.
     """
 
     room_id: str

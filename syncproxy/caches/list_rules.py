@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 import attrs
 
-from syncproxy.protocol.dialect import ListRules
+from syncproxy.protocol.dialect import LIST_RULES, ListRules
 from syncproxy.protocol.request import Filters, Sort
 
 
@@ -18,7 +18,7 @@ class ListSpec:
     filters: Filters = Filters()
     sort: tuple[Sort | Literal["by_activity"], ...] = ("by_recency",)
     bump_event_types: frozenset[str] | None = None
-    rules: ListRules = ListRules()
+    rules: ListRules = LIST_RULES
 
 
 class RoomFacts(Protocol):
@@ -90,7 +90,7 @@ KeyOf = Callable[[RoomFacts], Key]
 _UNSORTED_ENDS = "#!():_@"
 
 
-def keep_rule(filters: Filters, rules: ListRules = ListRules()) -> Keep:
+def keep_rule(filters: Filters, rules: ListRules = LIST_RULES) -> Keep:
     """Whether a room is one that lists hold, and passes all filters."""
     others = [*_flag_rules(filters, rules), *_set_rules(filters, rules)]
     memberships, hides_replaced = rules.memberships, rules.hides_replaced

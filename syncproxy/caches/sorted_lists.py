@@ -94,7 +94,9 @@ class SharedLists:
         """The list, made if there is none; release it as often as it was acquired."""
         shared = self._lists.get(spec)
         if shared is None:
-            shared = _Shared(SortedList(), keep_rule(spec.filters, spec.rules), key_rule(spec.sort, spec.bump_event_types))
+            shared = _Shared(
+                SortedList(), keep_rule(spec.filters, spec.rules), key_rule(spec.sort, spec.bump_event_types)
+            )
             self._fill(shared)
             self._lists[spec] = shared
         shared.users += 1

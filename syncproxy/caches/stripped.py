@@ -17,6 +17,9 @@ class StrippedFacts(msgspec.Struct, frozen=True, gc=False):
     encrypted: bool = False
     #: `None`: ordinary, or unknown
     room_type: str | None = None
+    #: what `m.room.name` and `m.room.avatar` say
+    given_name: str | None = None
+    given_avatar: str | None = None
     #: whether it has `m.room.create`, which tells the type
     has_type: bool = False
     #: who sent the own member event
@@ -49,17 +52,19 @@ def stripped_facts(row: UserRoom) -> StrippedFacts:
     own = state.get(("m.room.member", row.user_id))
     inviter = own.sender if own is not None else None
     heroes = heroes_for(row.user_id, [_hero(inviter, state)] if inviter else [])
+    given_name, given_avatar = _text(state, "m.room.name", "name"), _text(state, "m.room.avatar", "url")
     name = room_name(
-        _text(state, "m.room.name", "name"),
+        given_name,
         _text(state, "m.room.canonical_alias", "alias"),
         heroes,
         joined_count=1,
         invited_count=1,
     )
-    avatar = room_avatar(_text(state, "m.room.avatar", "url"), heroes, is_dm=row.is_direct)
+    avatar = room_avatar(given_avatar, heroes, is_dm=row.is_direct)
     encrypted = ("m.room.encryption", "") in state
     has_type = ("m.room.create", "") in state
-    return StrippedFacts(name, avatar, encrypted, _text(state, "m.room.create", "type"), has_type, inviter)
+    room_type = _text(state, "m.room.create", "type")
+    return StrippedFacts(name, avatar, encrypted, room_type, given_name, given_avatar, has_type, inviter)
 
 
 def _parsed(stripped_state: bytes) -> dict[tuple[str, str], _StrippedEvent]:

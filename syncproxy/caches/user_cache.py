@@ -8,9 +8,11 @@ import attrs
 
 from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.joined_rooms_tracker import JoinedRoomsTracker
+from syncproxy.caches.listed_room import ListedRoom
 from syncproxy.caches.own_receipts import OwnReceipts
 from syncproxy.caches.room_news import RoomNews
 from syncproxy.caches.sorted_lists import ListSpec, SharedLists, SortedList
+from syncproxy.caches.stripped import StrippedFacts
 from syncproxy.caches.updates import Listener, Mark, UserMark
 from syncproxy.caches.user_account_data import DIRECT, IGNORED, TAG, UserAccountData
 from syncproxy.caches.user_devices import UserDevices
@@ -108,6 +110,26 @@ class UserCache:
     def is_dm(self, room_id: str) -> bool:
         """Whether `m.direct` names the room; for invites also their `is_direct`."""
         return self._rooms.is_dm(room_id)
+
+    def is_direct(self, room_id: str) -> bool:
+        """Whether `m.direct` names the room."""
+        return self._rooms.is_direct(room_id)
+
+    def bump_stamp(self, room_id: str, device_id: str) -> int:
+        """The `recency` in ms of the newest event that lifts a joined room in a room list (spec/msc4186.md)."""
+        return self._rooms.bump_stamp(room_id, device_id)
+
+    def stripped(self, row: UserRoom) -> StrippedFacts:
+        """What the stripped state of an invite or knock tells."""
+        return self._rooms.stripped(row)
+
+    def is_shown(self, room_id: str) -> bool:
+        """Whether the room may be shown in any way: live, by its stripped state, or as it was when the user left it."""
+        return self._rooms.listed(room_id) is not None
+
+    def listed(self, room_id: str) -> ListedRoom | None:
+        """The room as the user's lists see it; `None`: it may be in none of them."""
+        return self._rooms.listed(room_id)
 
     def tags(self, room_id: str) -> Mapping[str, float | None]:
         """The room's tags with their order."""

@@ -21,6 +21,20 @@ from syncproxy.rooms.visibility import View, is_told_of_leave, live_view, stays_
 
 _NAMELESS = RoomName("", (), computed=True)
 _STRIPPED = ("invite", "knock")
+#: what MSC4186 takes for something new in a room
+BUMP_STAMP_TYPES = frozenset(
+    {
+        "m.room.create",
+        "m.room.message",
+        "m.room.encrypted",
+        "m.sticker",
+        "m.call.invite",
+        "m.poll.start",
+        "org.matrix.msc3381.poll.start",
+        "m.beacon_info",
+        "org.matrix.msc3672.beacon_info",
+    }
+)
 
 
 class UserRooms:
@@ -184,12 +198,25 @@ class UserRooms:
         """Notifications and highlights of a room of which nothing past the nid `up_to` is shown."""
         return self._unread.shown(row, up_to)
 
+    def bump_stamp(self, room_id: str, device_id: str) -> int:
+        """The `recency` in ms of the newest event that lifts a joined room in a room list (spec/msc4186.md)."""
+        row, seen = self._rows.get(room_id), self._seen(room_id, device_id)
+        if row is None or seen is None:
+            return 0
+        summary, up_to = seen[0], seen[1].to_nid
+        bump = self.bumps.newest(summary, BUMP_STAMP_TYPES, time_floor(row), up_to)
+        return self.activity(row, summary, up_to)[0] if bump is None else max(bump.recency, row.recency)
+
+    def stripped(self, row: UserRoom) -> StrippedFacts:
+        """What the stripped state of an invite or knock tells."""
+        return self._stripped_facts(row)
+
     def tags(self, room_id: str) -> Mapping[str, float | None]:
         """The room's tags with their order."""
         return self._account_data.tags(room_id)
 
     def is_in_any(self, room_id: str, space_ids: Iterable[str], *, follow: bool) -> bool:
-        """Whether one of these spaces, to which the user is joined, lists the room; with `follow`, or one it replaces."""
+        """Whether one of these spaces, joined by the user, lists the room; with `follow`, or one that it replaces."""
         spaces = [self._children(summary) for summary in map(self.summary, space_ids) if summary is not None]
         if not spaces:
             return False

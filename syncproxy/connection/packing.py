@@ -6,7 +6,7 @@ that came lazily are not in it: after a restart some are sent again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ import msgspec
 from syncproxy.connection.room_config import RoomConfig
 from syncproxy.connection.sent import SentRoom
 from syncproxy.protocol.request import StatePair, SubscriptionParams
-from syncproxy.protocol.required_state import required_state_of
+from syncproxy.protocol.required_state import RequiredState, required_state_of
 
 _Pairs = tuple[StatePair, ...]
 #: pairs that were asked for and pairs taken from them, of each of the configs that were united
@@ -37,7 +37,6 @@ class _Room(msgspec.Struct, array_like=True, frozen=True):
     counts: tuple[int, int, int, int]
     is_dm: bool
     bump_stamp: int
-    stripped_state: bytes
 
 
 class _Subscription(msgspec.Struct, array_like=True, frozen=True):
@@ -62,8 +61,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """What is kept of a connection, or what an answer changed of it.
 
     `position` is the newest nid when the last answer was made. `rooms` that are `None` are not the client's any more.
-    `subscriptions` are those that stay without being asked for again; `None`: as they were. `extensions` have each one's
-    own word. `since` is where polling for the device stood.
+    `subscriptions` are those that stay without being asked for again; `None`: as they were. `extensions` have each
+    one's own word. `since` is where polling for the device stood.
     """
 
     position: int
@@ -97,21 +96,21 @@ def packed(snapshot: Snapshot) -> bytes:
         room_id: None if sent is None else _packed_room(sent, states, configs)
         for room_id, sent in snapshot.rooms.items()
     }
-    subscriptions = snapshot.subscriptions
+    subscriptions = None
+    if snapshot.subscriptions is not None:
+        subscriptions = {
+            room_id: _Subscription(one.required_state, one.excluded_state, one.timeline_limit)
+            for room_id, one in snapshot.subscriptions.items()
+        }
     return _encode(
         _Packed(
-            snapshot.position,
-            tuple(tuple(sorted(state.configs)) for state in states.values()),
-            tuple(configs.values()),
-            rooms,
-            None
-            if subscriptions is None
-            else {
-                room_id: _Subscription(one.required_state, one.excluded_state, one.timeline_limit)
-                for room_id, one in subscriptions.items()
-            },
-            dict(snapshot.extensions),
-            snapshot.since,
+            position=snapshot.position,
+            states=tuple(tuple(sorted(state.configs)) for state in states.values()),
+            configs=tuple(configs.values()),
+            rooms=rooms,
+            subscriptions=subscriptions,
+            extensions=dict(snapshot.extensions),
+            since=snapshot.since,
         )
     )
 
@@ -122,24 +121,7 @@ def unpacked(data: bytes, user_id: str) -> Snapshot:
     states = [required_state_of(user_id, state) for state in stored.states]
     configs = [RoomConfig(states[config.state], config.timeline_limit) for config in stored.configs]
     rooms = {
-        room_id: None
-        if room is None
-        else SentRoom(
-            membership=room.membership,
-            membership_nid=room.membership_nid,
-            up_to=room.up_to,
-            config=configs[room.config],
-            joined_count=room.counts[0],
-            invited_count=room.counts[1],
-            notification_count=room.counts[2],
-            highlight_count=room.counts[3],
-            is_dm=room.is_dm,
-            stripped_state=room.stripped_state,
-            bump_stamp=room.bump_stamp,
-            run_from=room.run_from,
-            coverage=tuple((states[state], up_to) for state, up_to in room.coverage),
-            digests=room.digests,
-        )
+        room_id: None if room is None else _unpacked_room(room, states, configs)
         for room_id, room in stored.rooms.items()
     }
     subscriptions = None
@@ -176,5 +158,22 @@ def _packed_room(sent: SentRoom, states: _Interned, configs: _Interned) -> _Room
         counts=(sent.joined_count, sent.invited_count, sent.notification_count, sent.highlight_count),
         is_dm=sent.is_dm,
         bump_stamp=sent.bump_stamp,
-        stripped_state=sent.stripped_state,
+    )
+
+
+def _unpacked_room(room: _Room, states: Sequence[RequiredState], configs: Sequence[RoomConfig]) -> SentRoom:
+    return SentRoom(
+        membership=room.membership,
+        membership_nid=room.membership_nid,
+        up_to=room.up_to,
+        config=configs[room.config],
+        joined_count=room.counts[0],
+        invited_count=room.counts[1],
+        notification_count=room.counts[2],
+        highlight_count=room.counts[3],
+        is_dm=room.is_dm,
+        bump_stamp=room.bump_stamp,
+        run_from=room.run_from,
+        coverage=tuple((states[state], up_to) for state, up_to in room.coverage),
+        digests=room.digests,
     )

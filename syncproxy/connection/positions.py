@@ -27,10 +27,14 @@ MAX_QUEUED = 16
 
 @attrs.frozen
 class Fresh:
-    """Make an answer with these parameters; `at_once`: they waited already, do not hold."""
+    """Make an answer with these parameters; `at_once`: they waited already, do not hold.
+
+    `acknowledges`: the client has the newest answer; else that was lost, and this one is made in its place.
+    """
 
     request: Request
     at_once: bool = False
+    acknowledges: bool = True
 
 
 @attrs.frozen

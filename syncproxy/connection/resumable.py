@@ -1,7 +1,7 @@
 """Positions that survive restarts: the rules of spec/msc4186.md, "Connections". No I/O.
 
-A position names the connection, the version of its state, and the answer's number. The version grows only when an answer
-changes what is known of the client; so idle answers need not be stored. With *P* the position in a request:
+A position names the connection, the version of its state, and the answer's number. The version grows only when an
+answer changes what is known of the client; so idle answers need not be stored. With *P* the position in a request:
 
 ================================= ====================================================================================
 P                                 what happens
@@ -11,8 +11,9 @@ the one that answer was made from it was lost: another is made from the state wi
 anything else                     `UnknownPos`
 ================================= ====================================================================================
 
-After a restart the answers' numbers before are not known. A position of a version that is stored counts as acknowledged,
-one that is newer than what is stored as the newest that is: some things are sent twice, nothing is left out.
+After a restart the answers' numbers before are not known. A position of a version that is stored counts as
+acknowledged, one that is newer than what is stored as the newest that is: some things are sent twice, nothing is left
+out.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class ResumablePositions:
             self._is_resumed = False
             self._acknowledged = self._newest = Position(self._newest.version, position.number)
             return Fresh(request)
-        if position == self._newest:
+        if position == self._newest and not self._is_new:
             self._acknowledged = self._newest
             return Fresh(request)
         if position == self._acknowledged and not self._is_new:

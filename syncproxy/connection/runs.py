@@ -29,7 +29,7 @@ def first_run(events: Sequence[StoredEvent], view: View, limit: int, ignored: Co
 def next_run(
     events: Sequence[StoredEvent], view: View, *, after: int, from_nid: int, limit: int, ignored: Collection[str] = ()
 ) -> Run:
-    """What came past the nid `after`; the newest `limit` instead, if the client has fewer of these from `from_nid` on."""
+    """What came past the nid `after`; or the newest `limit`, if from `from_nid` on the client has fewer of these."""
     new = timeline_since(events, view, after, limit=limit, most=None, ignored=ignored)
     if new.limited:
         return _begun(new, view)

@@ -9,6 +9,8 @@ import attrs
 import msgspec
 
 from syncproxy.caches.user_cache import UserCache
+from syncproxy.connection.sent import SentRoom
+from syncproxy.connection.stripped_state import whole_stripped_state
 from syncproxy.matrix.names import Hero, heroes_for
 from syncproxy.rooms.summary import FrozenFacts, RoomSummary
 from syncproxy.rooms.user_room import UserRoom
@@ -33,11 +35,14 @@ class Facts:
     notification_count: int = 0
     highlight_count: int = 0
     counts_members: bool = True
+    #: of an invite or knock
+    stripped_state: bytes = b""
 
     @property
     def digests(self) -> tuple[int, ...]:
         """What tells these from others, as short as can be: it is stored for each room that was sent."""
-        return _digest(self.name), _digest(self.avatar), _digest(self.heroes if not self.name else ())
+        heroes = () if self.name else self.heroes
+        return _digest(self.name), _digest(self.avatar), _digest(heroes), _digest(self.stripped_state)
 
     def always(self) -> dict[str, Any]:
         """The fields of every object."""
@@ -58,15 +63,15 @@ class Facts:
             fields.update(joined_count=self.joined_count, invited_count=self.invited_count)
         return fields
 
-    def changed(self, before: Before) -> dict[str, Any]:
+    def changed(self, before: SentRoom) -> dict[str, Any]:
         """The fields that are not as they were sent; counts that are in every object are here if they changed."""
         fields: dict[str, Any] = {}
-        for said, now, digest, known in zip(
-            ("name", "avatar", "heroes"), (self.name, self.avatar, self.heroes), self.digests, before.digests, strict=True
-        ):
-            if digest != known and (said != "heroes" or not self.name):
-                fields[said] = now
-        if "name" in fields and not self.name:
+        name, avatar, heroes, _ = (now != known for now, known in zip(self.digests, before.digests, strict=True))
+        if name:
+            fields["name"] = self.name
+        if avatar:
+            fields["avatar"] = self.avatar
+        if not self.name and (name or heroes):
             fields["heroes"] = self.heroes
         for count in ("joined_count", "invited_count") if self.counts_members else ():
             if getattr(self, count) != getattr(before, count):
@@ -77,19 +82,6 @@ class Facts:
         if self.bump_stamp and self.bump_stamp != before.bump_stamp:
             fields["bump_stamp"] = self.bump_stamp
         return fields
-
-
-@attrs.frozen
-class Before:
-    """The facts as last sent."""
-
-    digests: tuple[int, ...]
-    joined_count: int
-    invited_count: int
-    notification_count: int
-    highlight_count: int
-    is_dm: bool
-    bump_stamp: int
 
 
 def joined(user: UserCache, row: UserRoom, summary: RoomSummary, device_id: str, unread: tuple[int, int]) -> Facts:
@@ -117,6 +109,7 @@ def asked(user: UserCache, row: UserRoom) -> Facts:
         is_dm=user.is_direct(row.room_id),
         bump_stamp=row.recency,
         counts_members=False,
+        stripped_state=whole_stripped_state(row),
     )
 
 

@@ -6,22 +6,20 @@ client was sent is remembered for longer, and a room that comes back gets only w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import attrs
 
 from syncproxy.caches.hot_room import HotRoom, RoomWant
+from syncproxy.caches.updates import Mark
 from syncproxy.connection import simplified_facts
 from syncproxy.connection.coverage import is_due, known_since, served
 from syncproxy.connection.due import DueRoom, Reason
 from syncproxy.connection.room_answers import EVENTS, NOTHING, Draft, Moment, Told, event_json
 from syncproxy.connection.runs import Run, first_run, next_run
 from syncproxy.connection.sent import RoomDelta, SentRoom
-from syncproxy.connection.simplified_facts import Before, Facts
-from syncproxy.connection.stripped_state import whole_stripped_state
+from syncproxy.connection.simplified_facts import Facts
 from syncproxy.connection.timelines import Timeline, has_gap
-from syncproxy.caches.updates import Mark
 from syncproxy.matrix.events import StateEntry, StoredEvent
 from syncproxy.protocol.required_state import MEMBER
 from syncproxy.protocol.response import RoomAnswer
@@ -32,6 +30,15 @@ _STRIPPED = ("invite", "knock")
 _OUT = ("leave", "ban")
 #: these marks alone need none of a room's events
 _WITH_EVENTS = EVENTS | Mark.COUNTS
+
+
+@attrs.frozen
+class _Events:
+    """What an object has of a room's events; it shows what is up to this nid."""
+
+    timeline: Timeline
+    state: Sequence[StoredEvent]
+    up_to: int
 
 
 class SimplifiedRooms:
@@ -84,7 +91,7 @@ class SimplifiedRooms:
         if hot is not None:
             view = View(view.from_nid, min(view.to_nid, hot.position))
         run = Run(Timeline(), sent.run_from if sent else 0) if hot is None else self._run(due, row, sent, hot, view)
-        return Draft(due, row, sent, view, hot, run.timeline, frozenset(self._lazy(due, run.timeline)), run)
+        return RunDraft(due, row, sent, view, hot, run.timeline, frozenset(self._lazy(due, run.timeline)), run)
 
     def _view(self, row: UserRoom) -> View | None:
         """What the user may see: MSC4186 shows what came with the join, too."""
@@ -108,7 +115,7 @@ class SimplifiedRooms:
         return first_run(hot.timeline, view, limit, self._ignored)
 
     def _last_run(self, before: SentRoom, row: UserRoom, hot: HotRoom, view: View, limit: int) -> Run:
-        """The events up to the own leave. Behind a gap it is not known which of them came before it: there it is alone."""
+        """The events up to the own leave, which is alone behind a gap: it is not known which came before it."""
         if has_gap(hot.timeline, before.up_to, view):
             return Run(Timeline(), row.left_nid)
         return next_run(
@@ -149,59 +156,52 @@ class SimplifiedRooms:
             return NOTHING
         up_to = draft.view.to_nid if draft.hot is not None else sent.up_to if sent is not None else 0
         facts = simplified_facts.joined(self._user, row, summary, self._device_id, self._unread(row, sent, up_to))
+        # what changed since the timeline was chosen goes along: it has replaced what was there then
         state = list(self._state(draft, draft.view.to_nid if sent is not None else view.to_nid))
-        return self._told(draft, row, facts, up_to, state, self._members(draft, state, view))
+        members = self._members(draft, state, view)
+        return self._told(draft, row, facts, sent, _Events(draft.timeline, [*state, *members], up_to))
 
     def _left(self, draft: Draft, row: UserRoom) -> Told:
-        """A room as at the leave: the leave, once, to who had the room; all there was then, to who had not."""
-        leave = row.leave_event
+        """A room that was left: to who had it then, the events up to the leave; to anybody else, all there was."""
+        leave, due = row.leave_event, draft.due
         assert leave is not None
-        due = draft.due
         facts = simplified_facts.left(self._user, row)
-        wants_own = due.config.state.lazy or due.config.state.matches(MEMBER, row.user_id)
-        if draft.sent is None:
-            timeline = draft.timeline
-            if all(event.event_id != leave.event_id for event in timeline.events):
-                timeline = Timeline([*timeline.events, leave], timeline.limited and timeline.prev_batch is not None)
-            draft = attrs.evolve(draft, timeline=timeline)
+        timeline = draft.timeline
+        if draft.sent is None and all(event.event_id != leave.event_id for event in timeline.events):
+            timeline = Timeline([*timeline.events, leave], timeline.limited and timeline.prev_batch is not None)
         state: list[StoredEvent] = []
         if draft.sent is not None or due.sent is None:
-            state = [event for event in self._state(draft, row.left_nid) if not _is_member(event, row.user_id)]
-        members = self._members(draft, state, draft.view) if due.sent is None or draft.sent is not None else []
-        members = [event for event in members if not _is_member(event, row.user_id)]
-        own = [leave] if wants_own and draft.sent is None else []
-        return self._told(draft, row, facts, row.left_nid, [*state, *own], members)
+            state = list(self._state(draft, row.left_nid))
+            state += self._members(draft, state, draft.view)
+            state = [event for event in state if not _is_member(event, row.user_id)]
+        if draft.sent is None and (due.config.state.lazy or due.config.state.matches(MEMBER, row.user_id)):
+            state.append(leave)
+        return self._told(draft, row, facts, draft.sent or due.sent, _Events(timeline, state, row.left_nid))
 
-    def _told(
-        self,
-        draft: Draft,
-        row: UserRoom,
-        facts: Facts,
-        up_to: int,
-        state: list[StoredEvent],
-        members: list[StoredEvent],
-    ) -> Told:
-        due, sent, timeline = draft.due, draft.sent, draft.timeline
-        before = sent or (due.sent if row.membership in _OUT else None)
-        shown = facts.initial() if before is None else facts.changed(_before(before))
-        # the client that has a room with the leave in it must not forget what it had
-        is_initial = before is None
+    def _told(self, draft: Draft, row: UserRoom, facts: Facts, before: SentRoom | None, events: _Events) -> Told:
+        """The object, told from `before`, which the client has of the room; `None`: it begins anew."""
+        due, sent, timeline, wanted = draft.due, draft.sent, events.timeline, draft.due.config.state
+        up_to = max(events.up_to, 0 if sent is None else sent.up_to)
+        shown = facts.initial() if before is None else facts.changed(before)
         coverage = () if before is None else before.coverage
-        if row.membership == "join" or before is None or sent is not None:
-            coverage = served(coverage, due.config.state, max(up_to, sent.up_to if sent else 0))
-        now = self._sent(row, facts, due, coverage, max(up_to, sent.up_to if sent else 0), draft.run_from)
+        if before is None or sent is not None:
+            # the answer with the own leave has no other state
+            coverage = served(coverage, wanted, up_to)
+        now = attrs.evolve(_sent(row, facts, due), up_to=up_to, run_from=draft.run.from_nid, coverage=coverage)
+        members = {event.state_key or "": event.event_id for event in events.state if event.type == MEMBER}
+        all_members = draft.hot is not None and wanted.all_members
         delta = RoomDelta(
             now,
-            {event.state_key or "": event.event_id for event in (*state, *members) if event.type == MEMBER},
-            all_members_up_to=up_to if due.config.state.all_members and draft.hot is not None else 0,
+            {} if wanted.all_members else members,
+            all_members_up_to=up_to if all_members else 0,
             forget_members=sent is None,
         )
-        if not (is_initial or state or members or timeline.events or timeline.limited or shown):
+        if before is not None and not (events.state or timeline.events or timeline.limited or shown):
             return Told(None, delta if now != sent else None)
         answer = RoomAnswer(
-            initial=is_initial,
-            expanded=draft.run is not None and draft.run.expanded,
-            required_state=[self._json(event) for event in (*state, *members)],
+            initial=before is None,
+            expanded=draft.run.expanded,
+            required_state=[self._json(event) for event in events.state],
             timeline=[self._json(event) for event in timeline.events],
             timeline_ids=[event.event_id for event in timeline.events],
             prev_batch=timeline.prev_batch,
@@ -218,16 +218,15 @@ class SimplifiedRooms:
             return NOTHING
         sent = _same_stay(due, row)
         facts = simplified_facts.asked(self._user, row)
-        shown = facts.initial() if sent is None else facts.changed(_before(sent))
-        if sent is not None and not shown and sent.stripped_state == row.stripped_state:
+        now = _sent(row, facts, due)
+        if sent is not None and now == sent:
             return NOTHING
-        now = attrs.evolve(self._sent(row, facts, due, (), 0, 0), stripped_state=row.stripped_state)
         answer = RoomAnswer(
             initial=sent is None,
-            stripped_state=whole_stripped_state(row),
+            stripped_state=facts.stripped_state,
             membership=row.membership,
             num_live=0,
-            **{**facts.always(), **facts.initial(), **shown},
+            **{**facts.always(), **facts.initial()},
         )
         return Told(answer, RoomDelta(now, forget_members=sent is None))
 
@@ -295,25 +294,6 @@ class SimplifiedRooms:
             return timeline.num_live(previous)
         return timeline.num_live(min(previous, sent.up_to))
 
-    def _sent(
-        self, row: UserRoom, facts: Facts, due: DueRoom, coverage: Any, up_to: int, run_from: int
-    ) -> SentRoom:
-        return SentRoom(
-            membership=row.membership,
-            membership_nid=row.membership_nid,
-            up_to=up_to,
-            config=due.config,
-            joined_count=facts.joined_count,
-            invited_count=facts.invited_count,
-            notification_count=facts.notification_count,
-            highlight_count=facts.highlight_count,
-            is_dm=facts.is_dm,
-            bump_stamp=facts.bump_stamp,
-            run_from=run_from,
-            coverage=coverage,
-            digests=facts.digests,
-        )
-
     def _json(self, event: StoredEvent) -> bytes:
         return event_json(event, self._moment)
 
@@ -323,15 +303,19 @@ def _same_stay(due: DueRoom, row: UserRoom) -> SentRoom | None:
     return due.sent if due.reason is not Reason.INITIAL and due.sent is not None and due.sent.is_of(row) else None
 
 
-def _before(sent: SentRoom) -> Before:
-    return Before(
-        sent.digests or (0, 0, 0),
-        sent.joined_count,
-        sent.invited_count,
-        sent.notification_count,
-        sent.highlight_count,
-        sent.is_dm,
-        sent.bump_stamp,
+def _sent(row: UserRoom, facts: Facts, due: DueRoom) -> SentRoom:
+    return SentRoom(
+        membership=row.membership,
+        membership_nid=row.membership_nid,
+        up_to=0,
+        config=due.config,
+        joined_count=facts.joined_count,
+        invited_count=facts.invited_count,
+        notification_count=facts.notification_count,
+        highlight_count=facts.highlight_count,
+        is_dm=facts.is_dm,
+        bump_stamp=facts.bump_stamp,
+        digests=facts.digests,
     )
 
 

@@ -10,7 +10,7 @@ from syncproxy.caches.list_rules import ListSpec
 from syncproxy.caches.sorted_lists import SortedList
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.connection.params import ListConfig
-from syncproxy.protocol.dialect import ListRules
+from syncproxy.protocol.dialect import LIST_RULES, ListRules
 from syncproxy.protocol.list_ops import Window, moved, replaced
 from syncproxy.protocol.response import ListAnswer, Op, Sync
 
@@ -40,7 +40,7 @@ class Advanced:
     news: bool
 
 
-def list_spec(config: ListConfig, rules: ListRules = ListRules()) -> ListSpec:
+def list_spec(config: ListConfig, rules: ListRules = LIST_RULES) -> ListSpec:
     """Which sorted list a list shows.
 
     A slow list shows every room and ignores `sort`: by name, which seldom changes, it costs the least.

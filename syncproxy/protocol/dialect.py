@@ -29,6 +29,10 @@ class ListRules:
     sorted_by_activity: bool = False
 
 
+#: those of MSC3575
+LIST_RULES = ListRules()
+
+
 @attrs.frozen
 class Semantics:
     """Where dialects differ in what they mean, as data."""
@@ -45,7 +49,7 @@ class Semantics:
     keeps_subscriptions_without_conn_id: bool = False
     #: what brings a client's lists up to date: moves of what it has, or what is in each range now
     ops: Literal["moves", "slices"] = "moves"
-    lists: ListRules = ListRules()
+    lists: ListRules = LIST_RULES
     #: what a room's object is made of
     rooms: Literal["msc3575", "msc4186"] = "msc3575"
 
