@@ -41,6 +41,10 @@ class SortedList:
         key = self._keys.get(room_id)
         return None if key is None else bisect_left(self._entries, (key, room_id))
 
+    def place(self, entry: tuple[Key, str]) -> int:
+        """How many entries stand before one of another list that is sorted alike."""
+        return bisect_left(self._entries, entry)
+
     def fill(self, keys: Mapping[str, Key]) -> bool:
         """Make these rooms the contents, in the order of their keys; whether that changed anything."""
         entries = sorted((key, room_id) for room_id, key in keys.items())
