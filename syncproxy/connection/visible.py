@@ -91,15 +91,17 @@ class _Rooms:
 
 
 def _old_rooms(room_ids: Iterable[str], user: UserCache) -> Iterator[str]:
-    """The chains of predecessors that the user is joined to; a chain stops at the first room the user is not in."""
+    """The chains of predecessors that the user is joined to; a chain stops at the first room the user is not in.
+
+    Each room once: where chains meet, or go in a circle, what follows came already.
+    """
+    seen: set[str] = set()
     for room_id in room_ids:
-        seen = {room_id}
         # what an invited user may know of a room does not tell its predecessor
         summary = user.summary(room_id)
         while summary is not None and summary.predecessor is not None and summary.predecessor not in seen:
             older = summary.predecessor
             summary = user.summary(older)
-            if summary is None:
-                break
-            seen.add(older)
-            yield older
+            if summary is not None:
+                seen.add(older)
+                yield older
