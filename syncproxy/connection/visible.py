@@ -52,16 +52,21 @@ def visible(wanted: Configs, windows: Mapping[str, ListWindow], user: UserCache)
     shown = {key: window.shown for key, window in windows.items()}
     subscribed = frozenset(room_id for room_id in wanted.subscriptions if user.is_listed(room_id))
     rooms = _Rooms()
+    # the rooms whose predecessors are wanted, by how
+    newer: dict[RoomConfig, set[str]] = {}
     for key, (config, old) in wanted.lists.items():
         for room_id in shown[key]:
             rooms.put(room_id, config)
         if old is not None:
-            rooms.put_all(_old_rooms(shown[key], user), old)
+            newer.setdefault(old, set()).update(shown[key])
     for room_id in subscribed:
         config, old = wanted.subscriptions[room_id]
         rooms.put(room_id, config)
         if old is not None:
-            rooms.put_all(_old_rooms((room_id,), user), old)
+            newer.setdefault(old, set()).add(room_id)
+    for old, room_ids in newer.items():
+        for room_id in _old_rooms(room_ids, user):
+            rooms.put(room_id, old)
     return Visible(rooms.rooms, shown, subscribed)
 
 
@@ -78,10 +83,6 @@ class _Rooms:
         if known is not None and known is not config:
             config = self._both(known, config)
         self.rooms[room_id] = config
-
-    def put_all(self, room_ids: Iterable[str], config: RoomConfig) -> None:
-        for room_id in room_ids:
-            self.put(room_id, config)
 
     def _both(self, one: RoomConfig, other: RoomConfig) -> RoomConfig:
         key = id(one), id(other)
