@@ -15,6 +15,7 @@ from syncproxy.caches.reads import RoomReads
 from syncproxy.caches.together import together
 from syncproxy.errors import NotReady
 from syncproxy.rooms.changes import ReceiptsChange, RoomChange
+from syncproxy.rooms.receipts import Receipt
 
 #: a room may be loaded for something else, or miss a change, while it is waited for
 _ATTEMPTS = 8
@@ -169,11 +170,11 @@ class HotRooms:
             self._read_rooms([load for load in loads if not load.room.is_ready]),
             self._read_members([load for load in loads if load.room.missing_members(load.want.members)]),
             *(self._read_all_members(load) for load in loads if load.room.lacks_all_members(load.want)),
-            *(self._read_changes(load) for load in loads if load.room.lacks_changes(load.want)),
+            self._read_changes([load for load in loads if load.room.lacks_changes(load.want)]),
         )
         await together(
             self._read_receipts([load for load in loads if load.room.lacks_receipts(load.want)]),
-            *(self._read_new_receipts(load, now) for load in loads if load.room.lacks_receipts_since(load.want)),
+            self._read_new_receipts([load for load in loads if load.room.lacks_receipts_since(load.want)], now),
         )
         for load in loads:
             load.room.is_ready = True
@@ -202,20 +203,35 @@ class HotRooms:
     async def _read_all_members(self, load: _Load) -> None:
         load.room.take_all_members(await self._reads.all_members(load.room.room_id, load.bound), load.bound)
 
-    async def _read_changes(self, load: _Load) -> None:
-        after = load.want.since or 0
-        entries = await self._reads.state_since(load.room.room_id, after, load.bound)
-        load.room.take_changes(entries, after, load.bound)
+    async def _read_changes(self, loads: list[_Load]) -> None:
+        if not loads:
+            return
+        after = {load.room.room_id: load.want.since or 0 for load in loads}
+        found = await self._reads.state_since({load.room.room_id: load.bound for load in loads}, after)
+        for load in loads:
+            room_id = load.room.room_id
+            load.room.take_changes(found.get(room_id, ()), after[room_id], load.bound)
 
     async def _read_receipts(self, loads: list[_Load]) -> None:
         if not loads:
             return
         events = {load.room.room_id: [event.event_id for event in load.room.timeline] for load in loads}
-        receipts = await self._reads.receipts_on(events)
+        found = _by_room(await self._reads.receipts_on(events))
         for load in loads:
-            load.room.take_receipts([receipt for receipt in receipts if receipt.room_id == load.room.room_id])
+            load.room.take_receipts(found.get(load.room.room_id, ()))
 
-    async def _read_new_receipts(self, load: _Load, now: int) -> None:
-        after = load.want.since or 0
-        receipts = await self._reads.receipts_since(load.room.room_id, after, now)
-        load.room.take_receipts_since(receipts, after)
+    async def _read_new_receipts(self, loads: list[_Load], now: int) -> None:
+        if not loads:
+            return
+        after = {load.room.room_id: load.want.since or 0 for load in loads}
+        found = _by_room(await self._reads.receipts_since(after, now))
+        for load in loads:
+            room_id = load.room.room_id
+            load.room.take_receipts_since(found.get(room_id, ()), after[room_id])
+
+
+def _by_room(receipts: Iterable[Receipt]) -> dict[str, list[Receipt]]:
+    found: dict[str, list[Receipt]] = {}
+    for receipt in receipts:
+        found.setdefault(receipt.room_id, []).append(receipt)
+    return found

@@ -48,14 +48,16 @@ class RoomReads(Protocol):
     def all_members(self, room_id: str, bound: int) -> Awaitable[Sequence[StateEntry]]:
         """Every current member event."""
 
-    def state_since(self, room_id: str, after: int, bound: int) -> Awaitable[Sequence[StateEntry]]:
-        """Current rows, members included, that became current after `after`."""
+    def state_since(
+        self, bounds: Mapping[str, int], after: Mapping[str, int]
+    ) -> Awaitable[Mapping[str, Sequence[StateEntry]]]:
+        """Current rows, members included, that became current after this nid of each room."""
 
     def receipts_on(self, events: Mapping[str, Collection[str]]) -> Awaitable[Sequence[Receipt]]:
         """Receipts on these events, by room."""
 
-    def receipts_since(self, room_id: str, after: int, bound: int) -> Awaitable[Sequence[Receipt]]:
-        """Receipts stored after `after`."""
+    def receipts_since(self, after: Mapping[str, int], bound: int) -> Awaitable[Sequence[Receipt]]:
+        """Receipts stored after this nid of each room."""
 
 
 class UserReads(Protocol):

@@ -37,7 +37,7 @@ from syncproxy.turns import Turn
 
 #: rooms that are brought into memory together
 _CHUNK = 100
-#: an answer is cut by whole rooms when it has grown to this, in bytes
+#: rooms that would make an answer larger than this, in bytes, wait for the next one; a room that is larger goes alone
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 #: what a room's object weighs beside its events, in bytes, roughly
 _OBJECT_BYTES = 400
@@ -158,7 +158,7 @@ class ConnState:
 
     async def _built(self, prepared: Prepared, marks: Marks, user: UserCache) -> Built:
         snapshot = self._snapshot(prepared, marks, user)
-        rooms, deltas, unserved = await self._rooms(prepared, snapshot, marks, user)
+        rooms, deltas, unserved = await self._rooms(prepared, snapshot, user)
         context = Context(
             device=self._device,
             user=user,
@@ -171,7 +171,8 @@ class ConnState:
         )
         extended = await extensions_answer(prepared.extensions, prepared.params, context)
         for room_id in snapshot.due.hidden:
-            deltas.setdefault(room_id, RoomDelta(None))
+            if room_id not in unserved.rooms:
+                deltas.setdefault(room_id, RoomDelta(None))
         delta = Delta(
             prepared,
             snapshot.windows,
@@ -279,7 +280,7 @@ class ConnState:
     # Rooms
 
     async def _rooms(
-        self, prepared: Prepared, snapshot: _Snapshot, marks: Marks, user: UserCache
+        self, prepared: Prepared, snapshot: _Snapshot, user: UserCache
     ) -> tuple[dict[str, RoomAnswer], dict[str, RoomDelta], Marks]:
         """The rooms' objects, what they change, and the marks of rooms that did not fit."""
         answers: dict[str, RoomAnswer] = {}
@@ -291,12 +292,14 @@ class ConnState:
         maker = RoomAnswers(self._moment(prepared, user))
         size = 0
         turn = Turn(self._clock)
-        while due and size < MAX_ANSWER_BYTES:
+        left: Sequence[DueRoom] = ()
+        while due and not left:
             chunk, due = due[:_CHUNK], due[_CHUNK:]
-            weight, left = await self._chunk(maker, chunk, answers, deltas, turn, MAX_ANSWER_BYTES - size)
-            size, due = size + weight, [*left, *due]
-        unserved = {one.room_id: one.mark for one in due}
-        return answers, deltas, Marks(unserved, UserMark(0))
+            size, left = await self._chunk(maker, chunk, answers, deltas, turn, size)
+        unserved = {one.room_id: one for one in (*left, *due)}
+        # what is to be as if it were new stays so: the next answer does not see that it was asked for again
+        deltas.update({room_id: RoomDelta(None) for room_id, one in unserved.items() if one.reason is Reason.INITIAL})
+        return answers, deltas, Marks({room_id: one.mark for room_id, one in unserved.items()}, UserMark(0))
 
     async def _chunk(
         self,
@@ -305,9 +308,9 @@ class ConnState:
         answers: dict[str, RoomAnswer],
         deltas: dict[str, RoomDelta],
         turn: Turn,
-        most_bytes: int,
+        size: int,
     ) -> tuple[int, Sequence[DueRoom]]:
-        """The rooms' weight, and the rooms that are left when that has grown to `most_bytes`."""
+        """The answer's size in bytes, which was `size` before these rooms, and those that do not fit any more."""
         hot = await self._hot(maker.want(due) for due in chunk)
         drafts = {}
         for due in chunk:
@@ -316,15 +319,15 @@ class ConnState:
             if draft is not None:
                 drafts[due.room_id] = draft
         await self._hot(maker.want_members(draft) for draft in drafts.values())
-        size = 0
         for index, due in enumerate(chunk):
-            if size >= most_bytes:
-                return size, chunk[index:]
             await turn.pause()
             told = maker.tell(due, drafts.get(due.room_id), hot.get(due.room_id))
             if told.answer is not None:
+                weight = _weight(told.answer)
+                if answers and size + weight > MAX_ANSWER_BYTES:
+                    return size, chunk[index:]
                 answers[due.room_id] = told.answer
-                size += _weight(told.answer)
+                size += weight
             if told.delta is not None:
                 deltas[due.room_id] = told.delta
         return size, ()
@@ -376,4 +379,5 @@ def _is_owed(due: DueRoom, deltas: Mapping[str, RoomDelta]) -> bool:
 
 
 def _weight(answer: RoomAnswer) -> int:
-    return _OBJECT_BYTES + sum(map(len, answer.timeline)) + sum(map(len, answer.required_state))
+    events = sum(map(len, answer.timeline)) + sum(map(len, answer.required_state))
+    return _OBJECT_BYTES + events + len(answer.stripped_state or b"")

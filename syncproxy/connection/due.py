@@ -110,12 +110,13 @@ def _by_windows(shown: Shown) -> Iterator[DueRoom]:
 
 
 def _moved_out(shown: Shown, hidden: Collection[str], is_listed: Callable[[str], bool]) -> Iterator[DueRoom]:
-    """Rooms that an event of their own moved out of every range: once more."""
+    """Rooms that an event of their own moved out of every range: once more. Some of them an earlier answer owes."""
     for room_id in hidden:
         sent, mark = shown.sent.get(room_id), shown.marks.get(room_id)
         if sent is None or mark is None or not mark & Mark.TIMELINE or not is_listed(room_id):
             continue
-        if any(room_id in rooms for rooms in shown.before.windows.values()):
+        is_owed = room_id not in shown.before.rooms
+        if is_owed or any(room_id in rooms for rooms in shown.before.windows.values()):
             yield DueRoom(room_id, Reason.CHANGED, sent.config, sent, mark, last=True)
 
 

@@ -7,7 +7,7 @@ may wait for the database, so the last look checks again that the user is still 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import attrs
@@ -23,7 +23,7 @@ from syncproxy.connection.timelines import Timeline, has_gap, newest_timeline, t
 from syncproxy.connection.transaction_ids import with_transaction_id
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import StateEntry, StoredEvent
-from syncproxy.protocol.required_state import MEMBER
+from syncproxy.protocol.required_state import MEMBER, RequiredState
 from syncproxy.protocol.response import RoomAnswer
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
@@ -143,15 +143,12 @@ class RoomAnswers:
         moment = self._moment
         if not (moment.typing and due.config.state.lazy):
             return ()
-        if due.sent is not None and not due.mark & Mark.TYPING:
+        if due.sent is not None and not (due.mark & Mark.TYPING or due.all_state):
             return ()
         typing = moment.global_cache.typing(due.room_id)
         if typing is None or self._user.view(due.room_id) is None or self._user.bound(due.room_id) is not None:
             return ()
-        have = moment.sent.members(due.room_id)
-        return [
-            user for user in typing.user_ids if user not in self._ignored and (due.sent is None or user not in have)
-        ]
+        return [user_id for user_id in typing.user_ids if user_id not in self._ignored]
 
     # Objects
 
@@ -188,13 +185,14 @@ class RoomAnswers:
         now = facts.sent(row, max(up_to, sent.up_to if sent is not None else 0), due.config)
         delta = RoomDelta(
             None if due.last else now,
-            {event.state_key or "": event.event_id for event in state if _is_lazy_member(event, due)},
+            _members(state, due.config.state),
+            all_members_up_to=up_to if due.config.state.all_members else 0,
             forget_members=sent is None and self._stay_is_new(due, row),
         )
         timeline = draft.timeline
         if not is_initial and not state and not timeline.events and not timeline.limited and not shown:
             return Told(None, delta if now != sent or due.last else None)
-        required_state = [event.json for event in state]
+        required_state = [self._event_json(event) for event in state]
         for_typing = due.mark & Mark.TYPING and not due.mark & _EVENTS
         if for_typing and not is_initial and len(state) == len(members) and not timeline.events and not shown:
             return Told(RoomAnswer(required_state=required_state), delta)
@@ -255,13 +253,13 @@ class RoomAnswers:
         if draft.hot is None or not draft.lazy:
             return []
         is_new = draft.sent is None and self._stay_is_new(draft.due, draft.row)
-        have: Mapping[str, str] = {} if is_new else self._moment.sent.members(draft.due.room_id)
         found = []
         for user_id in sorted(draft.lazy):
             entry = draft.hot.entry(MEMBER, user_id)
-            if entry is None or entry.valid_from > view.to_nid or have.get(user_id) == entry.event.event_id:
+            if entry is None or entry.valid_from > view.to_nid:
                 continue
-            found.append(entry.event)
+            if is_new or not self._moment.sent.has_member(draft.due.room_id, entry):
+                found.append(entry.event)
         return found
 
     def _invite(self, due: DueRoom, row: UserRoom) -> Told:
@@ -284,16 +282,20 @@ class RoomAnswers:
         leave, view, sent = self._user.leave_event(due.room_id), self._user.last_view(due.room_id), due.sent
         if leave is None:
             return Told(None, RoomDelta(None, forget_members=True))
-        timeline = Timeline()
-        if hot is not None and view is not None and sent is not None and not has_gap(hot.timeline, sent.up_to, view):
-            most, limit = self._moment.most_live_events, due.config.timeline_limit
-            timeline = timeline_since(hot.timeline, view, sent.up_to, limit=limit, most=most, ignored=self._ignored)
+        # of a room that the client was never sent, and behind a gap, more happened before
+        timeline = Timeline(limited=sent is None)
+        if hot is not None and view is not None and sent is not None:
+            if has_gap(hot.timeline, sent.up_to, view):
+                timeline = Timeline(limited=True)
+            else:
+                most, limit = self._moment.most_live_events, due.config.timeline_limit
+                timeline = timeline_since(hot.timeline, view, sent.up_to, limit=limit, most=most, ignored=self._ignored)
         if all(event.event_id != leave.event_id for event in timeline.events):
             timeline = Timeline([*timeline.events, leave], timeline.limited)
-        wanted = due.config.state.matches(MEMBER, self._user.user_id)
+        wanted = due.config.state.lazy or due.config.state.matches(MEMBER, self._user.user_id)
         answer = RoomAnswer(
             initial=sent is None,
-            required_state=[leave.json] if wanted else [],
+            required_state=[self._event_json(leave)] if wanted else [],
             notification_count=0,
             highlight_count=0,
             timestamp=self._user.timestamp(due.room_id, self._moment.bump_types),
@@ -313,5 +315,8 @@ def _same_stay(due: DueRoom, row: UserRoom) -> SentRoom | None:
     return due.sent if due.reason is Reason.CHANGED and due.sent is not None and due.sent.is_of(row) else None
 
 
-def _is_lazy_member(event: StoredEvent, due: DueRoom) -> bool:
-    return event.type == MEMBER and due.config.state.lazy
+def _members(state: Iterable[StoredEvent], wanted: RequiredState) -> dict[str, str]:
+    """The members among these, for telling whom the client has; where it has them all, that is told by a nid."""
+    if wanted.all_members:
+        return {}
+    return {event.state_key or "": event.event_id for event in state if event.type == MEMBER}

@@ -8,6 +8,7 @@ import attrs
 
 from syncproxy.connection.coverage import Coverage
 from syncproxy.connection.room_config import RoomConfig
+from syncproxy.matrix.events import StateEntry
 from syncproxy.rooms.user_room import UserRoom
 
 
@@ -49,8 +50,10 @@ class RoomDelta:
 
     #: `None`: the client does not see the room any more
     sent: SentRoom | None
-    #: lazily loaded members: user id to the id of the event sent
+    #: members that were sent one by one: user id to the id of the event
     members: Mapping[str, str] = attrs.field(factory=dict)
+    #: every member event was sent that was current at this nid; 0: they were not
+    all_members_up_to: int = 0
     #: the stay is another one: members sent before do not count
     forget_members: bool = False
     #: the id of the own leave event, if it was sent
@@ -63,6 +66,7 @@ class SentRooms:
     def __init__(self) -> None:
         self._rooms: dict[str, SentRoom] = {}
         self._members: dict[str, dict[str, str]] = {}
+        self._all_members: dict[str, int] = {}
         self._leaves: dict[str, str] = {}
 
     def get(self, room_id: str) -> SentRoom | None:
@@ -74,9 +78,11 @@ class SentRooms:
         """All rooms that the client has. Not to be changed."""
         return self._rooms
 
-    def members(self, room_id: str) -> Mapping[str, str]:
-        """The member events that were sent of a room: user id to event id."""
-        return self._members.get(room_id, _NONE)
+    def has_member(self, room_id: str, entry: StateEntry) -> bool:
+        """Whether the client was sent this very member event of the room, in the present stay."""
+        if entry.valid_from <= self._all_members.get(room_id, 0):
+            return True
+        return self._members.get(room_id, _NONE).get(entry.event.state_key or "") == entry.event.event_id
 
     def leave(self, room_id: str) -> str | None:
         """The id of the own leave event that was sent last."""
@@ -90,8 +96,11 @@ class SentRooms:
             self._rooms[room_id] = delta.sent
         if delta.forget_members:
             self._members.pop(room_id, None)
+            self._all_members.pop(room_id, None)
         if delta.members:
             self._members.setdefault(room_id, {}).update(delta.members)
+        if delta.all_members_up_to:
+            self._all_members[room_id] = delta.all_members_up_to
         if delta.leave_told is not None:
             self._leaves[room_id] = delta.leave_told
 

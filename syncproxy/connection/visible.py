@@ -52,16 +52,21 @@ def visible(wanted: Configs, windows: Mapping[str, ListWindow], user: UserCache)
     shown = {key: window.shown for key, window in windows.items()}
     subscribed = frozenset(room_id for room_id in wanted.subscriptions if user.is_listed(room_id))
     rooms = _Rooms()
+    # the rooms whose predecessors are wanted, by how
+    newer: dict[RoomConfig, set[str]] = {}
     for key, (config, old) in wanted.lists.items():
         for room_id in shown[key]:
             rooms.put(room_id, config)
         if old is not None:
-            rooms.put_all(_old_rooms(shown[key], user), old)
+            newer.setdefault(old, set()).update(shown[key])
     for room_id in subscribed:
         config, old = wanted.subscriptions[room_id]
         rooms.put(room_id, config)
         if old is not None:
-            rooms.put_all(_old_rooms((room_id,), user), old)
+            newer.setdefault(old, set()).add(room_id)
+    for old, room_ids in newer.items():
+        for room_id in _old_rooms(room_ids, user):
+            rooms.put(room_id, old)
     return Visible(rooms.rooms, shown, subscribed)
 
 
@@ -79,10 +84,6 @@ class _Rooms:
             config = self._both(known, config)
         self.rooms[room_id] = config
 
-    def put_all(self, room_ids: Iterable[str], config: RoomConfig) -> None:
-        for room_id in room_ids:
-            self.put(room_id, config)
-
     def _both(self, one: RoomConfig, other: RoomConfig) -> RoomConfig:
         key = id(one), id(other)
         if key not in self._united:
@@ -91,15 +92,17 @@ class _Rooms:
 
 
 def _old_rooms(room_ids: Iterable[str], user: UserCache) -> Iterator[str]:
-    """The chains of predecessors that the user is joined to; a chain stops at the first room the user is not in."""
+    """The chains of predecessors that the user is joined to; a chain stops at the first room the user is not in.
+
+    Each room once: where chains meet, or go in a circle, what follows came already.
+    """
+    seen: set[str] = set()
     for room_id in room_ids:
-        seen = {room_id}
         # what an invited user may know of a room does not tell its predecessor
         summary = user.summary(room_id)
         while summary is not None and summary.predecessor is not None and summary.predecessor not in seen:
             older = summary.predecessor
             summary = user.summary(older)
-            if summary is None:
-                break
-            seen.add(older)
-            yield older
+            if summary is not None:
+                seen.add(older)
+                yield older

@@ -1,4 +1,4 @@
-"""Rooms of which a client wants every member: their lists are completed before the answer is made, if that is quick."""
+"""Rooms of which a client wants members whom nobody may have brought: their lists are completed first, if quickly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def members_as_they_are(device: Device, room_id: str) -> Deferred[None]:
 async def members_completed(
     due: Iterable[DueRoom], device: Device, global_cache: GlobalCache, complete: CompleteMembers, clock: IReactorTime
 ) -> None:
-    """Wait, not for long, until the member lists are complete of those rooms whose config asks for all members."""
+    """Wait, not for long, until the member lists are complete of rooms whose config asks for others by name, or all.
+
+    Without that, only those who spoke are known, and the user.
+    """
     waiting = [complete(device, one.room_id) for one in due if _is_incomplete(one, global_cache)]
     if not waiting:
         return
@@ -38,7 +41,7 @@ async def members_completed(
 
 
 def _is_incomplete(due: DueRoom, global_cache: GlobalCache) -> bool:
-    if due.reason is Reason.LEFT or not due.config.state.all_members:
+    if due.reason is Reason.LEFT or not due.config.state.other_members:
         return False
     summary = global_cache.summary(due.room_id)
     return summary is not None and not summary.members_complete

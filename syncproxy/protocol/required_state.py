@@ -102,6 +102,11 @@ class RequiredState:
         found = [part.keys.get(MEMBER, _NONE) | part.any_type for part in self._parts]
         return frozenset().union(*found) - {_ANY}
 
+    @property
+    def other_members(self) -> bool:
+        """Whether members are asked for that need not have anything to do with the timeline: all, or others by name."""
+        return self.all_members or any(key.startswith("@") for key in self.named_members - {self.user_id})
+
     def widens(self, other: RequiredState) -> bool:
         """Whether this asks for something that `other` does not."""
         if self.configs <= other.configs:

@@ -124,12 +124,14 @@ class Reader:
             JOIN room_state s USING (room_id) {_STATE_EVENT} WHERE s.type = 'm.room.member' AND {_AS_OF}"""
         return [entry_of(row) for row in await self._query(sql, ([room_id], [bound]))]
 
-    async def state_since(self, room_id: str, after: int, bound: int) -> list[StateEntry]:
-        """State as of the bound that became current after `after`, members included, oldest first."""
-        sql = f"""SELECT s.valid_from, {EVENT_COLUMNS} FROM {_BOUNDS}
+    async def state_since(self, bounds: Mapping[str, int], after: Mapping[str, int]) -> dict[str, list[StateEntry]]:
+        """Each room's state as of its bound that became current after this nid, members included, oldest first."""
+        sql = f"""SELECT s.room_id, s.valid_from, {EVENT_COLUMNS}
+            FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) q(room_id, bound, after)
             JOIN room_state s USING (room_id) {_STATE_EVENT}
-            WHERE s.valid_from > %s AND {_AS_OF} ORDER BY s.valid_from"""
-        return [entry_of(row) for row in await self._query(sql, ([room_id], [bound], after))]
+            WHERE s.valid_from > q.after AND {_AS_OF} ORDER BY s.valid_from"""
+        columns = (*_columns(bounds), [after[room_id] for room_id in bounds])
+        return _by_room(bounds, await self._query(sql, columns))
 
     async def account_data(self, user_id: str) -> list[AccountDataChange]:
         """The user's account data, global and of rooms."""
@@ -169,10 +171,11 @@ class Reader:
             JOIN receipts r USING (room_id, event_id)"""
         return _receipts(await self._query(sql, [list(column) for column in zip(*pairs, strict=True)]))
 
-    async def receipts_since(self, room_id: str, after: int, bound: int) -> list[Receipt]:
-        """The room's receipts stored after `after`, up to the bound."""
-        sql = f"SELECT {_RECEIPT} FROM receipts r WHERE r.room_id = %s AND r.nid > %s AND r.nid <= %s ORDER BY r.nid"
-        return _receipts(await self._query(sql, (room_id, after, bound)))
+    async def receipts_since(self, after: Mapping[str, int], bound: int) -> list[Receipt]:
+        """The receipts stored after each room's nid, up to the bound, oldest first."""
+        sql = f"""SELECT {_RECEIPT} FROM unnest(%s::text[], %s::bigint[]) q(room_id, after)
+            JOIN receipts r USING (room_id) WHERE r.nid > q.after AND r.nid <= %s ORDER BY r.nid"""
+        return _receipts(await self._query(sql, (*_columns(after), bound)))
 
     async def to_device(self, device: Device, after: int, up_to: int, limit: int) -> list[tuple[int, bytes]]:
         """The oldest `limit` to-device messages after `after`: `(nid, json)`."""

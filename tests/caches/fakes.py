@@ -200,17 +200,20 @@ class FakeDatabase:
         await self._read("all_members")
         return self._members(room_id, bound)
 
-    async def state_since(self, room_id: str, after: int, bound: int) -> list[StateEntry]:
+    async def state_since(self, bounds: Mapping[str, int], after: Mapping[str, int]) -> dict[str, Sequence[StateEntry]]:
         await self._read("state_since")
-        return [entry for entry in self._current(room_id, bound) if entry.valid_from > after]
+        return {
+            room_id: [entry for entry in self._current(room_id, bound) if entry.valid_from > after[room_id]]
+            for room_id, bound in bounds.items()
+        }
 
     async def receipts_on(self, events: Mapping[str, Collection[str]]) -> list[Receipt]:
         await self._read("receipts_on")
         return [receipt for receipt in self.receipts if receipt.event_id in events.get(receipt.room_id, ())]
 
-    async def receipts_since(self, room_id: str, after: int, bound: int) -> list[Receipt]:
+    async def receipts_since(self, after: Mapping[str, int], bound: int) -> list[Receipt]:
         await self._read("receipts_since")
-        return [receipt for receipt in self.receipts if receipt.room_id == room_id and after < receipt.nid <= bound]
+        return [one for one in self.receipts if one.room_id in after and after[one.room_id] < one.nid <= bound]
 
     async def user_rooms(self, user_id: str) -> list[UserRoom]:
         await self._read("user_rooms")

@@ -20,7 +20,7 @@ from syncproxy.protocol.response import Answer
 from syncproxy.pubsub.payloads import Payload
 from syncproxy.rooms.changes import Change
 from syncproxy.rooms.memberships import Claim, MemberNews, after_joined_section, after_member_event, with_unread
-from tests.caches.fakes import ALICE, BOB, PHONE, World
+from tests.caches.fakes import ALICE, BOB, MEBIBYTE, PHONE, World
 
 TOKEN = b"token"
 
@@ -28,8 +28,8 @@ TOKEN = b"token"
 class Stage(World):
     """The caches, and rooms in them. Alice is polled, and in no room yet."""
 
-    def __init__(self, *, transaction_id_wait_s: float = 0.0) -> None:
-        super().__init__(transaction_id_wait_s=transaction_id_wait_s)
+    def __init__(self, *, cache_bytes: int = MEBIBYTE, transaction_id_wait_s: float = 0.0) -> None:
+        super().__init__(cache_bytes=cache_bytes, transaction_id_wait_s=transaction_id_wait_s)
         self.factories: Factories = {}
         self.complete_members: CompleteMembers = members_as_they_are
         self.events: dict[str, StoredEvent] = {}

@@ -10,7 +10,7 @@ from syncproxy.connection.marks import Marks
 from syncproxy.connection.whole_members import members_as_they_are
 from syncproxy.dialects.msc3575 import MSC3575
 from syncproxy.matrix.devices import Device
-from syncproxy.protocol.request import ExtensionParams, Filters, OldRooms, SubscriptionParams
+from syncproxy.protocol.request import ExtensionParams, Filters, SubscriptionParams
 from syncproxy.protocol.response import Delete, Insert, Invalidate, Sync
 from tests.caches.fakes import ALICE, BOB, PHONE, Ear
 from tests.connection.cases import ConnCase, Echo
@@ -190,36 +190,6 @@ class SubscriptionsTests(ConnCase):
         self.sync(room_subscriptions={"!c": SubscriptionParams(timeline_limit=5)})
         self.stage.invite("!c")
         self.assertEqual(self.sync().rooms["!c"].name, "Party")
-
-    def test_old_rooms_come_along(self) -> None:
-        """Predecessors that the user is in come with their own config, up to the first that the user is not in."""
-        self.stage.room("!x", BOB)
-        self.stage.room("!new", ALICE, predecessor="!a")
-        self.stage.state("!a", "m.room.tombstone", predecessor="!x", replacement="!new", tombstoned=True)
-        old = OldRooms((("m.room.tombstone", ""),), 1)
-        answer = self.sync(lists=listed((0, 0), sort=("by_recency",), include_old_rooms=old))
-        self.assertEqual((answer.lists["a"].count, answer.rooms.keys()), (2, {"!new", "!a"}))
-        room = answer.rooms["!a"]
-        self.assertEqual((len(room.timeline), event_ids(room.required_state)), (1, list(room.timeline_ids)))
-
-    def test_old_rooms_end_at_the_first_that_the_user_is_not_in(self) -> None:
-        """What is behind a room that the user never was in, does not come along."""
-        self.stage.room("!x", BOB, predecessor="!a")
-        self.stage.room("!new", ALICE, predecessor="!x")
-        self.assertEqual(self.sync(lists=listed((0, 0), include_old_rooms=OldRooms())).rooms.keys(), {"!new"})
-
-    def test_old_rooms_in_a_circle(self) -> None:
-        """Rooms that name each other as predecessors come once."""
-        self.stage.room("!new", ALICE, predecessor="!old")
-        self.stage.room("!old", ALICE, predecessor="!new")
-        self.assertEqual(self.sync(lists=listed((0, 0), include_old_rooms=OldRooms())).rooms.keys(), {"!new", "!old"})
-
-    def test_invite_does_not_tell_the_predecessor(self) -> None:
-        """What an invited user may know of a room does not include what it replaced."""
-        self.stage.room("!new", BOB, predecessor="!a")
-        self.stage.invite("!new")
-        wanted = SubscriptionParams(include_old_rooms=OldRooms())
-        self.assertEqual(self.sync(room_subscriptions={"!new": wanted}).rooms.keys(), {"!new"})
 
 
 class ExtensionsTests(ConnCase):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 from twisted.internet.defer import Deferred
 
 from syncproxy.extensions.typing import TypingExtension
 from syncproxy.matrix.devices import Device
-from syncproxy.protocol.request import ExtensionParams
+from syncproxy.protocol.request import ExtensionParams, SubscriptionParams
 from syncproxy.protocol.required_state import MEMBER
 from syncproxy.rooms.changes import TypingChange
 from tests.caches.fakes import ALICE, BOB, CAROL, PHONE
@@ -88,6 +91,53 @@ class LazyTests(RoomCase):
         room = self.change()
         self.assertEqual((room.initial, room.timeline_ids, room.required_state), (True, [message], []))
 
+    def again(self, *pairs: tuple[str, str]) -> list[str]:
+        """Who is sent when the client subscribes to what it has, lazily, and to these pairs."""
+        wanted = SubscriptionParams((LAZY, *pairs), 1)
+        room = self.change(room_subscriptions={"!a": wanted})
+        self.assertTrue(room.initial)
+        return event_ids(room.required_state)
+
+    def test_member_that_came_by_name_is_not_repeated(self) -> None:
+        """Whatever brought a member event, the connection has had it."""
+        self.sync(lists=listed(timeline_limit=1, required_state=((MEMBER, BOB),)))
+        self.sync(lists=listed(timeline_limit=1, required_state=()))
+        self.assertEqual(self.again(), [])
+
+    def test_member_that_came_with_all_is_not_repeated(self) -> None:
+        """Who had all members has had them; who changed since is another event."""
+        self.sync(lists=listed(timeline_limit=1, required_state=((MEMBER, "*"),)))
+        self.sync(lists=listed(timeline_limit=1, required_state=()))
+        self.assertEqual(self.again(), [])
+        self.sync(unsubscribe_rooms=("!a",))
+        renamed = self.stage.member("!a", BOB)
+        self.stage.message("!a", BOB)
+        self.sync()
+        self.assertEqual(self.again(), [renamed])
+
+    def test_member_that_changed_while_all_were_sent_is_not_repeated(self) -> None:
+        """All members, and those that changed since."""
+        self.sync(lists=listed(timeline_limit=1, required_state=((MEMBER, "*"),)))
+        renamed = self.stage.member("!a", BOB)
+        self.assertEqual(self.state(), [renamed])
+        self.stage.message("!a", BOB)
+        self.sync(lists=listed(timeline_limit=1, required_state=()))
+        self.assertEqual(self.again(), [])
+
+    def test_member_that_was_asked_for_only_is_sent(self) -> None:
+        """Pairs that match are sent in an initial room, also if the client has had them."""
+        self.sync(lists=listed(timeline_limit=1, required_state=((MEMBER, "*"),)))
+        self.sync(lists=listed(timeline_limit=1, required_state=()))
+        self.assertEqual(self.again((MEMBER, BOB)), ["$3"])
+
+    def test_all_members_are_all_that_is_needed(self) -> None:
+        """Beside all members nobody comes lazily: they came, and come when they change."""
+        self.sync(lists=listed(timeline_limit=1, required_state=(LAZY, (MEMBER, "*"))))
+        self.stage.message("!a", CAROL)
+        self.assertEqual(self.state(), [])
+        renamed = self.stage.member("!a", CAROL)
+        self.assertEqual(self.state(), [renamed])
+
     def test_all_but_members_and_members_lazily(self) -> None:
         """`["*","*"]` beside lazy members is all state save members, and those lazily."""
         topic = self.stage.state("!a", "m.room.topic")
@@ -108,10 +158,10 @@ class TypingTests(RoomCase):
     def types(self, *user_ids: str) -> None:
         self.stage.told(TypingChange("!a", user_ids, PHONE))
 
-    def begin_with_typing(self) -> None:
+    def begin_with_typing(self, **said: Any) -> None:
         self.stage.factories = {"typing": lambda device: TypingExtension()}
         self.client = Client(self.stage, self.stage.conn("t"))
-        self.sync(lists=listed(**self.params), extensions={"typing": ExtensionParams(enabled=True)})
+        self.sync(lists=listed(**{**self.params, **said}), extensions={"typing": ExtensionParams(enabled=True)})
 
     def test_typists_member_is_sent_alone(self) -> None:
         """A typing user whose member event the client lacks makes an object with only that."""
@@ -127,6 +177,38 @@ class TypingTests(RoomCase):
         self.types(BOB)
         answer = self.sync()
         self.assertEqual((answer.rooms, answer.extensions.keys()), ({}, {"typing"}))
+
+    def test_typist_of_whom_the_client_has_another_event(self) -> None:
+        """Who changed without an event in the timeline since then was not sent."""
+        self.begin_with_typing()
+        event = self.stage.event(MEMBER, state_key=BOB, membership="join")
+        change = self.stage.database.stored("!a", event)
+        self.stage.told(msgspec.structs.replace(change, timeline=()))
+        self.next()
+        self.types(BOB)
+        self.assertEqual(event_ids(self.change().required_state), [event.event_id])
+
+    def test_typist_in_an_initial_room(self) -> None:
+        """Who types when the client is sent the room comes with it."""
+        self.types(CAROL)
+        self.begin_with_typing(ranges=())
+        room = self.change(lists=listed(**self.params))
+        self.assertEqual(sorted(event_ids(room.required_state)), sorted(["$3", self.carol]))
+
+    def test_typist_when_members_are_asked_for(self) -> None:
+        """Who types already comes as soon as members are wanted, and typing is told."""
+        self.begin_with_typing(required_state=())
+        self.types(CAROL)
+        self.sync()
+        room = self.change(lists=listed(**self.params), timeout_s=30)
+        self.assertEqual((event_ids(room.required_state), room.timeline), ([self.carol], []))
+
+    def test_ignored_typist_is_not_sent(self) -> None:
+        """Who is ignored does not type."""
+        self.stage.datum("m.ignored_user_list", {"ignored_users": {CAROL: {}}})
+        self.begin_with_typing()
+        self.types(CAROL)
+        self.assertIsNone(self.next())
 
     def test_typing_without_the_extension_is_nothing(self) -> None:
         """Who did not ask for typing needs no typists."""
@@ -188,6 +270,15 @@ class AllMembersTests(RoomCase):
         self.assertEqual(self.asked, [])
 
     def test_lazy_members_do_not_wait(self) -> None:
-        """Who asks for some members only is not kept waiting for all."""
-        self.sync(lists=listed(required_state=(LAZY, (MEMBER, ALICE))))
+        """Who asks for those who speak, and for itself, is not kept waiting for all; nor for keys that name nobody."""
+        self.sync(lists=listed(required_state=(LAZY, (MEMBER, "$ME"), ("*", ""))))
         self.assertEqual(self.asked, [])
+
+    def test_member_asked_for_by_name(self) -> None:
+        """Somebody of whom nothing was heard yet is fetched, as all are."""
+        body = self.client.send(lists=listed(required_state=((MEMBER, CAROL),)))
+        self.assertNoResult(body)
+        carol = self.stage.member("!a", CAROL)
+        self.completed.callback(None)
+        self.stage.settled()
+        self.assertEqual(event_ids(self.received(body).rooms["!a"].required_state), [carol])

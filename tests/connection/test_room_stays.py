@@ -151,8 +151,30 @@ class LeaveTests(RoomCase):
         self.client.conn.mark_room("!a", Mark.MEMBERSHIP)
         self.assertEqual(self.sync().rooms, {})
 
+    def test_own_leave_comes_lazily(self) -> None:
+        """The leave is a member event that its timeline needs; the others' members are not shown any more."""
+        carol = self.stage.member("!a", CAROL)
+        self.next(lists=listed(required_state=(*STATE, ("m.room.member", "$LAZY"))))
+        self.stage.message("!a", CAROL)
+        leave = self.stage.member("!a", ALICE, "leave")
+        room = self.change()
+        self.assertEqual((event_ids(room.required_state), carol in room.timeline_ids), ([leave], False))
+
+    def test_leave_behind_a_gap(self) -> None:
+        """It comes alone, and says that something is missing."""
+        self.stage.message("!a", gap_before=True)
+        leave = self.stage.member("!a", ALICE, "leave")
+        room = self.change()
+        self.assertEqual((room.timeline_ids, room.limited), ([leave], True))
+
+    def test_leave_without_a_gap(self) -> None:
+        """What was missed and the leave: nothing is missing."""
+        self.stage.message("!a")
+        self.stage.member("!a", ALICE, "leave")
+        self.assertEqual(self.change().limited, False)
+
     def test_kick_from_outside_the_windows_arrives(self) -> None:
-        """A kick always arrives, though the client was never sent the room."""
+        """A kick always arrives, though the client was never sent the room, of which there is more than that."""
         self.client = Client(self.stage, self.stage.conn("d"))
         self.sync(lists=listed((0, 0)))
         self.stage.message("!a")
@@ -160,6 +182,7 @@ class LeaveTests(RoomCase):
         kick = self.stage.member("!a", ALICE, "leave", BOB)
         room = self.sync().rooms["!a"]
         self.assertEqual((room.timeline_ids, room.required_state), ([kick], []))
+        self.assertEqual((room.initial, room.limited, room.num_live), (True, True, 1))
         self.assertEqual(self.sync().rooms, {})
 
     def test_leave_from_outside_the_windows_does_not(self) -> None:

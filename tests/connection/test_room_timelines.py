@@ -109,6 +109,16 @@ class LiveTests(RoomCase):
         self.client = type(self.client)(self.stage, self.stage.conn(device=type(PHONE)(ALICE, "TABLET")))
         self.assertEqual(self.begin().timeline[-1], event.json)
 
+    def test_transaction_id_of_a_state_event(self) -> None:
+        """It is in the event wherever the event is, and on the sending device only."""
+        event = self.stage.event("m.room.topic", ALICE, state_key="")
+        self.stage.told(TransactionIds(PHONE, ((event.event_id, "txn"),)))
+        self.next(lists=listed(required_state=(("m.room.topic", ""),)))
+        self.stage.happened("!a", event)
+        room = self.change()
+        self.assertEqual(room.required_state, room.timeline)
+        self.assertIn(b'"transaction_id":"txn"', room.required_state[0])
+
     def test_raised_limit_sends_longer_timeline_again(self) -> None:
         """The longer timeline comes at once, as initial, without repeating state."""
         messages = self.stage.messages("!a", 9)

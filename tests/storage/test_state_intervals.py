@@ -41,7 +41,7 @@ class StateIntervalTests(StorageCase):
         """What became current since a position is what differs from the copy of then."""
         newest = max(copies)
         for position, copy in copies.items():
-            rows = await self.reader.state_since(ROOM, position, newest)
+            rows = (await self.reader.state_since({ROOM: newest}, {ROOM: position}))[ROOM]
             since = {(row.event.type, row.event.state_key): row.event.event_id for row in rows}
             differing = {key: value for key, value in copies[newest].items() if copy.get(key) != value}
             self.assertEqual(since, differing)

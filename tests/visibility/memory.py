@@ -159,15 +159,19 @@ class MemoryDatabase:
     async def all_members(self, room_id: str, bound: int) -> list[StateEntry]:
         return [entry for entry in self._as_of(room_id, bound) if entry.event.type == _MEMBER]
 
-    async def state_since(self, room_id: str, after: int, bound: int) -> list[StateEntry]:
-        found = [entry for entry in self._as_of(room_id, bound) if entry.valid_from > after]
-        return sorted(found, key=lambda entry: entry.valid_from)
+    async def state_since(self, bounds: Mapping[str, int], after: Mapping[str, int]) -> dict[str, list[StateEntry]]:
+        found = {}
+        for room_id, bound in bounds.items():
+            entries = [entry for entry in self._as_of(room_id, bound) if entry.valid_from > after[room_id]]
+            found[room_id] = sorted(entries, key=lambda entry: entry.valid_from)
+        return found
 
     async def receipts_on(self, events: Mapping[str, Collection[str]]) -> list[Receipt]:
         return [one for one in self._receipts.values() if one.event_id in events.get(one.room_id, ())]
 
-    async def receipts_since(self, room_id: str, after: int, bound: int) -> list[Receipt]:
-        return [one for one in self._receipts.values() if one.room_id == room_id and after < one.nid <= bound]
+    async def receipts_since(self, after: Mapping[str, int], bound: int) -> list[Receipt]:
+        found = [one for one in self._receipts.values() if one.room_id in after]
+        return [one for one in found if after[one.room_id] < one.nid <= bound]
 
     async def user_rooms(self, user_id: str) -> list[UserRoom]:
         return [row for row in self.users.values() if row.user_id == user_id]
