@@ -12,6 +12,7 @@ from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.updates import Mark, UserMark
 from syncproxy.caches.user_cache_map import UserCacheMap
 from syncproxy.connection.conn_state import Built, ConnState, Delta, Prepared
+from syncproxy.connection.encoding import encoded
 from syncproxy.connection.extension_part import Factories
 from syncproxy.connection.held import HeldRequest
 from syncproxy.connection.marks import PendingMarks
@@ -46,7 +47,7 @@ class Conn:
         self.device_id = device.device_id
         self._clock = clock
         self._metrics = metrics
-        self._state = ConnState(device, self, global_cache, user_caches, factories, clock, complete_members)
+        self._state = ConnState(device, self, global_cache, user_caches, factories, clock, metrics, complete_members)
         self._positions = Positions(name)
         self._pending = PendingMarks()
         self._unacknowledged: Delta | None = None
@@ -110,12 +111,16 @@ class Conn:
         if built is None:
             return b""
         answer = Answer(self._positions.next, wanted.request.txn_id, built.lists, built.rooms, built.extensions)
-        body = dialect.encode(answer)
+        try:
+            body, failed = encoded(answer, dialect, self._metrics)
+        except Exception:
+            self._pending.give_back(built.marks)
+            raise
         self._positions.answered(request, body)
         if wanted.at_once:
             self._positions.dequeued()
-        self._pending.give_back(built.unserved)
-        self._unacknowledged = built.delta
+        self._pending.give_back_rooms(built.unserved)
+        self._unacknowledged = built.delta.without_rooms(failed) if failed else built.delta
         return body
 
     # Waiting

@@ -6,14 +6,13 @@ lost answer leaves the state as it was.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from syncproxy.caches.global_cache import GlobalCache
-from syncproxy.caches.hot_room import HotRoom, RoomWant
 from syncproxy.caches.updates import Listener, Mark, UserMark
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.caches.user_cache_map import UserCacheMap
@@ -22,6 +21,7 @@ from syncproxy.connection.extension_part import Factories, enabled, extensions_a
 from syncproxy.connection.marks import Marks
 from syncproxy.connection.params import Params
 from syncproxy.connection.room_answers import Moment, RoomAnswers
+from syncproxy.connection.room_batch import RoomBatch
 from syncproxy.connection.room_config import RoomConfig
 from syncproxy.connection.sent import RoomDelta, SentRooms
 from syncproxy.connection.visible import Configs, Visible, configs, visible
@@ -29,18 +29,12 @@ from syncproxy.connection.whole_members import CompleteMembers, members_complete
 from syncproxy.connection.windows import ListSources, ListWindow, advanced, list_spec
 from syncproxy.extensions.core import Context, Extension
 from syncproxy.matrix.devices import Device
+from syncproxy.metrics import Metrics
 from syncproxy.protocol.dialect import Semantics
 from syncproxy.protocol.request import Request
 from syncproxy.protocol.required_state import required_state
 from syncproxy.protocol.response import ListAnswer, RoomAnswer
-from syncproxy.turns import Turn
 
-#: rooms that are brought into memory together
-_CHUNK = 100
-#: rooms that would make an answer larger than this, in bytes, wait for the next one; a room that is larger goes alone
-MAX_ANSWER_BYTES = 16 * 1024 * 1024
-#: what a room's object weighs beside its events, in bytes, roughly
-_OBJECT_BYTES = 400
 #: what may have changed in a room while nobody told
 _ANYTHING = Mark(2 * max(Mark) - 1)
 _ANYTHING_ELSE = UserMark(2 * max(UserMark) - 1)
@@ -69,17 +63,35 @@ class Delta:
     #: rooms that are shown, due, and did not fit
     leftovers: bool
 
+    def without_rooms(self, room_ids: Collection[str]) -> Delta:
+        """The same, these rooms not having been sent."""
+        return attrs.evolve(self, rooms={key: room for key, room in self.rooms.items() if key not in room_ids})
+
 
 @attrs.frozen(eq=False)
 class Built:
-    """The parts of an answer. `news`: there is reason enough to send it at once; `unserved` marks stay pending."""
+    """The parts of an answer. `news`: there is reason enough to send it at once.
+
+    `marks` are those that it was made from; what rooms that did not fit had of them, `unserved`, stays pending.
+    """
 
     lists: Mapping[str, ListAnswer]
     rooms: Mapping[str, RoomAnswer]
     extensions: Mapping[str, bytes]
     news: bool
     delta: Delta
-    unserved: Marks
+    marks: Marks
+    unserved: Mapping[str, Mark]
+
+
+@attrs.frozen
+class _Rooms:
+    """The rooms of an answer, what they change, the marks of those that did not fit, and whether any is owed."""
+
+    answers: Mapping[str, RoomAnswer] = attrs.field(factory=dict)
+    deltas: Mapping[str, RoomDelta] = attrs.field(factory=dict)
+    unserved: Mapping[str, Mark] = attrs.field(factory=dict)
+    leftovers: bool = False
 
 
 @attrs.frozen(eq=False)
@@ -105,8 +117,10 @@ class ConnState:
         user_caches: UserCacheMap,
         factories: Factories,
         clock: IReactorTime,
+        metrics: Metrics,
         complete_members: CompleteMembers,
     ) -> None:
+        self._metrics = metrics
         self._complete_members = complete_members
         self._device = device
         self._listener = listener
@@ -148,7 +162,10 @@ class ConnState:
         return user
 
     async def build(self, prepared: Prepared, marks: Marks) -> Built:
-        """An answer as of now. Raises what the database or an extension raises, and changes nothing then."""
+        """An answer as of now. Raises what the database raises, and changes nothing then.
+
+        A room or extension on which the program stumbles is not in it.
+        """
         while True:
             user = await self.user()
             built = await self._built(prepared, marks, user)
@@ -158,32 +175,30 @@ class ConnState:
 
     async def _built(self, prepared: Prepared, marks: Marks, user: UserCache) -> Built:
         snapshot = self._snapshot(prepared, marks, user)
-        rooms, deltas, unserved = await self._rooms(prepared, snapshot, user)
+        made = await self._rooms(prepared, snapshot, user)
         context = Context(
             device=self._device,
             user=user,
             global_cache=self._global,
-            rooms=rooms,
+            rooms=made.answers,
             windows=snapshot.visible.windows,
             subscribed=snapshot.visible.subscribed,
             room_marks=marks.rooms,
             user_marks=marks.user,
         )
-        extended = await extensions_answer(prepared.extensions, prepared.params, context)
-        for room_id in snapshot.due.hidden:
-            if room_id not in unserved.rooms:
-                deltas.setdefault(room_id, RoomDelta(None))
+        extended = await extensions_answer(prepared.extensions, prepared.params, context, self._metrics)
+        hidden = {room_id: RoomDelta(None) for room_id in snapshot.due.hidden if room_id not in made.unserved}
         delta = Delta(
             prepared,
             snapshot.windows,
             snapshot.visible,
-            deltas,
+            {**hidden, **made.deltas},
             extended.deltas,
             snapshot.position,
-            leftovers=bool(unserved.rooms) or any(_is_owed(due, deltas) for due in snapshot.due.rooms.values()),
+            made.leftovers,
         )
-        news = snapshot.news or bool(rooms) or extended.news
-        return Built(snapshot.lists, rooms, extended.data, news, delta, unserved)
+        news = snapshot.news or bool(made.answers) or extended.news
+        return Built(snapshot.lists, made.answers, extended.data, news, delta, marks, made.unserved)
 
     def fold(self, delta: Delta) -> None:
         """The client has the answer that yielded this."""
@@ -279,74 +294,20 @@ class ConnState:
 
     # Rooms
 
-    async def _rooms(
-        self, prepared: Prepared, snapshot: _Snapshot, user: UserCache
-    ) -> tuple[dict[str, RoomAnswer], dict[str, RoomDelta], Marks]:
-        """The rooms' objects, what they change, and the marks of rooms that did not fit."""
-        answers: dict[str, RoomAnswer] = {}
-        deltas: dict[str, RoomDelta] = {}
+    async def _rooms(self, prepared: Prepared, snapshot: _Snapshot, user: UserCache) -> _Rooms:
+        """The rooms' objects, what they change, and what is left for the next answer."""
         due = list(snapshot.due.rooms.values())
         if not due:
-            return answers, deltas, Marks({}, UserMark(0))
+            return _Rooms()
         await members_completed(due, self._device, self._global, self._complete_members, self._clock)
         maker = RoomAnswers(self._moment(prepared, user))
-        size = 0
-        turn = Turn(self._clock)
-        left: Sequence[DueRoom] = ()
-        while due and not left:
-            chunk, due = due[:_CHUNK], due[_CHUNK:]
-            size, left = await self._chunk(maker, chunk, answers, deltas, turn, size)
-        unserved = {one.room_id: one for one in (*left, *due)}
+        batch = RoomBatch(maker, self._global, self._clock, self._metrics)
+        left = await batch.make(due)
+        owed = any(_is_owed(one, batch) for one in due)
         # what is to be as if it were new stays so: the next answer does not see that it was asked for again
-        deltas.update({room_id: RoomDelta(None) for room_id, one in unserved.items() if one.reason is Reason.INITIAL})
-        return answers, deltas, Marks({room_id: one.mark for room_id, one in unserved.items()}, UserMark(0))
-
-    async def _chunk(
-        self,
-        maker: RoomAnswers,
-        chunk: Sequence[DueRoom],
-        answers: dict[str, RoomAnswer],
-        deltas: dict[str, RoomDelta],
-        turn: Turn,
-        size: int,
-    ) -> tuple[int, Sequence[DueRoom]]:
-        """The answer's size in bytes, which was `size` before these rooms, and those that do not fit any more."""
-        hot = await self._hot(maker.want(due) for due in chunk)
-        drafts = {}
-        for due in chunk:
-            await turn.pause()
-            draft = maker.draft(due, hot.get(due.room_id))
-            if draft is not None:
-                drafts[due.room_id] = draft
-        await self._hot(maker.want_members(draft) for draft in drafts.values())
-        for index, due in enumerate(chunk):
-            await turn.pause()
-            told = maker.tell(due, drafts.get(due.room_id), hot.get(due.room_id))
-            if told.answer is not None:
-                weight = _weight(told.answer)
-                if answers and size + weight > MAX_ANSWER_BYTES:
-                    return size, chunk[index:]
-                answers[due.room_id] = told.answer
-                size += weight
-            if told.delta is not None:
-                deltas[due.room_id] = told.delta
-        return size, ()
-
-    async def _hot(self, wants: Iterable[RoomWant | None]) -> dict[str, HotRoom]:
-        """The rooms; those that are not in memory are read together."""
-        hot: dict[str, HotRoom] = {}
-        cold: list[RoomWant] = []
-        for want in wants:
-            if want is None:
-                continue
-            room = self._global.hot(want)
-            if room is None:
-                cold.append(want)
-            else:
-                hot[want.room_id] = room
-        if cold:
-            hot.update(await self._global.load(cold))
-        return hot
+        anew = {one.room_id: RoomDelta(None) for one in left if one.reason is Reason.INITIAL}
+        unserved = {one.room_id: one.mark for one in left}
+        return _Rooms(batch.answers, {**batch.deltas, **anew}, unserved, bool(left) or owed)
 
     def _moment(self, prepared: Prepared, user: UserCache) -> Moment:
         typing = "typing" in prepared.extensions
@@ -373,11 +334,6 @@ class ConnState:
         self._listener.mark_user(_ANYTHING_ELSE)
 
 
-def _is_owed(due: DueRoom, deltas: Mapping[str, RoomDelta]) -> bool:
-    """Whether a room that the client must get could not be sent."""
-    return due.reason is Reason.INITIAL and due.room_id not in deltas
-
-
-def _weight(answer: RoomAnswer) -> int:
-    events = sum(map(len, answer.timeline)) + sum(map(len, answer.required_state))
-    return _OBJECT_BYTES + events + len(answer.stripped_state or b"")
+def _is_owed(due: DueRoom, batch: RoomBatch) -> bool:
+    """Whether a room that the client must get could not be sent yet."""
+    return due.reason is Reason.INITIAL and due.room_id not in batch.deltas and due.room_id not in batch.failed

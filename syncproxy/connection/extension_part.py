@@ -6,10 +6,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
+from twisted.logger import Logger
 
 from syncproxy.connection.params import Params
+from syncproxy.errors import MatrixError
 from syncproxy.extensions.core import Context, Extension
 from syncproxy.matrix.devices import Device
+from syncproxy.metrics import Metrics
+from syncproxy.storage.problems import Blame, blame
+
+_log = Logger()
 
 Factories = Mapping[str, Callable[[Device], Extension]]
 
@@ -33,13 +39,25 @@ def enabled(
     return {name: known.get(name) or factories[name](device) for name in names}
 
 
-async def extensions_answer(extensions: Mapping[str, Extension], params: Params, context: Context) -> ExtensionsAnswer:
-    """What each of them says. Raises what an extension raises."""
+async def extensions_answer(
+    extensions: Mapping[str, Extension], params: Params, context: Context, metrics: Metrics
+) -> ExtensionsAnswer:
+    """What each of them says. Raises what the database raises, and what the client is to be told.
+
+    An extension on which the program stumbles is left out, logged and counted: rooms and the others still go out.
+    """
     data: dict[str, bytes] = {}
     deltas: dict[str, Any] = {}
     news = False
     for name, extension in extensions.items():
-        said = await extension.answer(params.extensions[name], context)
+        try:
+            said = await extension.answer(params.extensions[name], context)
+        except Exception as problem:
+            if isinstance(problem, MatrixError) or blame(problem) is Blame.DATABASE:
+                raise
+            metrics.errors.labels("extension").inc()
+            _log.failure("An extension could not answer a client: {name}", name=name)
+            continue
         if said.data is not None:
             data[name] = said.data
         if said.delta is not None:

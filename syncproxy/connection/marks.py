@@ -53,9 +53,13 @@ class PendingMarks:
 
     def give_back(self, marks: Marks) -> None:
         """The answer that took these told nobody."""
-        for room_id, mark in marks.rooms.items():
-            self._rooms[room_id] = self._rooms.get(room_id, Mark(0)) | mark
+        self.give_back_rooms(marks.rooms)
         self._user |= marks.user
+
+    def give_back_rooms(self, rooms: Mapping[str, Mark]) -> None:
+        """These rooms were not in the answer that took their marks."""
+        for room_id, mark in rooms.items():
+            self._rooms[room_id] = self._rooms.get(room_id, Mark(0)) | mark
 
     def take_patience(self) -> float:
         """How long what is new since the last call may wait for more, in seconds."""

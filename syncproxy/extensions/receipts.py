@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -19,38 +19,52 @@ from syncproxy.rooms.receipts import Receipt
 
 @attrs.frozen
 class _Delta:
-    """`position` covers every room but the `missed` ones, which are known up to a nid of their own."""
+    """`position` covers every room but the `missed` ones, which are known up to a nid of their own.
+
+    `ignored`: whose receipts were left out.
+    """
 
     position: int
     missed: Mapping[str, int]
     caught_up: frozenset[str]
+    ignored: frozenset[str]
 
 
 @attrs.frozen
 class _Due:
-    """What one answer owes: `initial` rooms whole, `since` rooms from a nid on, `missed` ones not now."""
+    """What one answer owes: `initial` rooms whole, `since` rooms from a nid on, `missed` ones not now.
+
+    `freed` users are ignored no more: theirs in `again` rooms, which the client has without them.
+    """
 
     initial: frozenset[str]
     since: Mapping[str, int]
     missed: Mapping[str, int]
+    freed: frozenset[str] = frozenset()
+    again: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
-        return bool(self.initial or self.since or self.missed)
+        return bool(self.initial or self.since or self.missed or self.again)
 
 
 class ReceiptsExtension:
-    """Receipts on an initial room's timeline and the user's own, then what is new, merged per room."""
+    """Receipts on an initial room's timeline and the user's own, then what is new, merged per room.
+
+    When a user is ignored no more, that user's on the newest events of the rooms that the client has.
+    """
 
     def __init__(self) -> None:
         #: the newest nid when the last acknowledged answer with something to do was made; `None` before
         self._position: int | None = None
         self._missed: dict[str, int] = {}
+        self._ignored: frozenset[str] = frozenset()
 
     async def answer(self, params: ExtensionParams, context: Context) -> Extended:
         """What is new to this connection; reads from the database only rooms that are not in memory."""
         now = context.global_cache.position
         due = self._due(Scope(params, context), context, now)
-        if not due and self._position is not None:
+        ignored = context.user.ignored
+        if not due and self._position is not None and ignored == self._ignored:
             return Extended()
         hot = await _hot_rooms(context, due)
         rooms: dict[str, dict[str, Any]] = {}
@@ -62,14 +76,14 @@ class ReceiptsExtension:
             content = receipt_content(_visible(_receipts(room, due, context), context, bound))
             if content:
                 rooms[room_id] = {"type": "m.receipt", "content": content}
-        delta = _Delta(now, due.missed, due.initial | due.since.keys())
+        delta = _Delta(now, due.missed, due.initial | due.since.keys(), ignored)
         if not rooms:
             return Extended(delta=delta)
         return Extended(msgspec.json.encode({"rooms": rooms}), True, delta)
 
     def fold(self, delta: Any) -> None:
         """The client knows all up to the position, save the missed rooms."""
-        self._position = delta.position
+        self._position, self._ignored = delta.position, delta.ignored
         for room_id in delta.caught_up:
             self._missed.pop(room_id, None)
         self._missed.update(delta.missed)
@@ -88,12 +102,14 @@ class ReceiptsExtension:
             bound = _bound(context, room_id, now)
             if bound < now:
                 missed[room_id] = max(bound, since.get(room_id, 0))
-        return _Due(initial, since, missed)
+        freed = self._ignored - context.user.ignored
+        again = frozenset(scope.every()) - initial if freed else frozenset()
+        return _Due(initial, since, missed, freed, again)
 
 
 async def _hot_rooms(context: Context, due: _Due) -> dict[str, HotRoom]:
     """The rooms that are due, with their receipts; those not in memory are read at once."""
-    wants = [RoomWant(room_id, receipts=True) for room_id in due.initial]
+    wants = [RoomWant(room_id, receipts=True) for room_id in due.initial | (due.again - due.since.keys())]
     wants += [RoomWant(room_id, receipts=True, since=nid) for room_id, nid in due.since.items()]
     cache = context.global_cache
     found = {want: cache.hot(want) for want in wants if is_joined(context, want.room_id)}
@@ -108,7 +124,22 @@ def _receipts(room: HotRoom, due: _Due, context: Context) -> list[Receipt]:
     own = context.user.own_receipts(room.room_id)
     if room.room_id in due.initial:
         return [*room.receipts_on(context.rooms[room.room_id].timeline_ids), *own]
-    since = due.since[room.room_id]
+    return [*_receipts_since(room, due, own), *_receipts_again(room, due, context)]
+
+
+def _receipts_again(room: HotRoom, due: _Due, context: Context) -> list[Receipt]:
+    """Those of users who are ignored no more."""
+    view = context.user.view(room.room_id)
+    if room.room_id not in due.again or view is None:
+        return []
+    seen = {event.event_id for event in room.timeline if event.nid >= view.from_nid}
+    return [receipt for receipt in room.receipts_on(seen) if receipt.user_id in due.freed]
+
+
+def _receipts_since(room: HotRoom, due: _Due, own: Iterable[Receipt]) -> list[Receipt]:
+    since = due.since.get(room.room_id)
+    if since is None:
+        return []
     receipts = room.receipts_since(since) + [receipt for receipt in own if receipt.nid > since]
     threaded = {receipt.event_id for receipt in receipts if receipt.thread_id is not None}
     if threaded:

@@ -66,6 +66,10 @@ class Scope:
             return is_joined(self._context, room_id)
         return self._brings_along and self._is_brought_along(room_id)
 
+    def every(self) -> set[str]:
+        """All rooms in scope that the client sees or names."""
+        return {room_id for rooms in (self._named, *self._shown) for room_id in rooms if room_id in self}
+
     def among(self, room_ids: Collection[str]) -> set[str]:
         """Those of the rooms that are in scope; costs no more than the smaller of both."""
         if not room_ids:

@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from syncproxy import __version__
 from syncproxy.homeserver.bodies import MOST_JOINED, Body, BodyTooLarge, read_body
+from syncproxy.homeserver.repairs import UNSOUND
 
 _CONNECT_S = 10
 _SHORT_S = 10
@@ -34,8 +35,6 @@ MOST_OF_A_SYNC = 1024 * 1024 * 1024
 #: connections kept open to the homeserver: each poller holds one
 _PERSISTENT = 100_000
 _TOO_MANY_REQUESTS = 429
-#: what hostile JSON makes the decoder raise
-_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _HEADERS: dict[bytes | str, bytes | str] = {"User-Agent": f"syncproxy/{__version__}", "Accept": "application/json"}
 
 
@@ -120,11 +119,15 @@ class HomeserverClient:
                 else Agent(reactor, connectTimeout=_CONNECT_S, pool=self._pool)
             )
         self._http = HTTPClient(agent)
+        self._in_flight: set[Deferred[Any]] = set()
+        self._closed = False
 
-    def close(self) -> Deferred[None]:
-        """Close the kept connections."""
-        closed: Deferred[None] = self._pool.closeCachedConnections()
-        return closed
+    async def close(self) -> None:
+        """Give up what is asked just now, which gets HomeserverUnreachable, and close all connections."""
+        self._closed = True
+        for getting in list(self._in_flight):
+            getting.cancel()
+        await self._pool.closeCachedConnections()
 
     async def versions(self) -> bytes:
         """`GET /_matrix/client/versions`."""
@@ -135,7 +138,7 @@ class HomeserverClient:
         body = await self._get("/_matrix/client/v3/account/whoami", token, {}, _SHORT_S)
         try:
             known = msgspec.json.decode(body, type=_WhoAmI)
-        except _UNDECODABLE as problem:
+        except UNSOUND as problem:
             raise HomeserverUnreachable(f"whoami: {type(problem).__name__}") from None
         return WhoAmI(known.user_id, known.device_id)
 
@@ -180,18 +183,25 @@ class HomeserverClient:
     async def _answer(
         self, path: str, token: str | None, parameters: dict[str, str], limit_s: float, most: int
     ) -> Body:
+        if self._closed:
+            raise HomeserverUnreachable(f"{path}: the proxy is stopping")
         getting = ensureDeferred(self._exchange(path, token, parameters, most))
         getting.addTimeout(limit_s, self._reactor)
+        self._in_flight.add(getting)
         try:
             status, retry_after, body = await getting
         except CancelledError:
-            raise
+            if not self._closed:
+                raise
+            raise HomeserverUnreachable(f"{path}: the proxy is stopping") from None
         except BodyTooLarge:
             option = ": see --max-sync-size" if most == self._max_sync_size else ""
             raise HomeserverUnreachable(f"{path}: the answer has more than {most} bytes{option}") from None
         except Exception as problem:
             # the exception's text could have the URL's parameters: its kind says enough
             raise HomeserverUnreachable(f"{path}: {type(problem).__name__}") from None
+        finally:
+            self._in_flight.discard(getting)
         if status == 200:
             return body
         wait_ms = self._wait_ms(retry_after) if status == _TOO_MANY_REQUESTS else None
@@ -238,7 +248,7 @@ async def _read(response: IResponse, most: int) -> Body:
 def _error(status: int, wait_ms: int | None, body: bytes, token: str | None) -> HomeserverError:
     try:
         said = msgspec.json.decode(body, type=_ErrorBody)
-    except _UNDECODABLE:
+    except UNSOUND:
         said = _ErrorBody()
     message = said.error if isinstance(said.error, str) else "no reason given"
     named_ms = said.retry_after_ms if status == _TOO_MANY_REQUESTS else None

@@ -8,6 +8,7 @@ from itertools import chain
 import attrs
 import psycopg2
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from syncproxy.rooms.changes import Change
 from syncproxy.storage.accumulator import Accumulator
@@ -17,7 +18,7 @@ from syncproxy.storage.nids import Nids
 from syncproxy.storage.points import Observer, Point, nobody
 from syncproxy.storage.polls import Polls
 from syncproxy.storage.prepared import Statement
-from syncproxy.storage.problems import DatabaseGone, Superseded
+from syncproxy.storage.problems import Blame, DatabaseGone, Superseded, blame
 from syncproxy.storage.slices import Part
 from syncproxy.storage.work import Work
 from syncproxy.storage.working import statements_of
@@ -45,9 +46,12 @@ class _Prepared:
 class Batches:
     """Commits batches on a connection of its own. `position` is the newest committed nid.
 
-    `known_users` are those that have a device here. Every method raises DatabaseGone, Superseded, psycopg2.Error, or
-    what the values make Python raise; then nothing was stored, unless COMMIT's outcome is unknown.
+    `known_users` are those that have a device here. Every method raises DatabaseGone, Superseded, psycopg2.Error, what
+    the values make Python raise, or an error of ours; then nothing was stored, unless COMMIT's outcome is unknown,
+    which only DatabaseGone leaves.
     """
+
+    _log = Logger(namespace="syncproxy")
 
     def __init__(self, database: Database, clock: IReactorTime, reached: Observer = nobody) -> None:
         self._database = database
@@ -132,6 +136,11 @@ class Batches:
                 raise await self._fenced_off() from None
             self._in_doubt = None
             raise
+        except Exception as problem:
+            if blame(problem) is Blame.DATABASE:
+                raise
+            self._log.failure("A statement broke off by an error of ours")
+            raise DatabaseGone(f"a statement broke off: {type(problem).__name__}") from problem
 
     async def _fenced_off(self) -> Exception:
         """Why the row was not ours to write: another process, or an earlier try that was late, which is in doubt."""

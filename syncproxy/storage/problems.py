@@ -1,6 +1,8 @@
-"""Why storing failed: for what the data is, or for how the database fares. Only the first can never be stored."""
+"""Why storing failed: for what the data is, how the database fares, or a bug. Only the first can never be stored."""
 
 from __future__ import annotations
+
+from enum import Enum, auto
 
 import psycopg2
 from twisted.internet.defer import CancelledError
@@ -11,6 +13,8 @@ from syncproxy.errors import NotReady
 _DATA_CLASSES = ("21", "22", "23", "54", "42")
 #: of those, the states that blame the database: privileges, and tables, columns and schemas that are not there
 _NOT_DATA = ("42501", "42P01", "42703", "42883", "42704")
+#: what values make Python raise: a NUL or bad text (UnicodeError is one, too), a number out of range, deep nesting
+_OF_VALUES = (ValueError, OverflowError, RecursionError)
 
 
 class DatabaseGone(Exception):
@@ -21,19 +25,32 @@ class Superseded(Exception):
     """Another process used the database since we had its lock: what is in memory is out of date."""
 
 
-def is_about_data(problem: Exception) -> bool:
-    """Whether the same values would fail again on a healthy database.
+class Blame(Enum):
+    """What is to blame, and so what is to be done."""
 
-    A read-only or full database, one that is out of memory or stops, and a lost race are not: those are waited out.
-    What is no error of the database at all (NUL in a text, a number out of range) is raised by the values.
-    """
+    #: the same values would fail again on a healthy database: they are left out
+    DATA = auto()
+    #: read-only, full, out of memory, gone, a lost race: waited out
+    DATABASE = auto()
+    #: a bug of ours: the values may be good, nothing of them may be left out
+    OURS = auto()
+
+
+def blame(problem: BaseException) -> Blame:
+    """Whom a failed try to store, or to read, is due to."""
     if isinstance(problem, psycopg2.Error):
-        state = problem.pgcode
-        if state is None:
-            return isinstance(problem, psycopg2.DataError | psycopg2.ProgrammingError | psycopg2.NotSupportedError)
-        return state[:2] in _DATA_CLASSES and state not in _NOT_DATA
+        return Blame.DATA if _refuses_values(problem) else Blame.DATABASE
     # a statement that the server cancelled comes as CancelledError; the system is to blame for an OSError
-    return not isinstance(problem, DatabaseGone | Superseded | NotReady | CancelledError | MemoryError | OSError)
+    if isinstance(problem, DatabaseGone | Superseded | NotReady | CancelledError | MemoryError | OSError):
+        return Blame.DATABASE
+    return Blame.DATA if isinstance(problem, _OF_VALUES) else Blame.OURS
+
+
+def _refuses_values(problem: psycopg2.Error) -> bool:
+    state = problem.pgcode
+    if state is None:
+        return isinstance(problem, psycopg2.DataError | psycopg2.ProgrammingError | psycopg2.NotSupportedError)
+    return state[:2] in _DATA_CLASSES and state not in _NOT_DATA
 
 
 def is_farewell(problem: psycopg2.Error) -> bool:

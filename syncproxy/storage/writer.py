@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from time import perf_counter
 from typing import TypeVar
 
@@ -21,7 +22,7 @@ from syncproxy.storage.batches import Batches
 from syncproxy.storage.database import Database
 from syncproxy.storage.outages import Outage
 from syncproxy.storage.points import Observer, Point, nobody
-from syncproxy.storage.problems import Superseded, in_one_line, is_about_data
+from syncproxy.storage.problems import Blame, Superseded, blame, in_one_line
 from syncproxy.storage.pruning import pruned
 from syncproxy.storage.slices import Part, Slice, parts_of
 from syncproxy.storage.work import SaveToken, Work
@@ -33,7 +34,7 @@ _MOST_ITEMS = 200
 _MOST_EVENTS = 2000
 
 
-@attrs.define
+@attrs.define(eq=False)
 class _Item:
     """Something that waits to be stored; `slices` are what is left of an answer."""
 
@@ -45,12 +46,18 @@ class _Item:
     def events(self) -> int:
         return self.slices[0].events if self.slices else 0
 
+    def fail(self, problem: Exception) -> None:
+        """Tell who waits for it, unless nobody does any more."""
+        if not self.done.called:
+            self.done.errback(problem)
+
 
 class Writer:
     """Stores answers and work. `committed` is called after each COMMIT with what changed, before `store` fires.
 
     What the database refuses for its values is dropped, as little as possible of it, and the rest is stored. What it
-    cannot do just now is tried again until it can.
+    cannot do just now is tried again until it can. Where an error of ours is to blame nothing is dropped: the answer
+    fails, its poller has it stored again after a while, and the others of its batch are stored.
     """
 
     _log = Logger(namespace="syncproxy")
@@ -88,7 +95,8 @@ class Writer:
     def store(self, answer: Answer) -> Deferred[None]:
         """Store an answer; fires when it is committed and told, whole or without what never can be stored.
 
-        Fails with what the database said if even the empty answer cannot be, with NotReady if we stop before.
+        Fails with what the database said if even the empty answer cannot be, with an error of ours if it comes to
+        that, with NotReady if we stop before.
         """
         return self._enqueue(_Item(Deferred(), deque(parts_of(answer))))
 
@@ -112,14 +120,24 @@ class Writer:
         await deferLater(self._clock, 0)
         try:
             while self._queue:
-                batch = self._take()
-                self._reached(Point.BATCH_TAKEN)
-                try:
-                    await self._store_batch(batch)
-                except NotReady:
-                    self._fail_all(batch)
+                await self._settle(self._take())
         finally:
             self._running = None
+
+    async def _settle(self, batch: Sequence[_Item]) -> None:
+        """Store a batch. Whatever happens, nobody is left waiting for it."""
+        try:
+            self._reached(Point.BATCH_TAKEN)
+            await self._store_batch(batch)
+        except NotReady:
+            self._fail_all(batch)
+        except Exception as problem:
+            self._metrics.errors.labels("bug").inc()
+            self._log.failure("A batch could not be stored")
+            for item in batch:
+                # what has slices left waits again
+                if item not in self._queue:
+                    item.fail(problem)
 
     def _take(self) -> list[_Item]:
         batch: list[_Item] = []
@@ -139,42 +157,49 @@ class Writer:
         self._queue.clear()
         self._metrics.writer_queue.set(0)
         for item in waiting:
-            if not item.done.called:
-                item.done.errback(_stopped())
+            item.fail(_stopped())
 
     async def _store_batch(self, batch: Sequence[_Item]) -> None:
-        """Store a batch; if it fails on data, its halves, down to the item that is to blame."""
+        """Store a batch; if it fails, its halves, down to the item that is to blame. Raises NotReady if we stop."""
         try:
-            await self._commit(batch)
+            changes = await self._committed(batch)
+        except NotReady:
+            raise
         except Exception as problem:
-            if not is_about_data(problem):
-                raise
             if len(batch) > 1:
                 middle = len(batch) // 2
                 await self._store_batch(batch[:middle])
                 await self._store_batch(batch[middle:])
             else:
-                await self._store_pruned(batch[0], problem)
+                await self._store_alone(batch[0], problem)
+        else:
+            await self._told(batch, changes)
 
-    async def _store_pruned(self, item: _Item, problem: Exception) -> None:
-        """Store what can be stored of this item."""
+    async def _store_alone(self, item: _Item, problem: Exception) -> None:
+        """Store what can be stored of an item that failed; nothing of it if an error of ours is to blame."""
         try:
-            if not item.slices:
+            if not item.slices or blame(problem) is Blame.OURS:
                 raise problem
             item.slices[0] = await pruned(item.slices[0], self._can_store, self._dropped)
-            await self._commit([item])
+            changes = await self._committed([item])
+        except NotReady:
+            raise
         except Exception as final:
-            if not is_about_data(final):
-                raise
-            self._metrics.errors.labels("storing").inc()
-            self._log.error("Something could not be stored at all: {problem}", problem=in_one_line(problem))
-            item.done.errback(problem)
+            if blame(final) is Blame.OURS:
+                self._metrics.errors.labels("bug").inc()
+                self._log.failure("An answer failed to be stored by an error of ours, and is tried again")
+            else:
+                self._metrics.errors.labels("storing").inc()
+                self._log.error("Something could not be stored at all: {problem}", problem=in_one_line(problem))
+            item.fail(final)
+        else:
+            await self._told([item], changes)
 
     async def _can_store(self, part: Part) -> bool:
         try:
             await self._lasting(lambda: self._batches.try_out(part))
         except Exception as problem:
-            if not is_about_data(problem):
+            if blame(problem) is not Blame.DATA:
                 raise
             return False
         return True
@@ -183,25 +208,23 @@ class Writer:
         self._metrics.errors.labels("dropped").inc()
         self._log.error("Can never be stored, and is dropped: {what}, from {whose}", what=what, whose=whose)
 
-    async def _commit(self, batch: Sequence[_Item]) -> None:
+    async def _committed(self, batch: Sequence[_Item]) -> tuple[Change, ...]:
+        """What the batch has changed."""
         began = perf_counter()
         parts = [item.slices[0] for item in batch if item.slices]
         work = [item.work for item in batch if item.work is not None]
         changes = await self._lasting(lambda: self._batches.commit(parts, work))
         self._metrics.batch_seconds.observe(perf_counter() - began)
         self._metrics.batch_answers.observe(len(parts))
-        turn = Turn(self._clock)
-        self._tell(batch, changes)
-        # what the next batch asks for takes its time, too
-        await turn.pause()
+        return changes
 
     async def _lasting(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
-        """Try until the database can. Raises what is about the data, and NotReady if we stop before."""
+        """Try until the database can. Raises what the database is not to blame for, and NotReady if we stop before."""
         while True:
             try:
                 result = await attempt()
             except Exception as problem:
-                if is_about_data(problem):
+                if blame(problem) is not Blame.DATABASE:
                     raise
                 # the next try is on a new connection, perhaps to a server that fares better
                 self._batches.close()
@@ -214,28 +237,48 @@ class Writer:
                 self._outage.is_over()
                 return result
 
-    def _tell(self, batch: Sequence[_Item], changes: tuple[Change, ...]) -> None:
-        """Tell the caches first, then those who wait for the answers; what has slices left waits again."""
+    async def _told(self, batch: Sequence[_Item], changes: tuple[Change, ...]) -> None:
+        """Tell the caches first, then those who wait for the answers.
+
+        It is stored: whatever fails here is logged, and storing it again would be no remedy.
+        """
+        turn = Turn(self._clock)
+        self._try_to_tell(lambda: self._tell_caches(changes))
+        for item in batch:
+            self._try_to_tell(partial(self._note_stored, item))
+            self._settled(item)
+        # what the next batch asks for takes its time, too
+        await turn.pause()
+
+    def _try_to_tell(self, tell: Callable[[], None]) -> None:
         try:
-            if changes:
-                self.committed(changes)
-        except Exception:  # it is stored: storing it again is no remedy
+            tell()
+        except Exception:
             self._metrics.errors.labels("telling").inc()
             self._log.failure("What was stored could not be told")
+
+    def _tell_caches(self, changes: tuple[Change, ...]) -> None:
+        if changes:
+            self.committed(changes)
         self._reached(Point.TOLD)
-        for item in batch:
-            if item.slices:
-                part = item.slices.popleft()
-                if isinstance(part, Slice):
-                    self._batches.known_users.add(part.answer.device.user_id)
-                    self.polls.stored(part)
-            if isinstance(item.work, SaveToken):
-                self._batches.known_users.add(item.work.device.user_id)
-            if item.slices:
-                self._queue.append(item)
-                self._reached(Point.SLICE_STORED)
-            else:
-                item.done.callback(None)
+
+    def _note_stored(self, item: _Item) -> None:
+        """Remember of the part of an answer, or the work, what later batches go by."""
+        if item.slices and isinstance(item.slices[0], Slice):
+            self._batches.known_users.add(item.slices[0].answer.device.user_id)
+            self.polls.stored(item.slices[0])
+        if isinstance(item.work, SaveToken):
+            self._batches.known_users.add(item.work.device.user_id)
+
+    def _settled(self, item: _Item) -> None:
+        """A part of it is stored: what has slices left waits again."""
+        if item.slices:
+            item.slices.popleft()
+        if item.slices:
+            self._queue.append(item)
+            self._try_to_tell(lambda: self._reached(Point.SLICE_STORED))
+        else:
+            item.done.callback(None)
 
 
 def _stopped() -> NotReady:

@@ -8,6 +8,7 @@ import msgspec
 from twisted.logger import Logger
 
 from syncproxy.homeserver.client import HomeserverClient, HomeserverError, HomeserverUnreachable
+from syncproxy.homeserver.repairs import UNSOUND
 from syncproxy.rooms.answers import JoinedRoom, PollAnswer
 from syncproxy.storage.reader import Reader
 from syncproxy.v2.access_tokens import AccessToken
@@ -50,7 +51,7 @@ class DeviceLists:
         try:
             body = await self._client.keys_changes(token.secret, since=given_up, until=answer.next_batch or "")
             return msgspec.json.decode(body, type=_Changes)
-        except (HomeserverError, HomeserverUnreachable, msgspec.DecodeError) as problem:
+        except (HomeserverError, HomeserverUnreachable, *UNSOUND) as problem:
             self._log.warn(
                 "Device-list changes of {user} {device} are not to be had, all members count as changed: {problem}",
                 user=answer.device.user_id,

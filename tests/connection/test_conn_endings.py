@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from syncproxy.errors import InvalidParam, UnknownPos, UnknownToken
+from syncproxy.errors import InvalidParam, NotReady, UnknownPos, UnknownToken
 from syncproxy.matrix.devices import Device
 from syncproxy.protocol.request import ExtensionParams
 from tests.caches.fakes import ALICE, BOB
@@ -31,8 +31,8 @@ class InFlightTests(HeldCase):
         """An error on the way to an answer is the client's to see; the next request gets what it would have had."""
         self.sync(extensions={"echo": ExtensionParams(enabled=True)})
         message = self.stage.message("!a")
-        self.echo.problem = ZeroDivisionError()
-        self.failureResultOf(self.client.send(), ZeroDivisionError)
+        self.echo.problem = NotReady("the database is away")
+        self.failureResultOf(self.client.send(), NotReady)
         self.echo.problem = None
         self.assertEqual(self.sync().rooms["!a"].timeline_ids, [message])
 

@@ -26,7 +26,9 @@ class ValueTests(ConnCase):
         super().setUp()
         self.stage.rooms("!a", "!b")
         stage = self.stage
-        self.state = ConnState(PHONE, Ear(), stage.global_cache, stage.users, {}, stage.clock, members_as_they_are)
+        self.state = ConnState(
+            PHONE, Ear(), stage.global_cache, stage.users, {}, stage.clock, stage.metrics, members_as_they_are
+        )
 
     def build(self, **said: object) -> Built:
         marks = Marks({"!a": Mark.TIMELINE, "!b": Mark.TIMELINE}, UserMark(0))

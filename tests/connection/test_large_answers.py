@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncproxy.connection.conn_state import MAX_ANSWER_BYTES
+from syncproxy.connection.room_batch import MAX_ANSWER_BYTES
 from syncproxy.protocol.request import SubscriptionParams
 from syncproxy.protocol.response import Answer, RoomAnswer
 from tests.caches.fakes import ALICE, BOB

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from syncproxy.caches.updates import Mark, UserMark
 from syncproxy.extensions.core import Context
 from syncproxy.matrix.devices import Device
+from syncproxy.matrix.events import StoredEvent
 from syncproxy.protocol.response import RoomAnswer
 from syncproxy.rooms.changes import AccountDataChange, DeviceFacts
 from syncproxy.rooms.receipts import Receipt
@@ -43,10 +44,11 @@ class FakeTyping:
 
 @attrs.define
 class FakeHotRoom:
-    """A room's public receipts."""
+    """A room's public receipts, and the newest events of its timeline."""
 
     room_id: str
     receipts: list[Receipt] = attrs.field(factory=list)
+    timeline: list[StoredEvent] = attrs.field(factory=list)
 
     def receipts_on(self, event_ids: Collection[str]) -> list[Receipt]:
         return [receipt for receipt in self.receipts if receipt.event_id in event_ids]

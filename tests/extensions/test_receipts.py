@@ -14,6 +14,7 @@ from syncproxy.caches.updates import Mark
 from syncproxy.extensions.core import Extended
 from syncproxy.extensions.receipt_content import receipt_content
 from syncproxy.extensions.receipts import ReceiptsExtension
+from syncproxy.matrix.events import StoredEvent
 from syncproxy.protocol.request import ExtensionParams
 from syncproxy.rooms.receipts import Receipt
 from tests.extensions.fakes import (
@@ -135,6 +136,30 @@ class ReceiptsTests(SynchronousTestCase):
         self.user.ignored = frozenset({BOB})
         self._arrives(_receipt(1, BOB))
         self.assertIsNone(self._told(rooms={ROOM: initial("$a")}))
+
+    def test_ignored_no_more(self) -> None:
+        """When a user is ignored no more, that user's receipts on the newest events are told, once, and no others'."""
+        self.room.timeline = [StoredEvent(nid, f"${nid}", "m.room.message", CAROL, nid, b"{}") for nid in (10, 20, 30)]
+        self.user.joined, self.user.views[ROOM] = {ROOM}, FakeView(from_nid=20)
+        self._told(rooms={ROOM: initial("$30")})
+        self.user.ignored = frozenset({BOB})
+        for nid, user_id in ((101, BOB), (102, CAROL)):
+            for event_id in ("$10", "$20"):
+                self._arrives(_receipt(nid, user_id, event_id))
+        self.assertEqual(self._told(marks=MARKED).keys(), {"$10", "$20"})
+        self.assertIsNone(self._told())
+        self.user.ignored = frozenset()
+        self.assertEqual(self._told(), {"$20": {"m.read": {BOB: {"ts": 101}}}})
+        self.assertIsNone(self._told())
+
+    def test_ignored_no_more_out_of_scope(self) -> None:
+        """A room that is out of scope is left out."""
+        self.room.timeline = [StoredEvent(20, "$20", "m.room.message", CAROL, 20, b"{}")]
+        self.user.ignored = frozenset({BOB})
+        self._told(rooms={ROOM: initial("$20")})
+        self._arrives(_receipt(101, BOB, "$20"))
+        self.user.ignored = frozenset()
+        self.assertIsNone(self._told(NOWHERE))
 
     def test_threaded_receipt_does_not_hide_an_unthreaded(self) -> None:
         """A threaded receipt on an event that has an unthreaded one of the same user shows the unthreaded."""

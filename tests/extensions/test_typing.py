@@ -79,6 +79,14 @@ class TypingTests(SynchronousTestCase):
         self.cache.typists[ROOM] = FakeTyping((BOB, CAROL))
         self.assertEqual(self._told(marks=TYPING)[ROOM]["content"], {"user_ids": [BOB]})
 
+    def test_ignored_no_more(self) -> None:
+        """When a user is ignored no more, that user is seen to type."""
+        self.user.ignored = frozenset({CAROL})
+        self.cache.typists[ROOM] = FakeTyping((BOB, CAROL))
+        self._told(marks=TYPING)
+        self.user.ignored = frozenset()
+        self.assertEqual(self._told(marks=TYPING)[ROOM]["content"], {"user_ids": [BOB, CAROL]})
+
     def test_only_ignored_users_are_no_news(self) -> None:
         """That only ignored users type reveals nothing, not even an empty list."""
         self.user.ignored = frozenset({BOB})

@@ -405,6 +405,17 @@ class NoAnswerTests(ClientCase):
         await gone
         self.failureResultOf(asking, CancelledError, HomeserverUnreachable)
 
+    async def test_closed(self) -> None:
+        """A client that is closed gives up what it asks, and asks nothing more."""
+        began: Deferred[None] = Deferred()
+        self.server.script = lambda request: began.callback(None)
+        asking = ensureDeferred(self.client.whoami(TOKEN))
+        await began
+        await self.client.close()
+        self.failureResultOf(asking, HomeserverUnreachable)
+        self.failureResultOf(ensureDeferred(self.client.versions()), HomeserverUnreachable)
+        self.assertEqual(len(self.server.requests), 1)
+
 
 @implementer(IAgent)
 class _Silent:

@@ -82,6 +82,19 @@ class ReceiptTests(ExtensionCase):
         await bob.until(lambda: self.room.room_id in bob.receipts)
         self.assertEqual(bob.receipts[self.room.room_id], {self.sent: {"m.read": {BOB: {"ts": 4}}}})
 
+    async def test_ignored_no_more(self) -> None:
+        """Whose receipts were left out, and who is ignored no more, is seen to have read."""
+        self.hs.set_account_data(ALICE, "m.ignored_user_list", {"ignored_users": {BOB: {}}})
+        client = await self.start("receipts")
+        look = self.room.message(ALICE, "look")
+        await client.hears(self.room.room_id, "look")
+        self.room.receipt(BOB, look, ts=9)
+        self.room.message(ALICE, "again")
+        await client.hears(self.room.room_id, "again")
+        self.assertNotIn(self.room.room_id, client.receipts)
+        self.hs.set_account_data(ALICE, "m.ignored_user_list", {"ignored_users": {}})
+        await client.until(lambda: client.receipts.get(self.room.room_id) == {look: {"m.read": {BOB: {"ts": 9}}}})
+
 
 class AccountDataTests(ExtensionCase):
     """Global and room account data."""

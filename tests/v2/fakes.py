@@ -107,7 +107,7 @@ class FakeHomeserver:
         self.keys_asked.append((token, since, until))
         if isinstance(self.keys, Exception):
             raise self.keys
-        return json.dumps(self.keys).encode()
+        return self.keys if isinstance(self.keys, bytes) else json.dumps(self.keys).encode()
 
     async def whoami(self, token: str) -> WhoAmI:
         self.asked.append(token)

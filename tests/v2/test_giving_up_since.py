@@ -141,6 +141,15 @@ class DeviceListTests(PollerCase):
             self.answer("n1")
             self.assertEqual(self.device_lists()[0], (ALICE, "@b:x"))
 
+    def test_unsound(self) -> None:
+        """So with one that no decoder takes: it is asked for once."""
+        self.world.reader.members = ["@b:x"]
+        for unsound in (b'{"x":%b}' % (b"[" * 50_000), b'{"changed":["\xff"]}', b'{"changed":["\\ud800"]}'):
+            self.world.homeserver.keys = unsound
+            self.start_over()
+            self.answer("n1")
+            self.assertEqual(self.device_lists()[0], (ALICE, "@b:x"))
+
     def test_unknown_old_since(self) -> None:
         """Whose `since` was cleared has nothing to ask from."""
         self.world.reader.members = ["@b:x"]

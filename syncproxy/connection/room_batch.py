@@ -1,0 +1,136 @@
+"""The rooms of one answer, made some at a time: as many as fit, and without those that cannot be made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar, TypeVarTuple
+
+from twisted.internet.interfaces import IReactorTime
+
+from syncproxy.caches.global_cache import GlobalCache
+from syncproxy.caches.hot_room import HotRoom, RoomWant
+from syncproxy.connection.due import DueRoom
+from syncproxy.connection.encoding import room_failed
+from syncproxy.connection.room_answers import Draft, RoomAnswers, Told
+from syncproxy.connection.sent import RoomDelta
+from syncproxy.metrics import Metrics
+from syncproxy.protocol.response import RoomAnswer
+from syncproxy.storage.problems import Blame, blame
+from syncproxy.turns import Turn
+
+_T = TypeVar("_T")
+_Args = TypeVarTuple("_Args")
+#: rooms that are brought into memory together
+_CHUNK = 100
+#: rooms that would make an answer larger than this, in bytes, wait for the next one; a room that is larger goes alone
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+#: what a room's object weighs beside its events, in bytes, roughly
+_OBJECT_BYTES = 400
+
+
+class RoomBatch:
+    """Makes room objects.
+
+    A room on which the program stumbles is left out, logged and counted, and the others go out; it is tried again when
+    it changes.
+    """
+
+    def __init__(self, maker: RoomAnswers, global_cache: GlobalCache, clock: IReactorTime, metrics: Metrics) -> None:
+        self._maker = maker
+        self._global = global_cache
+        self._metrics = metrics
+        self._turn = Turn(clock)
+        self._size = 0
+        self.answers: dict[str, RoomAnswer] = {}
+        self.deltas: dict[str, RoomDelta] = {}
+        #: rooms that could not be made
+        self.failed: set[str] = set()
+
+    async def make(self, due: Sequence[DueRoom]) -> Sequence[DueRoom]:
+        """Make the objects of these rooms; those that did not fit. Raises what the database raises."""
+        left: Sequence[DueRoom] = ()
+        while due and not left:
+            chunk, due = due[:_CHUNK], due[_CHUNK:]
+            left = await self._chunk(chunk)
+        return [*left, *due]
+
+    async def _chunk(self, chunk: Sequence[DueRoom]) -> Sequence[DueRoom]:
+        """Make some of them; those that do not fit any more."""
+        maker = self._maker
+        hot = await self._hot(self._try(due.room_id, maker.want, due) for due in chunk)
+        drafts: dict[str, Draft] = {}
+        for due in chunk:
+            await self._turn.pause()
+            draft = self._try(due.room_id, maker.draft, due, hot.get(due.room_id))
+            if draft is not None:
+                drafts[due.room_id] = draft
+        await self._hot(self._try(room_id, maker.want_members, draft) for room_id, draft in drafts.items())
+        for index, due in enumerate(chunk):
+            await self._turn.pause()
+            told = self._try(due.room_id, maker.tell, due, drafts.get(due.room_id), hot.get(due.room_id))
+            if told is not None and not self._take(due.room_id, told):
+                return chunk[index:]
+        return ()
+
+    def _take(self, room_id: str, told: Told) -> bool:
+        """Whether it fitted."""
+        if told.answer is not None:
+            weight = _weight(told.answer)
+            if self.answers and self._size + weight > MAX_ANSWER_BYTES:
+                return False
+            self.answers[room_id] = told.answer
+            self._size += weight
+        if told.delta is not None:
+            self.deltas[room_id] = told.delta
+        return True
+
+    async def _hot(self, wants: Iterable[RoomWant | None]) -> dict[str, HotRoom]:
+        """The rooms; those that are not in memory are read together."""
+        hot: dict[str, HotRoom] = {}
+        cold: list[RoomWant] = []
+        for want in wants:
+            if want is None:
+                continue
+            room = self._global.hot(want)
+            if room is None:
+                cold.append(want)
+            else:
+                hot[want.room_id] = room
+        if cold:
+            hot.update(await self._loaded(cold))
+        return hot
+
+    async def _loaded(self, wants: Sequence[RoomWant]) -> dict[str, HotRoom]:
+        """The rooms, read from the database; if one is to blame that they cannot be read together, one by one."""
+        try:
+            return await self._global.load(wants)
+        except Exception as problem:
+            if blame(problem) is Blame.DATABASE:
+                raise
+            if len(wants) == 1:
+                self._fail(wants[0].room_id)
+                return {}
+        hot: dict[str, HotRoom] = {}
+        for want in wants:
+            hot.update(await self._loaded([want]))
+        return hot
+
+    def _try(self, room_id: str, make: Callable[[*_Args], _T | None], *args: *_Args) -> _T | None:
+        """What is made of the room; `None` if it cannot be made."""
+        if room_id in self.failed:
+            return None
+        try:
+            return make(*args)
+        except Exception:  # the others must still go out
+            self._fail(room_id)
+            return None
+
+    def _fail(self, room_id: str) -> None:
+        """Called while the error is being handled."""
+        self.failed.add(room_id)
+        room_failed(room_id, self._metrics)
+
+
+def _weight(answer: RoomAnswer) -> int:
+    events = sum(map(len, answer.timeline)) + sum(map(len, answer.required_state))
+    return _OBJECT_BYTES + events + len(answer.stripped_state or b"")
