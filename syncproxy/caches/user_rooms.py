@@ -162,13 +162,13 @@ class UserRooms:
         self, row: UserRoom, summary: RoomSummary, bump_types: frozenset[str] | None, up_to: int
     ) -> tuple[int, int]:
         """The time to sort a joined room by, and the raw one, in ms; events past the nid `up_to` do not count."""
-        if up_to < row.visible_from:
-            # nothing is visible yet
-            return row.join_ts, row.join_ts
-        bump = self.bumps.newest(summary, bump_types, time_floor(row), up_to)
+        join_sort_ts = row.sort_ts or row.join_ts
+        # else nothing is visible yet
+        is_visible = up_to >= row.visible_from
+        bump = self.bumps.newest(summary, bump_types, time_floor(row), up_to) if is_visible else None
         if bump is None:
-            return row.join_ts, row.join_ts
-        return max(bump.sort_ts, row.join_ts), max(bump.origin_server_ts, row.join_ts)
+            return join_sort_ts, row.join_ts
+        return max(bump.sort_ts, join_sort_ts), max(bump.origin_server_ts, row.join_ts)
 
     def unread(self, row: UserRoom, up_to: int) -> tuple[int, int]:
         """Notifications and highlights of a room of which nothing past the nid `up_to` is shown."""

@@ -192,6 +192,27 @@ class ListTests(UserCacheCase):
         self.world.told(self.db.stored("!a", self.db.event("m.reaction")))
         self.assertEqual(shown(rooms), ("!b", "!a"))
 
+    def test_joins_and_invites_dated_ahead(self) -> None:
+        """A join or invite with a clock that ran ahead stands where it stood when it came; ties go by its own time."""
+        rooms = self.user.acquire_list(ListSpec())
+        for room_id, join_ts in (("!a", 7_000_000), ("!b", 8_000_000)):
+            self.world.room(room_id, ALICE)
+            row = {"visible_from": self.db.nid, "membership_nid": self.db.nid, "join_ts": join_ts}
+            self.world.told(self.db.standing(ALICE, room_id, **row, sort_ts=6000))
+        self.invite(invite_ts=9_000_000, sort_ts=6500)
+        self.assertEqual(shown(rooms), ("!i", "!b", "!a"))
+        self.message("!a", ts=6600)
+        self.assertEqual(shown(rooms), ("!a", "!i", "!b"))
+
+    def test_ties_go_by_the_raw_time_and_then_by_the_room_id(self) -> None:
+        """Of events that count alike the one dated later stands first; of those dated alike the lower room id."""
+        rooms = self.user.acquire_list(ListSpec())
+        for room_id in ("!c", "!b", "!a"):
+            self.world.room(room_id, ALICE)
+        for room_id, ts in (("!b", 9000), ("!c", 9500), ("!a", 9000)):
+            self.message(room_id, ts=ts, sort_ts=8000)
+        self.assertEqual(shown(rooms), ("!c", "!a", "!b"))
+
     def test_joins_invites_and_leaves(self) -> None:
         """Joined rooms and open invites are in, left ones are not."""
         rooms = self.user.acquire_list(ListSpec())
