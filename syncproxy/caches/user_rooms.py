@@ -69,9 +69,9 @@ class UserRooms:
         self._unread.put(before, row, 0 if view is None else view.to_nid)
         self._stripped.pop(row.room_id, None)
 
-    def joined(self) -> list[str]:
-        """The rooms that the user is joined to, visible or not."""
-        return [room_id for room_id, row in self._rows.items() if row.membership == "join"]
+    def of(self, membership: str) -> list[str]:
+        """The rooms in which the user has this membership, visible or not."""
+        return [room_id for room_id, row in self._rows.items() if row.membership == membership]
 
     def leave_event(self, room_id: str) -> StoredEvent | None:
         """The own leave, kick or ban event, if it may be shown."""

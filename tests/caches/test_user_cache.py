@@ -197,8 +197,9 @@ class ListTests(UserCacheCase):
         rooms = self.user.acquire_list(ListSpec())
         for room_id, join_ts in (("!a", 7_000_000), ("!b", 8_000_000)):
             self.world.room(room_id, ALICE)
-            row = {"visible_from": self.db.nid, "membership_nid": self.db.nid, "join_ts": join_ts}
-            self.world.told(self.db.standing(ALICE, room_id, **row, sort_ts=6000))
+            self.world.told(
+                self.db.standing(ALICE, room_id, visible_from=1, membership_nid=1, join_ts=join_ts, sort_ts=6000)
+            )
         self.invite(invite_ts=9_000_000, sort_ts=6500)
         self.assertEqual(shown(rooms), ("!i", "!b", "!a"))
         self.message("!a", ts=6600)
@@ -289,6 +290,16 @@ class ListTests(UserCacheCase):
         self.world.room("!space", ALICE, children=("!old",))
         self.world.room("!new", ALICE)
         self.assertEqual(shown(rooms), ())
+        tombstone = self.db.event("m.room.tombstone", state_key="")
+        self.world.told(self.db.stored("!old", tombstone, tombstoned=True, replacement="!new"))
+        self.assertEqual(shown(rooms), ("!new",))
+
+    def test_a_tombstoned_child_stands_for_a_successor_that_one_is_invited_to(self) -> None:
+        """An invite to the replacement comes into the space with the tombstone of a room that one was never in."""
+        rooms = self.user.acquire_list(ListSpec(Filters(spaces=frozenset(["!space"]))))
+        self.world.room("!old", BOB)
+        self.world.room("!space", ALICE, children=("!old",))
+        self.invite("!new")
         tombstone = self.db.event("m.room.tombstone", state_key="")
         self.world.told(self.db.stored("!old", tombstone, tombstoned=True, replacement="!new"))
         self.assertEqual(shown(rooms), ("!new",))
