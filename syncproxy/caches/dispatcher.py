@@ -168,9 +168,9 @@ class Dispatcher:
         for user_id in tuple(self._tracker.users(room_id)):
             self._tell(user_id, UserCache.room_changed, news)
             yield
-        # a tombstone moves the replacement within spaces, for those who are in the replacement only, too
+        # a tombstone puts the replacement in spaces, also for those who are in or invited to the replacement only
         for other in news.related - {room_id}:
-            for user_id in tuple(self._tracker.users(other)):
+            for user_id in self._tracker.listing(other):
                 self._tell(user_id, UserCache.reevaluate, (other,))
                 yield
 

@@ -11,7 +11,7 @@ _NOBODY: frozenset[str] = frozenset()
 
 
 class JoinedRoomsTracker:
-    """For users that are in memory: their joined rooms; per room the set of such users.
+    """For users that are in memory: their joined rooms; per room the set of such users. And the same of invites.
 
     Other members stay in the database. `polled` knows whose polls finished, `held` what is
     kept from whose devices for a moment, in memory or not.
@@ -19,51 +19,82 @@ class JoinedRoomsTracker:
 
     def __init__(self, transaction_id_wait_s: float = 0.0) -> None:
         """How long an own event waits for its transaction id at the most, in seconds; 0: not at all."""
-        self._rooms: dict[str, set[str]] = {}
-        self._users: dict[str, set[str]] = {}
+        self._joined = _Pairs()
+        self._invited = _Pairs()
         self.polled = PolledUsers()
         self.held = HeldEvents(transaction_id_wait_s)
 
-    def track(self, user_id: str, room_ids: Iterable[str]) -> None:
-        """The user is in memory now and joined to exactly these rooms."""
-        self.forget(user_id)
-        self._rooms[user_id] = set()
-        for room_id in room_ids:
-            self.joined(user_id, room_id)
+    def track(self, user_id: str, joined: Iterable[str], invited: Iterable[str] = ()) -> None:
+        """The user is in memory now, and joined and invited to exactly these rooms."""
+        self._joined.begin(user_id, joined)
+        self._invited.begin(user_id, invited)
 
     def forget(self, user_id: str) -> None:
         """The user is not in memory any more."""
-        for room_id in self._rooms.pop(user_id, ()):
-            self._drop(user_id, room_id)
+        self._joined.end(user_id)
+        self._invited.end(user_id)
 
     def joined(self, user_id: str, room_id: str) -> None:
         """A user joined; nothing happens if the user is not tracked."""
-        rooms = self._rooms.get(user_id)
-        if rooms is not None:
-            rooms.add(room_id)
-            self._users.setdefault(room_id, set()).add(user_id)
+        self._invited.drop(user_id, room_id)
+        self._joined.add(user_id, room_id)
+
+    def invited(self, user_id: str, room_id: str) -> None:
+        """A user was invited; nothing happens if the user is not tracked."""
+        self._joined.drop(user_id, room_id)
+        self._invited.add(user_id, room_id)
 
     def left(self, user_id: str, room_id: str) -> None:
-        """A user is not joined any more; nothing happens if it was not known to be."""
-        rooms = self._rooms.get(user_id)
-        if rooms is not None and room_id in rooms:
-            rooms.remove(room_id)
-            self._drop(user_id, room_id)
+        """A user is neither joined nor invited any more; nothing happens if it was not known to be."""
+        self._joined.drop(user_id, room_id)
+        self._invited.drop(user_id, room_id)
 
     def users(self, room_id: str) -> Collection[str]:
         """The tracked users who are joined to the room. Not to be kept or changed."""
-        return self._users.get(room_id, _NOBODY)
+        return self._joined.users.get(room_id, _NOBODY)
+
+    def listing(self, room_id: str) -> Collection[str]:
+        """The tracked users in whose lists the room may be: joined or invited."""
+        return {*self.users(room_id), *self._invited.users.get(room_id, _NOBODY)}
 
     def rooms(self, user_id: str) -> Collection[str]:
         """The rooms to which a tracked user is joined. Not to be kept or changed."""
-        return self._rooms.get(user_id, _NOBODY)
+        return self._joined.rooms.get(user_id, _NOBODY)
 
     def is_joined(self, user_id: str, room_id: str) -> bool:
         """Whether the user is tracked and joined to the room."""
-        return room_id in self._rooms.get(user_id, _NOBODY)
+        return room_id in self.rooms(user_id)
 
-    def _drop(self, user_id: str, room_id: str) -> None:
-        users = self._users[room_id]
-        users.discard(user_id)
+
+class _Pairs:
+    """Tracked users and rooms, looked at either way."""
+
+    def __init__(self) -> None:
+        self.rooms: dict[str, set[str]] = {}
+        self.users: dict[str, set[str]] = {}
+
+    def begin(self, user_id: str, room_ids: Iterable[str]) -> None:
+        self.end(user_id)
+        self.rooms[user_id] = set()
+        for room_id in room_ids:
+            self.add(user_id, room_id)
+
+    def end(self, user_id: str) -> None:
+        for room_id in tuple(self.rooms.get(user_id, ())):
+            self.drop(user_id, room_id)
+        self.rooms.pop(user_id, None)
+
+    def add(self, user_id: str, room_id: str) -> None:
+        rooms = self.rooms.get(user_id)
+        if rooms is not None:
+            rooms.add(room_id)
+            self.users.setdefault(room_id, set()).add(user_id)
+
+    def drop(self, user_id: str, room_id: str) -> None:
+        if room_id not in self.rooms.get(user_id, _NOBODY):
+            return
+        self.rooms[user_id].remove(room_id)
+        users = self.users[room_id]
+        users.remove(user_id)
         if not users:
-            del self._users[room_id]
+            del self.users[room_id]

@@ -113,7 +113,7 @@ class ListedRoom:
     def recency(self, bump_types: frozenset[str] | None) -> tuple[int, int]:
         """The time to sort by and the raw one, of the newest event of these types, in ms; never before the join."""
         if self._summary is None:
-            return self._row.invite_ts, self._row.invite_ts
+            return self._row.sort_ts or self._row.invite_ts, self._row.invite_ts
         return self._rooms.recency(self._row, self._summary, bump_types, self._up_to)
 
     def activity(self) -> tuple[int, int]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 
 import attrs
 
@@ -13,6 +15,8 @@ __all__ = ["ListSpec", "SharedLists", "SortedList"]
 
 #: how long a list that nobody uses is kept up to date, in seconds
 UNUSED_S = 300
+#: how many changes a list remembers: of more, nobody asks which rooms they moved
+_MOST_MOVES = 16
 
 
 class SortedList:
@@ -23,6 +27,8 @@ class SortedList:
         #: sort key and room id, ascending: the room id breaks the last ties
         self._entries: list[tuple[Key, str]] = []
         self._keys: dict[str, Key] = {}
+        #: which rooms the newest versions moved, the newest last
+        self._moves: deque[str] = deque(maxlen=_MOST_MOVES)
 
     def __len__(self) -> int:
         """How many rooms pass the filters."""
@@ -50,7 +56,9 @@ class SortedList:
         entries = sorted((key, room_id) for room_id, key in keys.items())
         changed = [room_id for _, room_id in entries] != [room_id for _, room_id in self._entries]
         self._entries, self._keys = entries, dict(keys)
-        self.version += changed
+        if changed:
+            self.version += 1
+            self._moves.clear()
         return changed
 
     def put(self, room_id: str, key: Key | None) -> bool:
@@ -68,8 +76,18 @@ class SortedList:
             self._keys[room_id] = key
             after = bisect_left(self._entries, (key, room_id))
             self._entries.insert(after, (key, room_id))
-        self.version += before != after
-        return before != after
+        if before == after:
+            return False
+        self.version += 1
+        self._moves.append(room_id)
+        return True
+
+    def movers(self, version: int) -> frozenset[str] | None:
+        """The rooms that came, went or moved since the list had this version; `None`: nobody counted them."""
+        number = self.version - version
+        if number > len(self._moves):
+            return None
+        return frozenset(islice(reversed(self._moves), number))
 
 
 @attrs.define

@@ -212,7 +212,7 @@ class UserCache:
         self._own_receipts.put(facts.own_receipts)
         self._devices.load(facts.devices, facts.transaction_ids, self._global.seconds())
         self._rooms.horizon = facts.horizon if self._tracker.polled.position(self.user_id) is None else None
-        self._tracker.track(self.user_id, self._rooms.joined())
+        self._tracker.track(self.user_id, self._rooms.of("join"), self._rooms.of("invite"))
 
     def room_changed(self, news: RoomNews) -> None:
         """Something happened in a room that the user is joined to."""
@@ -239,7 +239,8 @@ class UserCache:
         if same_standing:
             self.reevaluate((room_id,))
         else:
-            (self._tracker.joined if row.membership == "join" else self._tracker.left)(self.user_id, room_id)
+            tracked = {"join": self._tracker.joined, "invite": self._tracker.invited}
+            tracked.get(row.membership, self._tracker.left)(self.user_id, room_id)
             self.reevaluate(self._rooms.related(room_id))
         mark = Mark(0) if same_standing else Mark.MEMBERSHIP
         if old is None or _counts(old) != _counts(row):

@@ -83,9 +83,9 @@ class UserRooms:
         self._unread.put(before, row, 0 if view is None else view.to_nid)
         self._stripped.pop(row.room_id, None)
 
-    def joined(self) -> list[str]:
-        """The rooms that the user is joined to, visible or not."""
-        return [room_id for room_id, row in self._rows.items() if row.membership == "join"]
+    def of(self, membership: str) -> list[str]:
+        """The rooms in which the user has this membership, visible or not."""
+        return [room_id for room_id, row in self._rows.items() if row.membership == membership]
 
     def leave_event(self, room_id: str) -> StoredEvent | None:
         """The own leave, kick or ban event, if it may be shown."""
@@ -180,13 +180,13 @@ class UserRooms:
         self, row: UserRoom, summary: RoomSummary, bump_types: frozenset[str] | None, up_to: int
     ) -> tuple[int, int]:
         """The time to sort a joined room by, and the raw one, in ms; events past the nid `up_to` do not count."""
-        if up_to < row.visible_from:
-            # nothing is visible yet
-            return row.join_ts, row.join_ts
-        bump = self.bumps.newest(summary, bump_types, time_floor(row), up_to)
+        join_sort_ts = row.sort_ts or row.join_ts
+        # else nothing is visible yet
+        is_visible = up_to >= row.visible_from
+        bump = self.bumps.newest(summary, bump_types, time_floor(row), up_to) if is_visible else None
         if bump is None:
-            return row.join_ts, row.join_ts
-        return max(bump.sort_ts, row.join_ts), max(bump.origin_server_ts, row.join_ts)
+            return join_sort_ts, row.join_ts
+        return max(bump.sort_ts, join_sort_ts), max(bump.origin_server_ts, row.join_ts)
 
     def activity(self, row: UserRoom, summary: RoomSummary, up_to: int) -> tuple[int, int]:
         """The `recency` in ms and the nid of a joined room's newest event that the user may see; else of the join."""

@@ -224,7 +224,7 @@ class ConnState:
     # One moment
 
     def _snapshot(self, prepared: Prepared, marks: Marks, user: UserCache) -> _Snapshot:
-        windows, lists, news = self._advance(prepared.params, marks)
+        windows, lists, news = self._advance(prepared.params)
         shown = self._shown(prepared, windows, marks, user)
         unseen = RoomConfig(required_state((), self._device.user_id), 0)
         anew: Collection[str] = ()
@@ -234,7 +234,7 @@ class ConnState:
         due = due_rooms(view, prepared.semantics, self._is_listed(windows), self._has_left(prepared.params, user))
         return _Snapshot(windows, lists, news, shown, due, user.position())
 
-    def _advance(self, params: Params, marks: Marks) -> tuple[Mapping[str, ListWindow], Mapping[str, ListAnswer], bool]:
+    def _advance(self, params: Params) -> tuple[Mapping[str, ListWindow], Mapping[str, ListAnswer], bool]:
         assert self._sources is not None
         windows: dict[str, ListWindow] = {}
         lists: dict[str, ListAnswer] = {}
@@ -243,7 +243,7 @@ class ConnState:
             before = self._windows.get(key)
             unchanged = before is not None and self._params.lists.get(key) is config
             spec = before.spec if before is not None and unchanged else list_spec(config, rules)
-            step = advanced(before, config, spec, self._sources.source(spec), marks.rooms)
+            step = advanced(before, config, spec, self._sources.source(spec))
             windows[key], lists[key] = step.window, step.answer
             news = news or step.news
         return windows, lists, news

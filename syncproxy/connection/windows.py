@@ -19,7 +19,8 @@ from syncproxy.protocol.response import ListAnswer, Op, Sync
 class ListWindow:
     """One list as last sent. `shown` are the rooms in its ranges; of a slow list, all.
 
-    `told`: how many ids the newest SYNC of a slow list had; the client's array keeps them when the list gets shorter.
+    `reach`: how far the client's array of a slow list may reach. It keeps what it has when such a list gets shorter,
+    also by narrower filters: the one SYNC overwrites no more than it has ids, and what is behind it is in no range.
     """
 
     spec: ListSpec
@@ -28,7 +29,7 @@ class ListWindow:
     slow: bool
     window: Window
     shown: frozenset[str]
-    told: int = 0
+    reach: int = 0
 
 
 @attrs.frozen
@@ -53,9 +54,7 @@ def list_spec(config: ListConfig, rules: ListRules = LIST_RULES) -> ListSpec:
     return ListSpec(config.filters, config.sort, bump_types, rules)
 
 
-def advanced(
-    before: ListWindow | None, config: ListConfig, spec: ListSpec, source: SortedList, touched: Collection[str]
-) -> Advanced:
+def advanced(before: ListWindow | None, config: ListConfig, spec: ListSpec, source: SortedList) -> Advanced:
     """The list's window now. Costs next to nothing if neither the list nor the parameters changed."""
     slow = config.slow_get_all_rooms
     ranges = () if slow else config.ranges or ()
@@ -64,12 +63,12 @@ def advanced(
     window = Window(len(source), ranges, tuple(source.window(*one) for one in ranges))
     shown = source.window(0, len(source) - 1) if slow and len(source) else ()
     is_new_list = before is None or before.spec != spec or before.slow != slow
-    told = len(shown) if before is None or is_new_list else before.told
-    now = ListWindow(spec, source, source.version, slow, window, frozenset(shown).union(*window.rooms), told)
+    reach = max(len(shown) if is_new_list else 0, _reach(before)) if slow else 0
+    now = ListWindow(spec, source, source.version, slow, window, frozenset(shown).union(*window.rooms), reach)
     if before is None or is_new_list:
         ops = _slow_ops(shown) if slow else replaced(_had(before), window)
     else:
-        ops = [] if slow else _moved(before, now, touched)
+        ops = [] if slow else _moved(before, now)
     news = is_new_list or bool(ops) or before is None or before.window.count != window.count
     return Advanced(now, ListAnswer(window.count, tuple(ops)), news)
 
@@ -78,12 +77,18 @@ _EMPTY = Window(0, (), ())
 
 
 def _had(before: ListWindow | None) -> Window:
-    """What the client's array holds."""
+    """Where the client's array may hold something."""
     if before is None:
         return _EMPTY
     if not before.slow:
         return before.window
-    return Window(before.told, ((0, before.told - 1),), ()) if before.told else _EMPTY
+    return Window(before.reach, ((0, before.reach - 1),), ()) if before.reach else _EMPTY
+
+
+def _reach(before: ListWindow | None) -> int:
+    """The index behind the last one at which the client's array may hold something."""
+    had = _had(before)
+    return max((min(last + 1, had.count) for _, last in had.ranges), default=0)
 
 
 def _is_unchanged(
@@ -102,11 +107,14 @@ def _slow_ops(shown: tuple[str, ...]) -> list[Op]:
     return [Sync((0, len(shown) - 1), shown)] if shown else []
 
 
-def _moved(before: ListWindow, now: ListWindow, touched: Collection[str]) -> list[Op]:
+def _moved(before: ListWindow, now: ListWindow) -> list[Op]:
     source = now.source
     # another list object: it was made anew, and nobody counted
-    changes = now.version - before.version if before.source is source else 2
-    return moved(before.window, now.window, changes=changes, touched=touched, place=source.index)
+    movers = source.movers(before.version) if before.source is source else None
+    if movers is None:
+        return moved(before.window, now.window, changes=2)
+    # one room that was put elsewhere more than once, by its event and by its counts, moved once for the client
+    return moved(before.window, now.window, changes=len(movers), touched=movers, place=source.index)
 
 
 class ListSources:

@@ -52,8 +52,8 @@ def moved(
 ) -> list[Op]:
     """The same list later, maybe with other ranges.
 
-    `changes`: how many single changes the list has seen in between. `touched` tells which of two neighbours that
-    swapped was the one that moved. `place`: where a room stands in the whole list now, `None` if nowhere.
+    `changes`: how many rooms came, went or moved in between. `touched`: which, so that of two neighbours that swapped
+    the one that moved is told from the other. `place`: where a room stands in the whole list now, `None` if nowhere.
     """
     ops: list[Op] = []
     for one in before.ranges:

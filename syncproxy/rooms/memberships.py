@@ -13,6 +13,7 @@ import msgspec
 
 from syncproxy.matrix.events import StoredEvent
 from syncproxy.rooms.answers import StrippedRoom
+from syncproxy.rooms.times import sort_ts
 from syncproxy.rooms.user_room import UserRoom
 
 _OUT = ("leave", "ban")
@@ -67,7 +68,14 @@ def after_member_event(
 
 
 def after_joined_section(
-    row: UserRoom | None, user_id: str, room_id: str, *, member_nid: int, first_handed_nid: int, join_ts: int
+    row: UserRoom | None,
+    user_id: str,
+    room_id: str,
+    *,
+    member_nid: int,
+    first_handed_nid: int,
+    join_ts: int,
+    join_sort_ts: int = 0,
 ) -> UserRoom:
     """The row after the user's own poller had the room among the joined ones.
 
@@ -75,7 +83,7 @@ def after_joined_section(
     """
     if row is not None and row.membership == "join":
         return row
-    return _joined(row, user_id, room_id, member_nid, first_handed_nid, join_ts)
+    return _joined(row, user_id, room_id, member_nid, first_handed_nid, join_ts, join_sort_ts)
 
 
 def was_put_out(row: UserRoom | None, member: StoredEvent | None, member_nid: int, position: int) -> bool:
@@ -133,6 +141,7 @@ def after_stripped_section(
         previous=row.previous if row is not None and same_stay else (row.membership if row is not None else None),
         stripped_state=room.stripped_state,
         invite_ts=ts,
+        sort_ts=row.sort_ts if row is not None and same_stay and row.invite_ts == ts else sort_ts(ts, received_ms),
         is_direct=room.is_direct,
     )
     return row if row is not None and row == fresh else fresh
@@ -163,7 +172,7 @@ def _after_join(row: UserRoom | None, news: MemberNews, user_id: str, room_id: s
         return row
     if _is_older_than_invite(row, news, claim):
         return row
-    return _joined(row, user_id, room_id, news.nid, news.nid, news.event.origin_server_ts)
+    return _joined(row, user_id, room_id, news.nid, news.nid, news.event.origin_server_ts, news.event.sort_ts)
 
 
 def _may_take(row: UserRoom | None, news: MemberNews, claim: Claim) -> bool:
@@ -181,7 +190,13 @@ def _is_older_than_invite(row: UserRoom | None, news: MemberNews, claim: Claim) 
 
 
 def _joined(
-    row: UserRoom | None, user_id: str, room_id: str, membership_nid: int, visible_from: int, join_ts: int
+    row: UserRoom | None,
+    user_id: str,
+    room_id: str,
+    membership_nid: int,
+    visible_from: int,
+    join_ts: int,
+    join_sort_ts: int,
 ) -> UserRoom:
     return UserRoom(
         user_id=user_id,
@@ -190,6 +205,7 @@ def _joined(
         membership_nid=membership_nid,
         visible_from=visible_from,
         join_ts=join_ts,
+        sort_ts=join_sort_ts,
         previous=None if row is None else row.membership,
         is_direct=row is not None and row.is_direct,
     )

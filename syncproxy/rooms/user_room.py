@@ -40,6 +40,8 @@ class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     stripped_state: bytes = b""
     #: `origin_server_ts` of the invite, else when it was first seen
     invite_ts: int = 0
+    #: what lists sort the join or invite by: its time, five minutes past its arrival at most; 0: as its time
+    sort_ts: int = 0
     #: `is_direct` of the invite
     is_direct: bool = False
     #: nothing earlier is shown by MSC4186: the lowest nid that the own poller was handed with the join

@@ -21,6 +21,7 @@ from syncproxy.rooms.changes import (
     UserRoomChange,
 )
 from syncproxy.rooms.lazy_members import has_all_members
+from syncproxy.rooms.times import sort_ts
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.device_accumulator import DeviceAccumulator
 from syncproxy.storage.facts import Facts, RoomFacts
@@ -228,13 +229,18 @@ class _AnswerAccumulator:
         if not is_join or (row is not None and member_nid <= row.membership_nid):
             # no member event names this stay
             member_nid = work.summary.position
+        join_ts = _join_ts(room, self._me)
+        sorted_ts = sort_ts(join_ts, self._answer.received_ms)
+        if member is not None and is_join:
+            join_ts, sorted_ts = member.origin_server_ts, member.sort_ts
         now = memberships.after_joined_section(
             row,
             self._me,
             room.room_id,
             member_nid=member_nid,
             first_handed_nid=work.handed_nid(room.timeline, self._me),
-            join_ts=member.origin_server_ts if member is not None and is_join else _join_ts(room, self._me),
+            join_ts=join_ts,
+            join_sort_ts=sorted_ts,
         )
         now = memberships.with_unread(now, room.notification_count, room.highlight_count, work.summary.position)
         yield from self._standings.set_row(now)

@@ -13,7 +13,7 @@ from syncproxy.rooms.summary import RoomSummary
 USERS = st.sampled_from(("a", "b", "c"))
 ROOMS = st.sampled_from(("!1", "!2", "!3"))
 STEPS = st.one_of(
-    st.tuples(st.sampled_from(("joined", "left")), USERS, ROOMS),
+    st.tuples(st.sampled_from(("joined", "invited", "left")), USERS, ROOMS),
     st.tuples(st.just("track"), USERS, st.frozensets(ROOMS)),
     st.tuples(st.just("forget"), USERS, st.none()),
 )
@@ -24,28 +24,30 @@ class JoinedRoomsTrackerTests(SynchronousTestCase):
 
     @given(st.lists(STEPS))
     def test_against_a_model(self, steps: list[tuple[str, str, frozenset[str] | str | None]]) -> None:
-        """After any steps both maps are those of a model that holds pairs; untracked users are never in it."""
-        tracker, tracked, pairs = JoinedRoomsTracker(), set[str](), set[tuple[str, str]]()
+        """After any steps the maps are those of a model that holds pairs; untracked users are never in it."""
+        tracker, tracked, standing = JoinedRoomsTracker(), set[str](), dict[tuple[str, str], str]()
         for step, user, rooms in steps:
             if step in ("track", "forget"):
-                pairs = {pair for pair in pairs if pair[0] != user}
+                standing = {pair: is_in for pair, is_in in standing.items() if pair[0] != user}
                 tracked.discard(user)
             if step == "track" and isinstance(rooms, frozenset):
                 tracked.add(user)
-                pairs |= {(user, room) for room in rooms}
-                tracker.track(user, rooms)
+                joined = rooms - {"!3"}
+                standing |= {(user, room): "joined" if room in joined else "invited" for room in rooms}
+                tracker.track(user, joined, rooms - joined)
             elif step == "forget":
                 tracker.forget(user)
             elif isinstance(rooms, str):
-                (tracker.joined if step == "joined" else tracker.left)(user, rooms)
-                if step == "left":
-                    pairs.discard((user, rooms))
-                elif user in tracked:
-                    pairs.add((user, rooms))
+                getattr(tracker, step)(user, rooms)
+                standing.pop((user, rooms), None)
+                if step != "left" and user in tracked:
+                    standing[user, rooms] = step
+        pairs = {pair for pair, is_in in standing.items() if is_in == "joined"}
         for user in "abc":
             self.assertEqual(set(tracker.rooms(user)), {room for who, room in pairs if who == user})
         for room in ("!1", "!2", "!3"):
             self.assertEqual(set(tracker.users(room)), {user for user, where in pairs if where == room})
+            self.assertEqual(set(tracker.listing(room)), {user for user, where in standing if where == room})
             self.assertEqual(tracker.is_joined("a", room), ("a", room) in pairs)
 
 

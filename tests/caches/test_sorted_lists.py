@@ -36,6 +36,23 @@ class SortedListTests(SynchronousTestCase):
             self.assertEqual(changed, before != expected)
             self.assertEqual(rooms.version != version, before != expected)
 
+    @given(st.lists(st.tuples(ROOMS, KEYS)), st.integers(0, 20))
+    def test_movers(self, moves: list[tuple[str, tuple[int] | None]], since: int) -> None:
+        """The rooms that any change since a version put elsewhere; unknown when there were too many changes."""
+        rooms = SortedList()
+        moved = [room_id for room_id, key in moves if rooms.put(room_id, key)]
+        since = min(since, rooms.version)
+        expected = frozenset(moved[since:]) if len(moved) - since <= 16 else None
+        self.assertEqual(rooms.movers(since), expected)
+
+    def test_nobody_counts_the_movers_of_a_list_that_is_filled(self) -> None:
+        """Filled anew, a list knows only what moves from then on."""
+        rooms = SortedList()
+        rooms.put("a", (1,))
+        rooms.fill({"a": (1,), "b": (2,)})
+        rooms.put("c", (3,))
+        self.assertEqual([rooms.movers(version) for version in (0, 1, 2, 3)], [None, None, {"c"}, set()])
+
     @given(st.dictionaries(ROOMS, st.tuples(st.integers(0, 3))), st.dictionaries(ROOMS, st.tuples(st.integers(0, 3))))
     def test_filling_equals_putting(self, first: dict[str, tuple[int]], second: dict[str, tuple[int]]) -> None:
         """Filled with other contents, a list is as if it never had any, and says whether its order changed."""

@@ -192,6 +192,28 @@ class ListTests(UserCacheCase):
         self.world.told(self.db.stored("!a", self.db.event("m.reaction")))
         self.assertEqual(shown(rooms), ("!b", "!a"))
 
+    def test_joins_and_invites_dated_ahead(self) -> None:
+        """A join or invite with a clock that ran ahead stands where it stood when it came; ties go by its own time."""
+        rooms = self.user.acquire_list(ListSpec())
+        for room_id, join_ts in (("!a", 7_000_000), ("!b", 8_000_000)):
+            self.world.room(room_id, ALICE)
+            self.world.told(
+                self.db.standing(ALICE, room_id, visible_from=1, membership_nid=1, join_ts=join_ts, sort_ts=6000)
+            )
+        self.invite(invite_ts=9_000_000, sort_ts=6500)
+        self.assertEqual(shown(rooms), ("!i", "!b", "!a"))
+        self.message("!a", ts=6600)
+        self.assertEqual(shown(rooms), ("!a", "!i", "!b"))
+
+    def test_ties_go_by_the_raw_time_and_then_by_the_room_id(self) -> None:
+        """Of events that count alike the one dated later stands first; of those dated alike the lower room id."""
+        rooms = self.user.acquire_list(ListSpec())
+        for room_id in ("!c", "!b", "!a"):
+            self.world.room(room_id, ALICE)
+        for room_id, ts in (("!b", 9000), ("!c", 9500), ("!a", 9000)):
+            self.message(room_id, ts=ts, sort_ts=8000)
+        self.assertEqual(shown(rooms), ("!c", "!a", "!b"))
+
     def test_joins_invites_and_leaves(self) -> None:
         """Joined rooms and open invites are in, left ones are not."""
         rooms = self.user.acquire_list(ListSpec())
@@ -268,6 +290,16 @@ class ListTests(UserCacheCase):
         self.world.room("!space", ALICE, children=("!old",))
         self.world.room("!new", ALICE)
         self.assertEqual(shown(rooms), ())
+        tombstone = self.db.event("m.room.tombstone", state_key="")
+        self.world.told(self.db.stored("!old", tombstone, tombstoned=True, replacement="!new"))
+        self.assertEqual(shown(rooms), ("!new",))
+
+    def test_a_tombstoned_child_stands_for_a_successor_that_one_is_invited_to(self) -> None:
+        """An invite to the replacement comes into the space with the tombstone of a room that one was never in."""
+        rooms = self.user.acquire_list(ListSpec(Filters(spaces=frozenset(["!space"]))))
+        self.world.room("!old", BOB)
+        self.world.room("!space", ALICE, children=("!old",))
+        self.invite("!new")
         tombstone = self.db.event("m.room.tombstone", state_key="")
         self.world.told(self.db.stored("!old", tombstone, tombstoned=True, replacement="!new"))
         self.assertEqual(shown(rooms), ("!new",))

@@ -156,9 +156,13 @@ class Stage(World):
         """Alice's account data."""
         self.told(self.database.datum(ALICE, data_type, msgspec.json.encode({"content": content}), room_id))
 
+    def timeline(self, room_id: str) -> list[StoredEvent]:
+        """All events of the room's timeline."""
+        return self.database._timelines[room_id]
+
     def order(self, room_id: str) -> list[tuple[int, str]]:
         """The nids and ids of all events of the room's timeline."""
-        return [(event.nid, event.event_id) for event in self.database._timelines[room_id]]
+        return [(event.nid, event.event_id) for event in self.timeline(room_id)]
 
     def current(self, room_id: str, event_type: str, state_key: str = "") -> str | None:
         """The id of the event that is the room's state of this type and key."""

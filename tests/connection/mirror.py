@@ -1,22 +1,22 @@
-"""What a client knows that applies every answer it gets, and whether that is what the caches say it should see."""
+"""What a client knows that applies every answer it gets, and whether that is what it should see.
+
+What its lists should have is worked out anew from what was stored; what its rooms should be, the caches say.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import attrs
-import msgspec
 
-from syncproxy.caches.sorted_lists import SortedList
 from syncproxy.caches.user_cache import UserCache
-from syncproxy.connection.params import ListConfig, Params
-from syncproxy.connection.windows import list_spec
+from syncproxy.connection.params import Params
 from syncproxy.dialects.msc3575 import MSC3575
 from syncproxy.protocol.request import Request
 from syncproxy.protocol.required_state import MEMBER
 from syncproxy.protocol.response import Answer, RoomAnswer, Unset
 from tests.connection.fakes import Stage, event_ids
-from tests.integration.client_array import ClientArray
+from tests.connection.list_copies import ListCopies
 
 TOPIC = "m.room.topic"
 
@@ -30,6 +30,8 @@ class RoomCopy:
     topic: str | None = None
     #: the `membership_nid` of the user's row when the room was last initial
     stay: int = 0
+    #: what all lists together were bumped by when the room was last sent: its time goes by these
+    bump_types: frozenset[str] | None = None
 
 
 class Mirror:
@@ -42,20 +44,14 @@ class Mirror:
         self.rooms: dict[str, RoomCopy] = {}
         #: leave events that came
         self.leaves: set[str] = set()
-        self._arrays: dict[str, ClientArray] = {}
-        self._counts: dict[str, int] = {}
+        self.lists = ListCopies(stage)
         #: by room and user: clients keep members, whatever else they forget of a room
         self._members: dict[tuple[str, str], str] = {}
 
     def take(self, answer: Answer, request: Request, *, fresh: bool) -> None:
         """Apply an answer that carries this request's parameters; a fresh one is of now."""
         self.params = self.params.merged(request, MSC3575.semantics)
-        assert answer.lists.keys() == self.params.lists.keys()
-        self._arrays = {key: self._arrays.get(key) or ClientArray() for key in answer.lists}
-        lists = msgspec.json.decode(MSC3575.encode(answer))["lists"]
-        for key, one in lists.items():
-            self._arrays[key].apply(one.get("ops", ()))
-            self._counts[key] = one["count"]
+        self.lists.take(answer, self.params.lists, fresh=fresh)
         for room_id, room in answer.rooms.items():
             self._room(room_id, room)
         if fresh:
@@ -64,21 +60,13 @@ class Mirror:
 
     def shown(self) -> set[str]:
         """The rooms that are shown now."""
-        found = {room_id for room_id in self.params.subscriptions if self.user.is_listed(room_id)}
-        for config in self.params.lists.values():
-            ranges = ((0, 10_000),) if config.slow_get_all_rooms else config.ranges or ()
-            found.update(*(self._source(config).window(*one) for one in ranges))
-        return found
+        subscribed = {room_id for room_id in self.params.subscriptions if self.user.is_listed(room_id)}
+        return self.lists.shown() | subscribed
 
     def check(self) -> None:
         """Raises `AssertionError` if the client does not see what it should see now."""
-        for key, config in self.params.lists.items():
-            source = self._source(config)
-            assert self._counts[key] == len(source), (key, "count")
-            for first, last in () if config.slow_get_all_rooms else config.ranges or ():
-                inside = self._arrays[key].window(first, last)
-                expected = list(source.window(first, last))
-                assert inside == expected + [None] * (len(inside) - len(expected)), (key, inside, expected)
+        self.lists.look()
+        self.lists.check()
         shown = self.shown()
         assert self.rooms.keys() == shown, (self.rooms.keys(), shown)
         for room_id, copy in self.rooms.items():
@@ -94,6 +82,7 @@ class Mirror:
         assert room_id in self.rooms, (room_id, "is not known, and not initial")
         copy = self.rooms[room_id]
         copy.facts.update(_facts(room))
+        copy.bump_types = self._bump_types()
         if room.limited and not room.initial:
             copy.timeline = []
         copy.timeline += room.timeline_ids
@@ -113,7 +102,7 @@ class Mirror:
             "name": self.user.name(room_id).name,
             "avatar": self.user.avatar(room_id),
             "is_dm": self.user.is_dm(room_id),
-            "timestamp": self.user.timestamp(room_id, None),
+            "timestamp": self.user.timestamp(room_id, copy.bump_types),
         }
         if row.membership == "invite":
             expected.update(stripped_state=row.stripped_state, joined_count=1, invited_count=1, highlight_count=1)
@@ -139,13 +128,10 @@ class Mirror:
 
     def _configs(self, room_id: str) -> list[Any]:
         found: list[Any] = [one for key, one in self.params.subscriptions.items() if key == room_id]
-        return found + [config for config in self.params.lists.values() if room_id in self._source(config)]
+        return found + self.lists.having(room_id)
 
-    def _source(self, config: ListConfig) -> SortedList:
-        spec = list_spec(config)
-        source = self.user.acquire_list(spec)
-        self.user.release_list(spec)
-        return source
+    def _bump_types(self) -> frozenset[str] | None:
+        return frozenset().union(*(config.bump_event_types for config in self.params.lists.values())) or None
 
 
 def _facts(room: RoomAnswer) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.rooms.changes import TransactionIds
 from tests.caches.fakes import ALICE, PHONE
-from tests.connection.test_random_walk import Walk
+from tests.connection.walk import Walk
 
 
 class HoldingWalk(Walk):

@@ -51,6 +51,12 @@ class MemberEventTests(SynchronousTestCase):
         row = joined()
         self.assertEqual((row.membership, row.membership_nid, row.visible_from, row.join_ts), ("join", 7, 7, 1000))
 
+    def test_a_join_is_sorted_by_the_time_that_its_event_is(self) -> None:
+        """A clock that ran ahead when the user joined counts for no more than it does in other events."""
+        row = after(None, msgspec.structs.replace(JOIN, sort_ts=900))
+        assert row is not None
+        self.assertEqual((row.join_ts, row.sort_ts), (1000, 900))
+
     def test_a_change_of_profile_changes_nothing(self) -> None:
         """A second join event of somebody who is in leaves the row as it is."""
         row = joined()
@@ -116,6 +122,13 @@ class SectionTests(SynchronousTestCase):
         row = memberships.after_stripped_section(None, BOB, timeless, nid=3, received_ms=7, position=99)
         again = memberships.after_stripped_section(row, BOB, timeless, nid=4, received_ms=9, position=99)
         self.assertEqual((row.invite_ts, again.invite_ts), (7, 7))
+
+    def test_an_invite_dated_ahead_is_sorted_by_its_arrival(self) -> None:
+        """Five minutes past its first arrival at most, however often it comes."""
+        ahead = msgspec.structs.replace(INVITE, ts=10**9)
+        row = memberships.after_stripped_section(None, BOB, ahead, nid=3, received_ms=7, position=99)
+        again = memberships.after_stripped_section(row, BOB, ahead, nid=4, received_ms=9, position=99)
+        self.assertEqual([(one.invite_ts, one.sort_ts) for one in (row, again)], [(10**9, 300_007)] * 2)
 
     def test_the_same_invite_again_changes_nothing(self) -> None:
         """A repeated invite is the same stay."""

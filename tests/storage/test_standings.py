@@ -14,6 +14,7 @@ from tests.storage.cases import StorageCase
 from tests.storage.events import ALICE, ALICE_JOINS, BOB, CREATE, ROOM, answer, first_answer
 
 BOB_JOINS = member("$bob", "@bob:hs", "join")
+BOB_JOINS_AHEAD = member("$bob", "@bob:hs", "join", origin_server_ts=10**9)
 BOB_LEAVES = member("$bob-left", "@bob:hs", "leave")
 INVITE = StrippedRoom(ROOM, "invite", b"[]", 500, True)
 
@@ -67,6 +68,19 @@ class JoinTests(StandingsCase):
         (_, joins) = (await self.reader.timelines({ROOM: self.writer.position}, 9))[ROOM]
         self.assertEqual((joins.event_id, row.membership, row.visible_from), ("$bob", "join", joins.nid))
         self.assertEqual((row.membership_nid, row.join_ts), (joins.nid, 1000))
+
+    async def test_join_dated_ahead(self) -> None:
+        """A join in the timeline is sorted by five minutes past its arrival at most."""
+        await self.polled(BOB, joined=(JoinedRoom(ROOM, timeline=Timeline((BOB_JOINS_AHEAD,))),), received_ms=7)
+        row = await self.bob()
+        self.assertEqual((row.join_ts, row.sort_ts), (10**9, 300_007))
+
+    async def test_join_before_the_timeline_dated_ahead(self) -> None:
+        """So is one in the state."""
+        room = JoinedRoom(ROOM, state=(BOB_JOINS_AHEAD,), timeline=Timeline((event("$8"),), True))
+        await self.polled(BOB, joined=(room,), received_ms=7)
+        row = await self.bob()
+        self.assertEqual((row.join_ts, row.sort_ts), (10**9, 300_007))
 
     async def test_join_before_the_timeline(self) -> None:
         """Where the join is in the state only, the user sees from the first event on that their poller got."""
