@@ -116,7 +116,7 @@ async def _start(
     stages = _created(settings, database, cipher, reactor, metrics, reached)
     _wire(stages)
     await _start_storing(stages, stack)
-    extensions = factories(stages.reader, stages.writer, derived_key(secret, "since tokens"), database.epoch)
+    extensions = factories(stages.reader, stages.writer, reactor, derived_key(secret, "since tokens"), database.epoch)
     conns = _connections(settings, stages, extensions, reactor, metrics)
     web = make_resource(
         stages.tokens,

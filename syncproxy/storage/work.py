@@ -18,6 +18,15 @@ class AcknowledgeToDevice:
 
 
 @attrs.frozen
+class HandOutToDevice:
+    """The device is handed its to-device messages up to this nid, save `annihilated` ones: forget those."""
+
+    device: Device
+    up_to: int
+    annihilated: tuple[int, ...] = ()
+
+
+@attrs.frozen
 class AcknowledgeDeviceLists:
     """The device has its device-list changes up to this nid: forget them."""
 
@@ -57,4 +66,4 @@ class Purge:
     statements: tuple[tuple[str, Sequence[object]], ...]
 
 
-Work = AcknowledgeToDevice | AcknowledgeDeviceLists | SaveToken | ForgetToken | DeviceSeen | Purge
+Work = AcknowledgeToDevice | HandOutToDevice | AcknowledgeDeviceLists | SaveToken | ForgetToken | DeviceSeen | Purge
