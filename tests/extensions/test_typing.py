@@ -99,7 +99,7 @@ class TypingTests(SynchronousTestCase):
         self.assertIsNone(self._told())
 
     def test_widening_sends_nothing_old(self) -> None:
-        """What changed while the room was out of scope is not told by a wider scope, if the client knew nothing of it."""
+        """What changed out of scope, and of which the client knew nothing, is not told by a wider scope."""
         nowhere = self._answer(context(self.user, self.cache, marks=TYPING), ExtensionParams(lists=(), rooms=()))
         self.assertEqual(nowhere, Extended())
         self.assertIsNone(self._told())

@@ -21,7 +21,7 @@ class AccountDataTests(StorageCase):
         return [change.json for change in self.told if isinstance(change, AccountDataChange)]
 
     async def test_same_content_is_no_news(self) -> None:
-        """Content that is the same in canonical JSON is told once, whichever device brought it; other content is told."""
+        """What is the same in canonical JSON is told once, whichever device brought it; what is not is told."""
         first, same, other = (b'{"content":{"a":1,"b":2}}', b'{"content": {"b":2,"a":1}}', b'{"content":{"a":1}}')
         laptop = Device(ALICE.user_id, "LAPTOP")
         self.assertEqual([await self.brings(first), await self.brings(same, laptop)], [[first], []])
