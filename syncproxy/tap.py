@@ -116,7 +116,7 @@ async def _start(
     stages = _created(settings, database, cipher, reactor, metrics, reached)
     _wire(stages)
     await _start_storing(stages, stack)
-    extensions = factories(stages.reader, stages.writer, derived_key(secret, "since tokens"), database.epoch)
+    extensions = factories(stages.reader, stages.writer, reactor, derived_key(secret, "since tokens"), database.epoch)
     conns = _connections(settings, stages, extensions, reactor, metrics)
     web = make_resource(
         stages.tokens,
@@ -192,7 +192,7 @@ def _wire(stages: _Stages) -> None:
     bus.subscribe(stages.dispatcher.received)
     bus.subscribe(stages.refresh.received)
     stages.purger.rooms_purged = partial(_rooms_purged, stages.global_cache, stages.user_caches)
-    stages.pollers.poller_stopped = stages.global_cache.poller_stopped
+    stages.pollers.poller_stopped = stages.dispatcher.poller_stopped
 
 
 async def _start_storing(stages: _Stages, stack: AsyncExitStack) -> None:

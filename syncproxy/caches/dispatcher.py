@@ -17,6 +17,7 @@ from syncproxy.caches.room_news import RoomNews, room_news
 from syncproxy.caches.updates import Mark
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.caches.user_cache_map import UserCacheMap
+from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.pubsub.payloads import Payload
 from syncproxy.rooms.changes import (
@@ -67,6 +68,7 @@ class Dispatcher:
         #: whether the jobs are being worked on, or will be in a later turn
         self._working = False
         self._expiring: IDelayedCall | None = None
+        self._clearing: IDelayedCall | None = None
 
     def received(self, payload: Payload) -> None:
         """Apply a committed batch: caches before this returns, listeners as the class says. Never raises."""
@@ -76,16 +78,23 @@ class Dispatcher:
         self._users.sweep()
         self._go_on_with(told)
 
+    def poller_stopped(self, device: Device) -> None:
+        """The device's poller is gone: another one's word on typing counts now."""
+        self._global.poller_stopped(device)
+        self._clear_typing_in_time()
+
     def stop(self) -> None:
         """Nothing more will be received."""
-        if self._expiring is not None:
-            self._expiring.cancel()
+        for call in (self._expiring, self._clearing):
+            if call is not None:
+                call.cancel()
+        self._expiring = self._clearing = None
 
     # What is true for everyone
 
     def _apply_global(self, changes: Iterable[Change]) -> list[_News]:
         """Take in what is true for everyone; what those who are in the rooms are to be told."""
-        told: list[_News] = list(self._global.stale_typing())
+        told: list[_News] = []
         for change in changes:
             try:
                 told += self._applied(change)
@@ -196,8 +205,19 @@ class Dispatcher:
         ends_s = self._tracker.held.ends_s
         if ends_s is not None and self._expiring is None:
             self._expiring = self._clock.callLater(max(ends_s - self._clock.seconds(), 0), self._expire)
+        self._clear_typing_in_time()
         if not self._working:
             self._work()
+
+    def _clear_typing_in_time(self) -> None:
+        stale_at_s = self._global.typing_stale_at_s()
+        if stale_at_s is not None and self._clearing is None:
+            self._clearing = self._clock.callLater(max(stale_at_s - self._clock.seconds(), 0), self._clear_typing)
+
+    def _clear_typing(self) -> None:
+        """End the typing that sources left which are gone."""
+        self._clearing = None
+        self._go_on_with(self._global.stale_typing())
 
     def _expire(self) -> None:
         """Own events that waited long enough for their transaction ids go out without."""

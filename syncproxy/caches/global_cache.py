@@ -14,7 +14,16 @@ from syncproxy.caches.room_index import RoomIndex
 from syncproxy.caches.typing_rooms import Typing, TypingRooms
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
-from syncproxy.rooms.changes import AccountDataChange, Change, DeviceChange, ReceiptsChange, RoomChange, TypingChange
+from syncproxy.rooms.changes import (
+    AccountDataChange,
+    Change,
+    DeviceChange,
+    Polled,
+    ReceiptsChange,
+    RoomChange,
+    TypingChange,
+    UserRoomChange,
+)
 from syncproxy.rooms.summary import RoomSummary
 
 __all__ = ["GlobalCache", "HotRoom", "RoomWant", "Typing"]
@@ -89,6 +98,11 @@ class GlobalCache:
             self._note(change.nid)
         elif isinstance(change, DeviceChange):
             self._note(max(change.facts.to_device_position, change.facts.device_list_position))
+        elif isinstance(change, UserRoomChange):
+            if change.row.membership != "join":
+                self._typing.user_left(change.row.user_id, change.row.room_id, self._clock.seconds())
+        elif isinstance(change, Polled):
+            self._typing.polled(change.device, self._clock.seconds())
         return previous
 
     def room_purged(self, room_id: str, position: int) -> None:
@@ -102,8 +116,12 @@ class GlobalCache:
         return self._typing.typing_changed(change, self._clock.seconds())
 
     def stale_typing(self) -> list[str]:
-        """End the typing that dead pollers left behind; the rooms where that changed anything."""
+        """End the typing that sources left behind; the rooms where that changed anything."""
         return self._typing.clear_stale(self._clock.seconds())
+
+    def typing_stale_at_s(self) -> float | None:
+        """When `stale_typing` will have something to do."""
+        return self._typing.stale_at_s()
 
     def poller_stopped(self, device: Device) -> None:
         """The device's poller is gone: another one's word on typing counts now."""

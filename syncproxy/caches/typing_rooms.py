@@ -8,8 +8,10 @@ import msgspec
 from syncproxy.matrix.devices import Device
 from syncproxy.rooms.changes import TypingChange
 
-#: a source that was silent for so long gives way to another, and what a dead one left is cleared, in seconds
-SOURCE_SILENCE_S = 30
+#: what a source that is gone left is cleared after this, in seconds
+STALE_S = 30
+#: a source that finished no poll for so long does not live, in seconds: two long-polls
+SILENCE_S = 60
 
 
 class Typing(msgspec.Struct, frozen=True):
@@ -22,53 +24,84 @@ class Typing(msgspec.Struct, frozen=True):
 @attrs.define
 class _Room:
     typing: Typing
-    source: Device
-    heard_s: float
+    #: `None`: it is gone, and the next to bring a word is the source
+    source: Device | None
 
 
 class TypingRooms:
-    """The typing users of each room that ever had a typing event in this process."""
+    """The typing users of each room that ever had a typing event in this process.
+
+    A source is gone when its poller stopped, and for a room when its user is not in it any more; then, or when it
+    finished no poll for a minute, another one takes its place.
+    """
 
     def __init__(self) -> None:
         self._rooms: dict[str, _Room] = {}
-        #: when each source died
-        self._dead: dict[Device, float] = {}
+        #: when each device finished a poll
+        self._polled_s: dict[Device, float] = {}
+        #: rooms whose source left somebody typing -> when it went, the first one first
+        self._left_s: dict[str, float] = {}
 
     def get(self, room_id: str) -> Typing | None:
         """Who types in the room; `None`: there was never a typing event."""
         room = self._rooms.get(room_id)
         return None if room is None else room.typing
 
+    def polled(self, device: Device, now_s: float) -> None:
+        """The device finished a poll: it lives."""
+        self._polled_s[device] = now_s
+
     def typing_changed(self, change: TypingChange, now_s: float) -> bool:
-        """Take a poll's word, if its device is the room's source; whether anything changed."""
-        self._dead.pop(change.source, None)
+        """Take in a poll's word, if its device is the room's source; whether anything changed."""
+        self.polled(change.source, now_s)
         room = self._rooms.get(change.room_id)
         if room is None:
-            self._rooms[change.room_id] = _Room(Typing(change.user_ids, 1), change.source, now_s)
+            self._rooms[change.room_id] = _Room(Typing(change.user_ids, 1), change.source)
             return True
-        if room.source != change.source and not self._gives_way(room, now_s):
+        if room.source != change.source and self._lives(room.source, now_s):
             return False
-        room.source, room.heard_s = change.source, now_s
-        return self._set(room, change.user_ids)
+        room.source = change.source
+        self._left_s.pop(change.room_id, None)
+        return _set(room, change.user_ids)
 
     def source_died(self, device: Device, now_s: float) -> None:
         """The device's poller stopped: any other may be the source now."""
-        self._dead[device] = now_s
+        self._polled_s.pop(device, None)
+        for room_id, room in self._rooms.items():
+            if room.source == device:
+                self._is_gone(room_id, room, now_s)
+
+    def user_left(self, user_id: str, room_id: str, now_s: float) -> None:
+        """The user's devices hear no more of the room."""
+        room = self._rooms.get(room_id)
+        if room is not None and room.source is not None and room.source.user_id == user_id:
+            self._is_gone(room_id, room, now_s)
+
+    def stale_at_s(self) -> float | None:
+        """When there will be something to clear; `None`: not that it is known."""
+        went_s = next(iter(self._left_s.values()), None)
+        return None if went_s is None else went_s + STALE_S
 
     def clear_stale(self, now_s: float) -> list[str]:
-        """End the typing that sources left behind which are dead for 30 s; the rooms where that changed anything."""
-        stale = {device for device, died_s in self._dead.items() if now_s - died_s >= SOURCE_SILENCE_S}
-        if not stale:
-            return []
-        for device in stale:
-            del self._dead[device]
-        return [room_id for room_id, room in self._rooms.items() if room.source in stale and self._set(room, ())]
+        """End the typing that sources left behind which are gone for 30 s; the rooms where that changed anything."""
+        stale = [room_id for room_id, went_s in self._left_s.items() if now_s - went_s >= STALE_S]
+        for room_id in stale:
+            del self._left_s[room_id]
+            _set(self._rooms[room_id], ())
+        return stale
 
-    def _gives_way(self, room: _Room, now_s: float) -> bool:
-        return room.source in self._dead or now_s - room.heard_s >= SOURCE_SILENCE_S
+    def _is_gone(self, room_id: str, room: _Room, now_s: float) -> None:
+        room.source = None
+        if room.typing.user_ids:
+            self._left_s[room_id] = now_s
 
-    def _set(self, room: _Room, user_ids: tuple[str, ...]) -> bool:
-        if room.typing.user_ids == user_ids:
-            return False
-        room.typing = Typing(user_ids, room.typing.serial + 1)
-        return True
+    def _lives(self, source: Device | None, now_s: float) -> bool:
+        polled_s = None if source is None else self._polled_s.get(source)
+        return polled_s is not None and now_s - polled_s < SILENCE_S
+
+
+def _set(room: _Room, user_ids: tuple[str, ...]) -> bool:
+    if room.typing.user_ids == user_ids:
+        return False
+    room.typing = Typing(user_ids, room.typing.serial + 1)
+    return True

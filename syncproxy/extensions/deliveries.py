@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
+import attrs
+
 from syncproxy.matrix.devices import Device
 
 
-class Deliveries:
-    """Up to which nid devices were handed messages, and up to which they said that they have them.
+@attrs.define
+class Delivery:
+    """One device's messages."""
 
-    It lasts as long as the process. What was stored before `start`, the newest nid when it began, may have been
-    handed out by an earlier one.
-    """
+    #: nothing later than this nid has left this process, nor, once it is known what is `noted`, an earlier one
+    handed_out: int = 0
+    #: up to where the database knows what was handed out; `None`: not read yet
+    noted: int | None = None
+    #: the device has everything up to this nid: it is deleted, or about to be
+    acknowledged: int = 0
+    #: messages that are never handed out: they are deleted, or about to be
+    annihilated: set[int] = attrs.field(factory=set)
 
-    def __init__(self, start: int) -> None:
-        self._start = start
-        self._handed_out: dict[Device, int] = {}
-        self._acknowledged: dict[Device, int] = {}
+    def note(self, nid: int) -> None:
+        """The database knows that messages up to this nid were handed out, by this process or an earlier one."""
+        self.noted = max(nid, self.noted or 0)
+        self.hand_out(nid)
 
-    def handed_out(self, device: Device) -> int:
-        """Nothing later than this nid has left."""
-        return self._handed_out.get(device, self._start)
-
-    def hand_out(self, device: Device, nid: int) -> None:
+    def hand_out(self, nid: int) -> None:
         """Messages up to the nid go to a client."""
-        self._handed_out[device] = max(nid, self.handed_out(device))
+        self.handed_out = max(nid, self.handed_out)
 
-    def acknowledged(self, device: Device) -> int:
-        """The device has everything up to this nid: it is deleted, or about to be."""
-        return self._acknowledged.get(device, 0)
-
-    def acknowledge(self, device: Device, nid: int) -> bool:
+    def acknowledge(self, nid: int) -> bool:
         """The device says that it has everything up to the nid; returns whether that is new."""
-        is_new = nid > self.acknowledged(device)
-        if is_new:
-            self._acknowledged[device] = nid
-        return is_new
+        if nid <= self.acknowledged:
+            return False
+        self.acknowledged = nid
+        self.annihilated = {one for one in self.annihilated if one > nid}
+        return True
+
+
+class Deliveries:
+    """What is known of each device, as long as the process lasts."""
+
+    def __init__(self) -> None:
+        self._devices: dict[Device, Delivery] = {}
+
+    def of(self, device: Device) -> Delivery:
+        """The device's, the same object each time."""
+        return self._devices.setdefault(device, Delivery())

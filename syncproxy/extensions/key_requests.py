@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import attrs
 import msgspec
 
-_Row = tuple[int, bytes]
-_Request = tuple[str, str, str]
+_ACTIONS = ("request", "request_cancellation")
 
 
 class _Content(msgspec.Struct):
@@ -25,32 +25,46 @@ class _Message(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Message).decode
 
 
-def without_cancelled(rows: Sequence[_Row], handed_out: int) -> list[_Row]:
-    """The rows less each `m.room_key_request` that a later one of them cancels, and less that cancellation.
+@attrs.frozen
+class KeyRequest:
+    """The message `nid` asks for a key, or takes back what another one with this `identity` asked for."""
 
-    Rows up to the nid `handed_out` may be known to the device: neither they nor their cancellations are touched.
+    nid: int
+    asks: bool
+    #: sender, `requesting_device_id`, `request_id`
+    identity: tuple[str, str, str]
+
+
+def key_requests(rows: Iterable[tuple[int, bytes]]) -> list[KeyRequest]:
+    """The key requests and cancellations among the messages, in their order."""
+    found = (_key_request(nid, message) for nid, message in rows if b"m.room_key_request" in message)
+    return [request for request in found if request is not None]
+
+
+def annihilated(requests: Sequence[KeyRequest], handed_out: int) -> set[int]:
+    """The nids of requests that a later one takes back, and of what does so.
+
+    Those up to the nid `handed_out` may be known to the device: neither they nor their cancellations are touched.
     """
-    waiting: dict[_Request, int] = {}
-    dropped: set[int] = set()
-    for nid, message in rows:
-        action, request = _key_request(message) if nid > handed_out else (None, None)
-        if request is None:
+    waiting: dict[tuple[str, str, str], int] = {}
+    gone: set[int] = set()
+    for request in requests:
+        if request.nid <= handed_out:
             continue
-        if action == "request":
-            waiting[request] = nid
-        elif action == "request_cancellation" and request in waiting:
-            dropped.update((nid, waiting.pop(request)))
-    return [row for row in rows if row[0] not in dropped]
+        if request.asks:
+            waiting[request.identity] = request.nid
+        elif request.identity in waiting:
+            gone.update((request.nid, waiting.pop(request.identity)))
+    return gone
 
 
-def _key_request(message: bytes) -> tuple[str | None, _Request | None]:
-    if b"m.room_key_request" not in message:
-        return None, None
+def _key_request(nid: int, message: bytes) -> KeyRequest | None:
     try:
         decoded = _decode(message)
     except msgspec.MsgspecError:
-        return None, None
-    if decoded.type != "m.room_key_request":
-        return None, None
+        return None
     content = decoded.content
-    return content.action, (decoded.sender, content.requesting_device_id, content.request_id)
+    if decoded.type != "m.room_key_request" or content.action not in _ACTIONS:
+        return None
+    identity = decoded.sender, content.requesting_device_id, content.request_id
+    return KeyRequest(nid, content.action == "request", identity)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -19,14 +19,14 @@ from syncproxy.rooms.receipts import Receipt
 
 @attrs.frozen
 class _Delta:
-    """`position` covers every room but the `missed` ones, which are known up to a nid of their own.
+    """`known`: rooms that are told up to a nid; `missed`: rooms that are told more later; `base`: see the class.
 
     `ignored`: whose receipts were left out.
     """
 
-    position: int
-    missed: Mapping[str, int]
-    caught_up: frozenset[str]
+    base: int
+    known: Mapping[str, int]
+    missed: frozenset[str]
     ignored: frozenset[str]
 
 
@@ -39,7 +39,7 @@ class _Due:
 
     initial: frozenset[str]
     since: Mapping[str, int]
-    missed: Mapping[str, int]
+    missed: frozenset[str]
     freed: frozenset[str] = frozenset()
     again: frozenset[str] = frozenset()
 
@@ -50,13 +50,16 @@ class _Due:
 class ReceiptsExtension:
     """Receipts on an initial room's timeline and the user's own, then what is new, merged per room.
 
-    When a user is ignored no more, that user's on the newest events of the rooms that the client has.
+    Each room has a position of its own: marks come room by room, so that one of a room may come after an answer that
+    was made of later marks. When a user is ignored no more, that user's go out on the newest events of the rooms that
+    the client has.
     """
 
     def __init__(self) -> None:
-        #: the newest nid when the last acknowledged answer with something to do was made; `None` before
-        self._position: int | None = None
-        self._missed: dict[str, int] = {}
+        #: the newest nid when the first acknowledged answer was made: what is older is no delta; `None` before
+        self._base: int | None = None
+        self._known: dict[str, int] = {}
+        self._missed: frozenset[str] = frozenset()
         self._ignored: frozenset[str] = frozenset()
 
     async def answer(self, params: ExtensionParams, context: Context) -> Extended:
@@ -64,9 +67,10 @@ class ReceiptsExtension:
         now = context.global_cache.position
         due = self._due(Scope(params, context), context, now)
         ignored = context.user.ignored
-        if not due and self._position is not None and ignored == self._ignored:
+        if not due and self._base is not None and ignored == self._ignored:
             return Extended()
         hot = await _hot_rooms(context, due)
+        bounds = {room_id: _bound(context, room_id, now) for room_id in (*due.initial, *due.since)}
         rooms: dict[str, dict[str, Any]] = {}
         for room_id, room in hot.items():
             if not is_joined(context, room_id):
@@ -76,35 +80,28 @@ class ReceiptsExtension:
             content = receipt_content(_visible(_receipts(room, due, context), context, bound))
             if content:
                 rooms[room_id] = {"type": "m.receipt", "content": content}
-        delta = _Delta(now, due.missed, due.initial | due.since.keys(), ignored)
+        withheld = {room_id for room_id, bound in bounds.items() if bound < now}
+        known = {room_id: max(bound, due.since.get(room_id, 0)) for room_id, bound in bounds.items()}
+        delta = _Delta(now if self._base is None else self._base, known, due.missed | withheld, ignored)
         if not rooms:
             return Extended(delta=delta)
         return Extended(msgspec.json.encode({"rooms": rooms}), True, delta)
 
     def fold(self, delta: Any) -> None:
-        """The client knows all up to the position, save the missed rooms."""
-        self._position, self._ignored = delta.position, delta.ignored
-        for room_id in delta.caught_up:
-            self._missed.pop(room_id, None)
-        self._missed.update(delta.missed)
+        """The client knows each room up to its position."""
+        self._base, self._ignored = delta.base, delta.ignored
+        self._known.update(delta.known)
+        self._missed = (self._missed - delta.known.keys()) | delta.missed
 
     def _due(self, scope: Scope, context: Context, now: int) -> _Due:
         initial = frozenset(room_id for room_id in initial_rooms(context) if room_id in scope)
-        since: dict[str, int] = {}
-        missed: dict[str, int] = {}
-        known = now if self._position is None else self._position
-        for room_id in marked_rooms(context, Mark.RECEIPTS):
-            if room_id not in initial:
-                (since if room_id in scope else missed)[room_id] = self._missed.get(room_id, known)
-        for room_id in scope.among(self._missed) - initial:
-            since[room_id] = self._missed[room_id]
-        for room_id in (*initial, *since):
-            bound = _bound(context, room_id, now)
-            if bound < now:
-                missed[room_id] = max(bound, since.get(room_id, 0))
+        marked = [room_id for room_id in marked_rooms(context, Mark.RECEIPTS) if room_id not in initial]
+        in_scope = {room_id for room_id in marked if room_id in scope}
+        base = now if self._base is None else self._base
+        since = {room_id: self._known.get(room_id, base) for room_id in in_scope | scope.among(self._missed) - initial}
         freed = self._ignored - context.user.ignored
         again = frozenset(scope.every()) - initial if freed else frozenset()
-        return _Due(initial, since, missed, freed, again)
+        return _Due(initial, since, frozenset(marked) - in_scope, freed, again)
 
 
 async def _hot_rooms(context: Context, due: _Due) -> dict[str, HotRoom]:
@@ -136,18 +133,21 @@ def _receipts_again(room: HotRoom, due: _Due, context: Context) -> list[Receipt]
     return [receipt for receipt in room.receipts_on(seen) if receipt.user_id in due.freed]
 
 
-def _receipts_since(room: HotRoom, due: _Due, own: Iterable[Receipt]) -> list[Receipt]:
+def _receipts_since(room: HotRoom, due: _Due, own: Sequence[Receipt]) -> list[Receipt]:
     since = due.since.get(room.room_id)
     if since is None:
         return []
     receipts = room.receipts_since(since) + [receipt for receipt in own if receipt.nid > since]
-    threaded = {receipt.event_id for receipt in receipts if receipt.thread_id is not None}
+    threaded = {_slot(receipt) for receipt in receipts if receipt.thread_id is not None}
     if threaded:
         # an unthreaded receipt that the client may have on the same event must not give way (MSC4102)
-        users = {(receipt.event_id, receipt.user_id) for receipt in receipts}
-        there = [receipt for receipt in room.receipts_on(threaded) if receipt.thread_id is None]
-        receipts += [receipt for receipt in there if (receipt.event_id, receipt.user_id) in users]
+        there = [*room.receipts_on({event_id for event_id, _, _ in threaded}), *own]
+        receipts += [receipt for receipt in there if receipt.thread_id is None and _slot(receipt) in threaded]
     return receipts
+
+
+def _slot(receipt: Receipt) -> tuple[str, str, bool]:
+    return receipt.event_id, receipt.user_id, receipt.private
 
 
 def _visible(receipts: list[Receipt], context: Context, bound: int | None) -> list[Receipt]:

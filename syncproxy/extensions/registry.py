@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.internet.interfaces import IReactorTime
+
 from syncproxy.extensions.account_data import AccountDataExtension
 from syncproxy.extensions.core import Extension
 from syncproxy.extensions.deliveries import Deliveries
@@ -11,22 +13,26 @@ from syncproxy.extensions.e2ee import E2eeExtension
 from syncproxy.extensions.receipts import ReceiptsExtension
 from syncproxy.extensions.since_tokens import SinceTokens
 from syncproxy.extensions.to_device import ToDeviceExtension
+from syncproxy.extensions.to_device_pages import ToDevicePages
 from syncproxy.extensions.typing import TypingExtension
 from syncproxy.matrix.devices import Device
 from syncproxy.storage.reader import Reader
 from syncproxy.storage.writer import Writer
 
 
-def factories(reader: Reader, writer: Writer, token_key: bytes, epoch: str) -> dict[str, Callable[[Device], Extension]]:
-    """What makes each extension for a device's connection.
+def factories(
+    reader: Reader, writer: Writer, clock: IReactorTime, token_key: bytes, epoch: str
+) -> dict[str, Callable[[Device], Extension]]:
+    """What makes each extension for a device's connection. Call it once a process.
 
-    Call it once a process, when the writer knows its position: what is older may have been handed to clients by an
-    earlier process. `token_key` is secret and outlives restarts, `epoch` is the database's identity.
+    `token_key` is secret and outlives restarts, `epoch` is the database's identity.
     """
-    deliveries = Deliveries(writer.position)
+    deliveries = Deliveries()
 
     def to_device(device: Device) -> Extension:
-        return ToDeviceExtension(device, reader, writer, SinceTokens(token_key, epoch, device), deliveries)
+        delivery = deliveries.of(device)
+        pages = ToDevicePages(device, reader, writer, delivery, clock)
+        return ToDeviceExtension(device, pages, writer, SinceTokens(token_key, epoch, device), delivery)
 
     return {
         "to_device": to_device,

@@ -6,19 +6,16 @@ from typing import Any
 
 from syncproxy.extensions.acknowledging import acknowledge
 from syncproxy.extensions.core import Context, Extended
-from syncproxy.extensions.deliveries import Deliveries
-from syncproxy.extensions.key_requests import without_cancelled
+from syncproxy.extensions.deliveries import Delivery
 from syncproxy.extensions.since_tokens import SinceTokens
+from syncproxy.extensions.to_device_pages import Row, ToDevicePages
 from syncproxy.matrix.devices import Device
 from syncproxy.protocol.request import ExtensionParams
-from syncproxy.storage.reader import Reader
 from syncproxy.storage.work import AcknowledgeToDevice
 from syncproxy.storage.writer import Writer
 
 _DEFAULT_LIMIT = 100
 _MOST = 1000
-
-_Row = tuple[int, bytes]
 
 
 class ToDeviceExtension:
@@ -29,24 +26,23 @@ class ToDeviceExtension:
     """
 
     def __init__(
-        self, device: Device, reader: Reader, writer: Writer, tokens: SinceTokens, deliveries: Deliveries
+        self, device: Device, pages: ToDevicePages, writer: Writer, tokens: SinceTokens, delivery: Delivery
     ) -> None:
         self._device = device
-        self._reader = reader
+        self._pages = pages
         self._writer = writer
         self._tokens = tokens
-        self._deliveries = deliveries
+        self._delivery = delivery
         self._known = 0
 
     async def answer(self, params: ExtensionParams, context: Context) -> Extended:
         """Always a block; reads the database only if the device has messages after `since`."""
         after = self._acknowledge(params.since)
         newest = context.user.facts(self._device.device_id).to_device_position
-        rows: list[_Row] = []
+        rows: list[Row] = []
         if newest > after:
             limit = min(max(params.limit or _DEFAULT_LIMIT, 1), _MOST)
-            rows, after = await self._page(after, newest, limit)
-            self._deliveries.hand_out(self._device, after)
+            rows, after = await self._pages.page(after, newest, limit)
         events = b",".join(message for _, message in rows)
         data = b'{"next_batch":"%b","events":[%b]}' % (self._tokens.make(after).encode("ascii"), events)
         news = any(nid > self._known for nid, _ in rows)
@@ -59,18 +55,6 @@ class ToDeviceExtension:
     def _acknowledge(self, since: str | None) -> int:
         """Delete what `since` says the client has; returns up to which nid the device has everything."""
         nid = self._tokens.read(since) if since else None
-        if nid is not None and self._deliveries.acknowledge(self._device, nid):
+        if nid is not None and self._delivery.acknowledge(nid):
             acknowledge(self._writer, AcknowledgeToDevice(self._device, nid))
-        return self._deliveries.acknowledged(self._device)
-
-    async def _page(self, after: int, newest: int, limit: int) -> tuple[list[_Row], int]:
-        """The oldest messages in between, `limit` at most, and the nid up to which they are complete."""
-        handed_out = self._deliveries.handed_out(self._device)
-        while True:
-            rows = await self._reader.to_device(self._device, after, newest, limit)
-            if len(rows) < limit:
-                return without_cancelled(rows, handed_out), newest
-            after = rows[-1][0]
-            kept = without_cancelled(rows, handed_out)
-            if kept:
-                return kept, after
+        return self._delivery.acknowledged

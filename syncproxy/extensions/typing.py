@@ -16,15 +16,20 @@ _Typists = tuple[str, ...]
 
 
 class TypingExtension:
-    """The latest list of a room whenever it changed, and in each initial room that ever had one."""
+    """The latest list of a room whenever it changed, and in each initial room that ever had one.
+
+    Where a client was told that somebody types, it is told of the end, too, once the room is in scope again.
+    """
 
     def __init__(self) -> None:
         self._sent: dict[str, _Typists] = {}
+        #: rooms where somebody types, as far as the client knows
+        self._busy: set[str] = set()
 
     async def answer(self, params: ExtensionParams, context: Context) -> Extended:
         """The rooms whose typists are not what this connection was told."""
         scope = Scope(params, context)
-        due = dict.fromkeys(marked_rooms(context, Mark.TYPING), False)
+        due = dict.fromkeys((*self._busy, *marked_rooms(context, Mark.TYPING)), False)
         due.update(dict.fromkeys(initial_rooms(context), True))
         told: dict[str, _Typists] = {}
         for room_id, is_initial in due.items():
@@ -37,6 +42,8 @@ class TypingExtension:
     def fold(self, delta: Any) -> None:
         """Remember what the client knows."""
         self._sent.update(delta)
+        self._busy.difference_update(delta)
+        self._busy.update(room_id for room_id, users in delta.items() if users)
 
     def _tell(self, told: dict[str, _Typists], room_id: str, context: Context, *, always: bool) -> None:
         typing = context.global_cache.typing(room_id)

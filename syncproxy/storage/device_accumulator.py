@@ -110,7 +110,11 @@ class DeviceAccumulator:
 
 
 def _same_json(one: bytes, other: bytes) -> bool:
+    """Whether these are the same in canonical JSON; what has none (a number that is too large) is like nothing else."""
     if one == other:
         return True
-    first, second = msgspec.json.decode(one), msgspec.json.decode(other)
-    return bool(encode_canonical_json(first) == encode_canonical_json(second))
+    try:
+        first, second = msgspec.json.decode(one), msgspec.json.decode(other)
+        return bool(encode_canonical_json(first) == encode_canonical_json(second))
+    except ValueError:
+        return False

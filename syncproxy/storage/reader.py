@@ -183,6 +183,17 @@ class Reader:
             WHERE user_id = %s AND device_id = %s AND nid > %s AND nid <= %s ORDER BY nid LIMIT %s"""
         return [(nid, bytes(json)) for nid, json in await self._query(sql, (*device, after, up_to, limit))]
 
+    async def to_device_key_requests(self, device: Device, after: int, up_to: int) -> list[tuple[int, bytes]]:
+        """The to-device messages after `after` that speak of key requests, oldest first."""
+        sql = """SELECT nid, json FROM to_device WHERE user_id = %s AND device_id = %s AND nid > %s AND nid <= %s
+            AND position('m.room_key_request'::bytea IN json) > 0 ORDER BY nid"""
+        return [(nid, bytes(json)) for nid, json in await self._query(sql, (*device, after, up_to))]
+
+    async def to_device_handed_out(self, device: Device) -> int:
+        """Up to which nid the device was handed to-device messages, as far as that was stored; 0: not at all."""
+        sql = "SELECT to_device_handed_out FROM devices WHERE user_id = %s AND device_id = %s"
+        return next((nid for (nid,) in await self._query(sql, tuple(device))), 0)
+
     async def device_list_changes(self, device: Device, after: int, up_to: int) -> list[tuple[int, str, str]]:
         """Device-list changes, oldest first: `(nid, user_id, "changed" or "left")`."""
         sql = """SELECT nid, target, kind FROM device_list_changes

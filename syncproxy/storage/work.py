@@ -18,6 +18,15 @@ class AcknowledgeToDevice:
 
 
 @attrs.frozen
+class HandOutToDevice:
+    """The device is handed its to-device messages up to this nid, save `annihilated` ones: forget those."""
+
+    device: Device
+    up_to: int
+    annihilated: tuple[int, ...] = ()
+
+
+@attrs.frozen
 class AcknowledgeDeviceLists:
     """The device has its device-list changes up to this nid: forget them."""
 
@@ -96,6 +105,7 @@ class ForgetConnection:
 
 Work = (
     AcknowledgeToDevice
+    | HandOutToDevice
     | AcknowledgeDeviceLists
     | SaveToken
     | ForgetToken

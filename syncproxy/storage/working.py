@@ -12,6 +12,7 @@ from syncproxy.storage.work import (
     FoldConnection,
     ForgetConnection,
     ForgetToken,
+    HandOutToDevice,
     Purge,
     SaveDelta,
     SaveToken,
@@ -27,6 +28,9 @@ _SEEN = """INSERT INTO devices (user_id, device_id, last_seen_ms) VALUES (%s, %s
 _SAVE = """INSERT INTO tokens (token_hash, user_id, device_id, encrypted, created_ms) VALUES (%s, %s, %s, %s, %s)
     ON CONFLICT (token_hash) DO UPDATE SET user_id = excluded.user_id, device_id = excluded.device_id,
         encrypted = excluded.encrypted, created_ms = excluded.created_ms"""
+_HANDED_OUT = """UPDATE devices SET to_device_handed_out = greatest(to_device_handed_out, %s)
+    WHERE user_id = %s AND device_id = %s"""
+_ANNIHILATE = "DELETE FROM to_device WHERE user_id = %s AND device_id = %s AND nid = ANY(%s::bigint[])"
 #: a client that logs in again and again with one device must not fill the table
 _PRUNE = """DELETE FROM tokens WHERE user_id = %s AND device_id = %s AND token_hash NOT IN (
     SELECT token_hash FROM tokens WHERE user_id = %s AND device_id = %s
@@ -50,6 +54,8 @@ def statements_of(work: Work) -> list[Statement]:
     match work:
         case AcknowledgeToDevice(device, up_to):
             return [("DELETE FROM to_device WHERE user_id = %s AND device_id = %s AND nid <= %s", (*device, up_to))]
+        case HandOutToDevice(device, up_to, annihilated):
+            return [(_HANDED_OUT, (up_to, *device)), (_ANNIHILATE, (*device, list(annihilated)))]
         case AcknowledgeDeviceLists(device, up_to):
             sql = "DELETE FROM device_list_changes WHERE user_id = %s AND device_id = %s AND nid <= %s"
             return [(sql, (*device, up_to))]

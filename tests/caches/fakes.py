@@ -310,9 +310,13 @@ class World:
         self.dispatcher = Dispatcher(self.global_cache, self.tracker, self.users, self.clock, self.metrics)
 
     def told(self, *changes: Change) -> None:
-        """Dispatch one batch, all of its turns."""
+        """Dispatch one batch, all of its turns; delayed calls that are due run, those for later stay."""
         self.dispatcher.received(Payload(changes))
-        while self.clock.getDelayedCalls():
+        self.settled()
+
+    def settled(self) -> None:
+        """Run what wants a turn of its own."""
+        while any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
             self.clock.advance(0)
 
     def polled(self, device: Device = PHONE, position: int | None = None) -> Polled:

@@ -8,7 +8,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.caches.sorted_lists import ListSpec
-from syncproxy.caches.typing_rooms import SOURCE_SILENCE_S, Typing
+from syncproxy.caches.typing_rooms import SILENCE_S, STALE_S, Typing
 from syncproxy.caches.updates import Mark, UserMark
 from syncproxy.matrix.devices import Device
 from syncproxy.pubsub.payloads import Payload
@@ -165,27 +165,51 @@ class TypingTests(DispatcherCase):
         self.typing()
         self.assertEqual(self.typing(BOB, source=BOBS), Typing((), 2))
 
-    def test_a_silent_source_gives_way(self) -> None:
-        """After half a minute without a word another poller is the source."""
+    def test_a_source_that_says_nothing_stays(self) -> None:
+        """A source that lives is the source, however long ago it had a word to say on the room."""
         self.typing(BOB)
-        self.world.clock.advance(SOURCE_SILENCE_S)
+        for _ in range(4):
+            self.world.clock.advance(SILENCE_S / 2)
+            self.world.told(self.world.polled(PHONE))
+        self.assertEqual(self.typing(source=BOBS), Typing((BOB,), 1))
+
+    def test_a_source_that_finishes_no_poll_gives_way(self) -> None:
+        """After a minute without a poll that finished another poller is the source."""
+        self.typing(BOB)
+        self.world.clock.advance(SILENCE_S)
         self.assertEqual(self.typing(source=BOBS), Typing((), 2))
 
     def test_a_dead_source_gives_way_at_once(self) -> None:
         """When the source's poller stopped any other one is heard."""
         self.typing(BOB)
-        self.world.global_cache.poller_stopped(PHONE)
+        self.world.dispatcher.poller_stopped(PHONE)
         self.assertEqual(self.typing(source=BOBS), Typing((), 2))
+        self.assertIsNone(self.world.global_cache.typing_stale_at_s())
 
     def test_what_a_dead_source_left_is_cleared(self) -> None:
         """Half a minute after its source died, typing without another word ends, and the room hears of it."""
         self.typing(BOB)
-        self.world.global_cache.poller_stopped(PHONE)
+        self.world.clock.advance(STALE_S)
+        self.world.dispatcher.poller_stopped(PHONE)
         self.forget()
-        self.world.clock.advance(SOURCE_SILENCE_S)
-        self.world.told()
+        self.world.clock.advance(STALE_S - 1)
+        self.assertEqual(self.heard(), {})
+        self.world.clock.advance(1)
         self.assertEqual(self.world.global_cache.typing("!r"), Typing((), 2))
         self.assertEqual(self.heard(), {ALICE: Mark.TYPING, BOB: Mark.TYPING})
+
+    def test_a_source_that_left_the_room_gives_way(self) -> None:
+        """Whoever is in the room knows better than the devices of one who is not."""
+        self.typing(BOB)
+        self.world.told(self.db.standing(ALICE, "!r", "leave"))
+        self.assertEqual(self.typing(source=BOBS), Typing((), 2))
+
+    def test_what_a_source_that_left_the_room_left_is_cleared(self) -> None:
+        """Who has left and comes back finds nobody typing for ever."""
+        self.typing(BOB)
+        self.world.told(self.db.standing(ALICE, "!r", "leave"))
+        self.world.clock.advance(STALE_S)
+        self.assertEqual(self.world.global_cache.typing("!r"), Typing((), 2))
 
 
 class FailureTests(DispatcherCase):

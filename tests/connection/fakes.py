@@ -17,7 +17,6 @@ from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import StoredEvent
 from syncproxy.protocol.request import ListParams, Request
 from syncproxy.protocol.response import Answer
-from syncproxy.pubsub.payloads import Payload
 from syncproxy.rooms.changes import Change
 from syncproxy.rooms.memberships import Claim, MemberNews, after_joined_section, after_member_event, with_unread
 from tests.caches.fakes import ALICE, BOB, MEBIBYTE, PHONE, World
@@ -53,16 +52,6 @@ class Stage(World):
     def conn_map(self, ttl_s: float = 1800) -> ConnMap:
         """A map of connections."""
         return ConnMap(self.global_cache, self.users, self.factories, self.clock, self.metrics, ttl_s)
-
-    def told(self, *changes: Change) -> None:
-        """Dispatch one batch; delayed calls that are due run, those for later stay."""
-        self.dispatcher.received(Payload(changes))
-        self.settled()
-
-    def settled(self) -> None:
-        """Run what wants a turn of its own."""
-        while any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
-            self.clock.advance(0)
 
     def close_gate(self, *evicted: str) -> Callable[[], None]:
         """Make the database wait until what is returned is called; these rooms must be read from it."""

@@ -17,6 +17,7 @@ from syncproxy.rooms.changes import AccountDataChange, DeviceFacts
 from syncproxy.rooms.receipts import Receipt
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
+from syncproxy.storage.work import AcknowledgeToDevice, HandOutToDevice
 
 ALICE = "@alice:example.org"
 BOB = "@bob:example.org"
@@ -131,7 +132,16 @@ class FakeReader:
 
     messages: list[tuple[int, bytes]] = attrs.field(factory=list)
     lists: list[tuple[int, str, str]] = attrs.field(factory=list)
+    handed_out: int = 0
     statements: int = 0
+
+    async def to_device_key_requests(self, device: Device, after: int, up_to: int) -> list[tuple[int, bytes]]:
+        self.statements += 1
+        return [row for row in self.messages if after < row[0] <= up_to and b"m.room_key_request" in row[1]]
+
+    async def to_device_handed_out(self, device: Device) -> int:
+        self.statements += 1
+        return self.handed_out
 
     async def to_device(self, device: Device, after: int, up_to: int, limit: int) -> list[tuple[int, bytes]]:
         self.statements += 1
@@ -146,13 +156,35 @@ class FakeReader:
 class FakeWriter:
     """Remembers what it was told to do, or fails it."""
 
-    position: int = 0
     done: list[Any] = attrs.field(factory=list)
     problem: Exception | None = None
 
     def do(self, work: Any) -> Deferred[None]:
         self.done.append(work)
         return succeed(None) if self.problem is None else fail(self.problem)
+
+
+@attrs.define
+class StoringWriter(FakeWriter):
+    """Does to a reader's messages what it is told: nothing while it is `away`, the next not before the `gate` opens."""
+
+    reader: FakeReader = attrs.field(factory=FakeReader)
+    away: bool = False
+    gate: Deferred[None] | None = None
+
+    def do(self, work: Any) -> Deferred[None]:
+        gate, self.gate = self.gate, None
+        if gate is not None:
+            return gate.addCallback(lambda _: self.do(work))
+        reader = self.reader
+        if self.away:
+            return Deferred()
+        if isinstance(work, AcknowledgeToDevice):
+            reader.messages = [row for row in reader.messages if row[0] > work.up_to]
+        elif isinstance(work, HandOutToDevice):
+            reader.handed_out = max(reader.handed_out, work.up_to)
+            reader.messages = [row for row in reader.messages if row[0] not in work.annihilated]
+        return super().do(work)
 
 
 def context(

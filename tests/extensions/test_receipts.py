@@ -168,6 +168,23 @@ class ReceiptsTests(SynchronousTestCase):
         self._arrives(_receipt(101, BOB, thread_id="$thread"))
         self.assertEqual(self._told(marks=MARKED), {"$a": {"m.read": {BOB: {"ts": 1}}}})
 
+    def test_own_private_receipts_in_threads(self) -> None:
+        """So with one's own private receipts."""
+        self._arrives(_receipt(1, ALICE, private=True))
+        self._told(rooms={ROOM: initial("$a")})
+        self._arrives(_receipt(101, ALICE, private=True, thread_id="$thread"))
+        self.assertEqual(self._told(marks=MARKED), {"$a": {"m.read.private": {ALICE: {"ts": 1}}}})
+
+    def test_mark_that_comes_after_a_later_one(self) -> None:
+        """Rooms are marked one after the other: an answer in between does not lose what the later ones have."""
+        self.cache.rooms[OTHER] = FakeHotRoom(OTHER)
+        self._told(rooms={ROOM: initial(), OTHER: initial()})
+        self._arrives(_receipt(101, BOB))
+        self.cache.rooms[OTHER].receipts.append(Receipt(OTHER, BOB, "$o", 102, nid=102))
+        self.cache.position = 102
+        self.extension.fold(self._answer(marks={OTHER: Mark.RECEIPTS}).delta)
+        self.assertEqual(self._told(marks=MARKED), {"$a": {"m.read": {BOB: {"ts": 101}}}})
+
     def test_missed_out_of_scope(self) -> None:
         """A room that comes back into scope gets all that it missed, once."""
         self._told(rooms={ROOM: initial()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.extensions.core import Extended, Extension
@@ -17,7 +18,7 @@ class FactoriesTests(SynchronousTestCase):
     """What makes extensions for a connection."""
 
     def setUp(self) -> None:
-        parts: tuple[Any, ...] = (FakeReader(), FakeWriter(), b"key", "epoch")
+        parts: tuple[Any, ...] = (FakeReader(), FakeWriter(), Clock(), b"key", "epoch")
         self.factories = factories(*parts)
 
     def _answer(self, extension: Extension) -> Extended:

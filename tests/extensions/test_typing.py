@@ -97,6 +97,21 @@ class TypingTests(SynchronousTestCase):
         moment = context(self.user, self.cache, marks=TYPING)
         self.assertEqual(self._answer(moment, ExtensionParams(lists=(), rooms=())), Extended())
 
+    def test_end_out_of_scope(self) -> None:
+        """Who stopped typing while the room was out of scope does not type for ever where the client was told of it."""
+        self._told(marks=TYPING)
+        self.cache.typists[ROOM] = FakeTyping(())
+        nowhere = self._answer(context(self.user, self.cache, marks=TYPING), ExtensionParams(lists=(), rooms=()))
+        self.assertEqual(nowhere, Extended())
+        self.assertEqual(self._told()[ROOM]["content"], {"user_ids": []})
+        self.assertIsNone(self._told())
+
+    def test_widening_sends_nothing_old(self) -> None:
+        """What changed out of scope, and of which the client knew nothing, is not told by a wider scope."""
+        nowhere = self._answer(context(self.user, self.cache, marks=TYPING), ExtensionParams(lists=(), rooms=()))
+        self.assertEqual(nowhere, Extended())
+        self.assertIsNone(self._told())
+
     def test_left_room(self) -> None:
         """After leaving nothing is told of a room, even if it is in the answer."""
         self.user.joined.clear()

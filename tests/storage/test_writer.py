@@ -10,7 +10,7 @@ from syncproxy.errors import NotReady
 from syncproxy.rooms.answers import JoinedRoom, Timeline, ToDeviceMessage
 from syncproxy.rooms.changes import UserRoomChange
 from syncproxy.storage.database import Session
-from syncproxy.storage.work import AcknowledgeToDevice
+from syncproxy.storage.work import AcknowledgeToDevice, HandOutToDevice
 from tests.rooms.events import event, member
 from tests.storage.cases import StorageCase
 from tests.storage.events import ALICE, ALICE_JOINS, BOB, CREATE, ROOM, answer, first_answer
@@ -101,6 +101,28 @@ class WriterTests(StorageCase):
         await self.writer.do(AcknowledgeToDevice(ALICE, rows[1][0]))
         rows = await self.reader.to_device(ALICE, 0, self.writer.position, 100)
         self.assertEqual([json for _, json in rows], [b'{"n":2}'])
+
+    async def test_handed_out_messages(self) -> None:
+        """How far a device was handed messages is kept and never goes back; what annihilated itself is gone."""
+        messages = tuple(ToDeviceMessage("m.x", "@bob:hs", b'{"n":%d}' % n) for n in range(3))
+        await self.writer.store(answer(to_device=messages))
+        rows = await self.reader.to_device(ALICE, 0, self.writer.position, 100)
+        nids = [nid for nid, _ in rows]
+        self.assertEqual(await self.reader.to_device_handed_out(ALICE), 0)
+        await self.writer.do(HandOutToDevice(ALICE, nids[2], (nids[0], nids[1])))
+        await self.writer.do(HandOutToDevice(ALICE, nids[0]))
+        await self.writer.store(answer())
+        self.assertEqual(await self.reader.to_device_handed_out(ALICE), nids[2])
+        self.assertEqual(await self.reader.to_device(ALICE, 0, self.writer.position, 100), rows[2:])
+
+    async def test_key_requests_are_found(self) -> None:
+        """Among a device's messages those that speak of key requests, within the bounds, in their order."""
+        kinds = ("m.room_key_request", "m.x", "m.room_key_request", "m.room_key_request")
+        messages = tuple(ToDeviceMessage(kind, "@bob:hs", b'{"type":"%b"}' % kind.encode()) for kind in kinds)
+        await self.writer.store(answer(to_device=messages))
+        rows = await self.reader.to_device(ALICE, 0, self.writer.position, 100)
+        found = await self.reader.to_device_key_requests(ALICE, rows[0][0], rows[2][0])
+        self.assertEqual(found, [rows[2]])
 
     async def test_position_and_since_survive_a_restart(self) -> None:
         """Another writer on the same database goes on where the first one stood."""
