@@ -7,6 +7,7 @@ Where the order of two answers is not certain, what was stored after *s* of the 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from enum import Enum
 
 import attrs
 import msgspec
@@ -17,6 +18,14 @@ from syncproxy.rooms.user_room import UserRoom
 
 _OUT = ("leave", "ban")
 _ASKED = ("invite", "knock")
+
+
+class Stay(Enum):
+    """Of which stay of its user an answer is: of one before that which is stored, of that, or of a new one."""
+
+    OLD = "old"
+    SAME = "same"
+    NEW = "new"
 
 
 class MemberNews(msgspec.Struct, frozen=True, gc=False):
@@ -37,13 +46,15 @@ class Claim:
     """How far an answer can be trusted about a user: its *s*, and whether it is the user's own.
 
     `polled_at` is *s* of the user's own newest stored poll: what that one did not bring, an older answer does not give.
-    `began` was the newest nid before the answer: what is newer came with it.
+    `began` was the newest nid before the answer: what is newer came with it. `state_is_sure`: no gap hides what state
+    the room has.
     """
 
     position: int
     is_own: bool
     began: int
     polled_at: int = 0
+    state_is_sure: bool = True
 
     def is_fresh(self, row: UserRoom | None) -> bool:
         """Whether the row was stored before *s*, or by this answer."""
@@ -56,25 +67,34 @@ def after_member_event(
     """The row after a member event of this user; `row` itself where nothing changed.
 
     Access is given by a real join in a timeline only, not by a change of profile. An invite, and what only a state
-    block says of a join, is for the user's own poller to tell.
+    block says of a join, is for the user's own poller to tell; but who is invited, or knocks, has left before.
     """
     event = news.event
     if event.membership == "join" and news.in_timeline:
         return _after_join(row, news, user_id, room_id, claim)
     if event.membership in _OUT and _may_take(row, news, claim):
         return _out(row, event, news.nid, news.last_nid)
+    if event.membership in _ASKED and row is not None and row.membership == "join" and _may_take(row, news, claim):
+        return _left(row, "leave", news.nid, min(news.last_nid, news.nid - 1))
     return row
 
 
 def after_joined_section(
-    row: UserRoom | None, user_id: str, room_id: str, *, member_nid: int, first_handed_nid: int, join_ts: int
+    row: UserRoom | None,
+    user_id: str,
+    room_id: str,
+    *,
+    member_nid: int,
+    first_handed_nid: int,
+    join_ts: int,
+    stay: Stay = Stay.SAME,
 ) -> UserRoom:
     """The row after the user's own poller had the room among the joined ones.
 
     Where the join was not in the timeline, the user sees from the first event on that the poller was handed.
     """
-    if row is not None and row.membership == "join":
-        return row
+    if row is not None and row.membership == "join" and stay is not Stay.NEW:
+        return msgspec.structs.replace(row, unsure=False) if row.unsure and stay is Stay.SAME else row
     return _joined(row, user_id, room_id, member_nid, first_handed_nid, join_ts)
 
 
@@ -163,7 +183,9 @@ def _after_join(row: UserRoom | None, news: MemberNews, user_id: str, room_id: s
         return row
     if _is_older_than_invite(row, news, claim):
         return row
-    return _joined(row, user_id, room_id, news.nid, news.nid, news.event.origin_server_ts)
+    joined = _joined(row, user_id, room_id, news.nid, news.nid, news.event.origin_server_ts)
+    # what the room was before a gap is nothing to somebody who came behind it
+    return joined if claim.is_own or claim.state_is_sure else msgspec.structs.replace(joined, unsure=True)
 
 
 def _may_take(row: UserRoom | None, news: MemberNews, claim: Claim) -> bool:

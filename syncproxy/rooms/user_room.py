@@ -21,6 +21,9 @@ class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     membership_nid: int = 0
     #: nothing earlier is shown (spec/rooms.md, visibility rule 5)
     visible_from: int = 0
+    #: another's answer told of the join while it was unsure what state a gap hides: nothing is shown until the own
+    #: poller brought the room
+    unsure: bool = False
     #: `origin_server_ts` of the join
     join_ts: int = 0
     #: after leaving: the nid of the own leave, kick or ban event; nothing later is shown
