@@ -322,7 +322,7 @@ class UserCache:
 
 def _standing(row: UserRoom) -> tuple[object, ...]:
     """What makes a stay, an invite or a leave another one."""
-    stay = row.membership, row.membership_nid, row.visible_from, row.unsure
+    stay = row.membership, row.membership_nid, row.visible_from, row.to_come, row.unsure
     return *stay, row.left_nid, row.removed, row.stripped_state
 
 

@@ -34,7 +34,7 @@ def live_view(row: UserRoom | None, summary: RoomSummary, *, horizon: int | None
     """
     if row is None or row.membership != "join" or row.unsure:
         return None
-    to_nid = summary.position
+    to_nid = min(summary.position, row.visible_from - 1) if row.to_come else summary.position
     if horizon is not None:
         if summary.facts_nid > horizon:
             return None

@@ -230,13 +230,15 @@ class _AnswerAccumulator:
         if not is_join or (row is not None and member_nid <= row.membership_nid):
             # no member event names this stay
             member_nid = work.summary.position
+        handed_nid = work.handed_nid(room.timeline, self._me)
         now = memberships.after_joined_section(
             row,
             self._me,
             room.room_id,
             member_nid=member_nid,
-            first_handed_nid=work.handed_nid(room.timeline, self._me),
+            first_handed_nid=handed_nid,
             join_ts=member.origin_server_ts if member is not None and is_join else _join_ts(room, self._me),
+            to_come=handed_nid > work.summary.position,
             stay=self._stay(row, newest_join((*room.state, *room.timeline.events), work.facts.known, self._me)),
         )
         now = memberships.with_unread(now, room.notification_count, room.highlight_count, work.summary.position)

@@ -198,7 +198,7 @@ class RoomAccumulator:
     def handed_nid(self, timeline: Timeline, own: str) -> int:
         """The nid of the first event that the poller was handed, from the `own` user's join on, if that is among them.
 
-        The room's position if none was; past it if none was appended: these are yet to come.
+        Past the room's position if none was, or none has its place in the timeline: these are yet to come.
         """
         events = timeline.events
         joins = [number for number, event in enumerate(events) if _is_join_of(event, own)]
@@ -206,7 +206,7 @@ class RoomAccumulator:
             known = self.facts.known.get(event.event_id)
             if known is not None and known.in_timeline:
                 return known.nid
-        return self.summary.position + bool(timeline.events)
+        return self.summary.position + 1
 
     def _is_unknown_member(self, event: Event) -> bool:
         """Whether this is all that is known of a member: a block that came lazily may leave out who does not speak."""

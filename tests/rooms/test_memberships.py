@@ -112,6 +112,15 @@ class SectionTests(SynchronousTestCase):
             )
             self.assertEqual(again, msgspec.structs.replace(row, unsure=unsure))
 
+    def test_what_was_to_come_begins_with_what_is_handed_next(self) -> None:
+        """The view opens there, and not before something is handed."""
+        row = msgspec.structs.replace(joined(), to_come=True)
+        for to_come, visible_from in ((True, 7), (False, 60)):
+            now = memberships.after_joined_section(
+                row, BOB, ROOM, member_nid=7, first_handed_nid=60, join_ts=1, to_come=to_come
+            )
+            self.assertEqual((now.to_come, now.visible_from), (to_come, visible_from))
+
     def test_another_stay_takes_the_place_of_one(self) -> None:
         """It has a name and a beginning of its own."""
         row = memberships.after_joined_section(

@@ -44,6 +44,11 @@ class LiveViewTests(SynchronousTestCase):
         for horizon in (None, 20):
             self.assertIsNone(live_view(row(visible_from=4, unsure=True), summary(9), horizon=horizon))
 
+    def test_a_stay_of_which_all_is_to_come_is_empty(self) -> None:
+        """What others bring meanwhile may be from before it."""
+        for position in (3, 4, 9):
+            self.assertEqual(live_view(row(visible_from=4, to_come=True), summary(position)), View(4, 3))
+
     def test_the_joined_see_from_their_join_to_the_end(self) -> None:
         """A view starts at `visible_from` (rule 5) and ends at the room's position."""
         self.assertEqual(live_view(row(visible_from=4), summary(9)), View(4, 9))

@@ -144,8 +144,21 @@ class GivingTests(SynchronousTestCase):
         row, back = stored.row(), stored.events["$back"]
         assert row is not None
         self.assertEqual((row.membership_nid, row.visible_from), (back.nid, stored.summary.position + 1))
-        stored.polled(ALICE, event("$6"), _BACK, event("$9"))
+        self.assertTrue(row.to_come)
+        stored.polled(ALICE, event("$6"))
+        self.assertEqual(stored.row(), row)
+        stored.polled(ALICE, _BACK, event("$9"))
         self.assertEqual(_visible_from(stored), stored.events["$back"].nid)
+
+    def test_return_after_which_more_is_handed(self) -> None:
+        """It begins with that, if nobody's timeline brings the join."""
+        stored = both_in()
+        sent = stored.position
+        stored.polled(ALICE, event("$8"), limited=True)
+        stored.polled(BOB, event("$7"), limited=True, state=(_BACK,), position=sent)
+        stored.polled(ALICE, event("$9"))
+        stored.polled(BOB, event("$9"))
+        self.assertEqual(_visible_from(stored), stored.events["$9"].nid)
 
     def test_join_where_a_gap_hides_state(self) -> None:
         """It is unsure until bob's own poller has the room, in an answer that was made since he joined."""
@@ -402,4 +415,5 @@ def _is_unsure(stored: Stored) -> bool:
 def _visible_from(stored: Stored) -> int:
     row = stored.row()
     assert row is not None
+    assert not row.to_come
     return row.visible_from

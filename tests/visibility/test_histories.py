@@ -96,6 +96,15 @@ class FoundTests(SynchronousTestCase):
         renamed = (("rename", BOB, "!1"), ("poll", CAROL, ""), ("poll", ALICE, ""))
         self.check(*polls, *renamed, ("join", CAROL, "!1"))
 
+    def test_what_was_under_way_when_somebody_joined(self) -> None:
+        """Others' events from before a join are not shown, though they come after the state that tells of it."""
+        said = (("ask", ALICE, ""), ("poll", BOB, ""), ("say", BOB, "!2"), ("ask", BOB, ""), ("answer", BOB, ""))
+        self.check(*said, ("join", ALICE, "!2"), ("poll", ALICE, ""), ("deliver", BOB, ""))
+
+    def test_a_leave_that_was_under_way_when_somebody_joined(self) -> None:
+        """Nor is another's leave."""
+        self.check(("ask", ALICE, ""), ("poll", BOB, ""), ("leave", BOB, "!2"), ("join", ALICE, "!2"))
+
     def test_an_invite_of_who_was_in(self) -> None:
         """Who is invited has left before, though nothing tells of the leave."""
         asked = (("poll", BOB, ""), ("rename", BOB, "!1"), ("poll", ALICE, ""), ("ask", ALICE, ""))
