@@ -21,7 +21,7 @@ class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     membership_nid: int = 0
     #: nothing earlier is shown (spec/rooms.md, visibility rule 5)
     visible_from: int = 0
-    #: nothing that is stored is from this stay for sure: nothing is shown from `visible_from` on, either, until the join
+    #: nothing that is stored is surely from this stay: nothing is shown from `visible_from` on, either, until the join
     #: or what the own poller is handed next has its place in the timeline
     to_come: bool = False
     #: another's answer told of the join while it was unsure what state a gap hides: nothing is shown until the own
