@@ -7,6 +7,7 @@ Where the order of two answers is not certain, what was stored after *s* of the 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from enum import Enum
 
 import attrs
 import msgspec
@@ -18,6 +19,14 @@ from syncproxy.rooms.user_room import UserRoom
 
 _OUT = ("leave", "ban")
 _ASKED = ("invite", "knock")
+
+
+class Stay(Enum):
+    """Of which stay of its user an answer is: of one before that which is stored, of that, or of a new one."""
+
+    OLD = "old"
+    SAME = "same"
+    NEW = "new"
 
 
 class MemberNews(msgspec.Struct, frozen=True, gc=False):
@@ -38,13 +47,15 @@ class Claim:
     """How far an answer can be trusted about a user: its *s*, and whether it is the user's own.
 
     `polled_at` is *s* of the user's own newest stored poll: what that one did not bring, an older answer does not give.
-    `began` was the newest nid before the answer: what is newer came with it.
+    `began` was the newest nid before the answer: what is newer came with it. `state_is_sure`: no gap hides what state
+    the room has.
     """
 
     position: int
     is_own: bool
     began: int
     polled_at: int = 0
+    state_is_sure: bool = True
 
     def is_fresh(self, row: UserRoom | None) -> bool:
         """Whether the row was stored before *s*, or by this answer."""
@@ -57,13 +68,15 @@ def after_member_event(
     """The row after a member event of this user; `row` itself where nothing changed.
 
     Access is given by a real join in a timeline only, not by a change of profile. An invite, and what only a state
-    block says of a join, is for the user's own poller to tell.
+    block says of a join, is for the user's own poller to tell; but who is invited, or knocks, has left before.
     """
     event = news.event
     if event.membership == "join" and news.in_timeline:
         return _after_join(row, news, user_id, room_id, claim)
     if event.membership in _OUT and _may_take(row, news, claim):
         return _out(row, event, news.nid, news.last_nid)
+    if event.membership in _ASKED and row is not None and row.membership == "join" and _may_take(row, news, claim):
+        return _left(row, "leave", news.nid, min(news.last_nid, news.nid - 1))
     return row
 
 
@@ -76,14 +89,20 @@ def after_joined_section(
     first_handed_nid: int,
     join_ts: int,
     join_sort_ts: int = 0,
+    stay: Stay = Stay.SAME,
+    to_come: bool = False,
 ) -> UserRoom:
     """The row after the user's own poller had the room among the joined ones.
 
-    Where the join was not in the timeline, the user sees from the first event on that the poller was handed.
+    Where the join was not in the timeline, the user sees from the first event on that the poller was handed. `to_come`:
+    it was handed none that has its place in the timeline.
     """
-    if row is not None and row.membership == "join":
-        return row
-    return _joined(row, user_id, room_id, member_nid, first_handed_nid, join_ts, join_sort_ts)
+    if row is not None and row.membership == "join" and stay is not Stay.NEW:
+        if row.to_come and not to_come:
+            row = msgspec.structs.replace(row, to_come=False, visible_from=first_handed_nid)
+        return msgspec.structs.replace(row, unsure=False) if row.unsure and stay is Stay.SAME else row
+    joined = _joined(row, user_id, room_id, member_nid, first_handed_nid, join_ts, join_sort_ts)
+    return msgspec.structs.replace(joined, to_come=True) if to_come else joined
 
 
 def was_put_out(row: UserRoom | None, member: StoredEvent | None, member_nid: int, position: int) -> bool:
@@ -167,12 +186,14 @@ def _after_join(row: UserRoom | None, news: MemberNews, user_id: str, room_id: s
         if row.join_ts != news.event.origin_server_ts or row.membership_nid >= row.visible_from:
             return row
         # the very join that a state block told of: what the timeline has before it is not the user's to see
-        return msgspec.structs.replace(row, visible_from=max(row.visible_from, news.nid))
+        return msgspec.structs.replace(row, visible_from=max(row.visible_from, news.nid), to_come=False)
     if not claim.is_own and not (claim.is_fresh(row) and claim.polled_at <= claim.position):
         return row
     if _is_older_than_invite(row, news, claim):
         return row
-    return _joined(row, user_id, room_id, news.nid, news.nid, news.event.origin_server_ts, news.event.sort_ts)
+    joined = _joined(row, user_id, room_id, news.nid, news.nid, news.event.origin_server_ts, news.event.sort_ts)
+    # what the room was before a gap is nothing to somebody who came behind it
+    return joined if claim.is_own or claim.state_is_sure else msgspec.structs.replace(joined, unsure=True)
 
 
 def _may_take(row: UserRoom | None, news: MemberNews, claim: Claim) -> bool:

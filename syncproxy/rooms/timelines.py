@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -46,7 +46,7 @@ def appended(
     the room was not dropped, so that this one follows it.
     """
     events = _unique(timeline.events)
-    last_nid = max((known[event.event_id].nid for event in events if _is_known(event, known)), default=0)
+    last_nid = last_known_nid(timeline, known)
     if last_nid:
         new = _new(events, known, fills_holes=has_since and not timeline.limited)
         if last_nid < gap_nid and gap_nid > position:
@@ -61,6 +61,37 @@ def appended(
         return Appended(events, gap_before=bool(events))
     # what the live pollers bring is newer, and in order
     return Appended(is_dropped=bool(events))
+
+
+def hidden_by_gap(timeline: Timeline, known: Mapping[str, KnownEvent]) -> tuple[int, list[Event]]:
+    """The nid of the newest gap that the timeline reaches back over, 0 if none, and the state that it hides.
+
+    That is told by unknown state events from before it, the newest of its key each: they are history, but not so what
+    they set.
+    """
+    gaps = [number for number, event in enumerate(timeline.events) if _is_behind_gap(event, known)]
+    if not gaps:
+        return 0, []
+    newest = {(event.type, event.state_key): event for event in timeline.events if event.state_key is not None}
+    before = {event.event_id for event in timeline.events[: gaps[-1]]}
+    hidden = [event for event in newest.values() if event.event_id in before and event.event_id not in known]
+    return known[timeline.events[gaps[-1]].event_id].nid, hidden
+
+
+def last_known_nid(timeline: Timeline, known: Mapping[str, KnownEvent]) -> int:
+    """The nid of the newest event of the timeline that is known; 0: none is."""
+    return max((known[event.event_id].nid for event in timeline.events if _is_known(event, known)), default=0)
+
+
+def newest_join(events: Iterable[Event], known: Mapping[str, KnownEvent], user_id: str) -> KnownEvent | None:
+    """The newest stored join of the user, changes of profile included, that is among the events; `None`: none is."""
+    joins = (event for event in events if event.type == "m.room.member" and event.state_key == user_id)
+    stored = (known.get(event.event_id) for event in joins if event.membership == "join")
+    return max((one for one in stored if one is not None), key=lambda one: one.nid, default=None)
+
+
+def _is_behind_gap(event: Event, known: Mapping[str, KnownEvent]) -> bool:
+    return _is_known(event, known) and known[event.event_id].gap_before
 
 
 def _unique(events: tuple[Event, ...]) -> tuple[Event, ...]:

@@ -22,6 +22,12 @@ class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     membership_nid: int = 0
     #: nothing earlier is shown (spec/rooms.md, visibility rule 5)
     visible_from: int = 0
+    #: nothing that is stored is surely from this stay: nothing is shown from `visible_from` on, either, until the join
+    #: or what the own poller is handed next has its place in the timeline
+    to_come: bool = False
+    #: another's answer told of the join while it was unsure what state a gap hides: nothing is shown until the own
+    #: poller brought the room
+    unsure: bool = False
     #: `origin_server_ts` of the join
     join_ts: int = 0
     #: after leaving: the nid of the own leave, kick or ban event; nothing later is shown

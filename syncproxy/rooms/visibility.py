@@ -29,11 +29,12 @@ def live_view(row: UserRoom | None, summary: RoomSummary, *, horizon: int | None
     newest events changed past the horizon is not shown at all until that poll, which comes at once, has finished.
 
     Behind a gap past which the user's membership is not certain (rule 4) the summary is the one from before the gap:
-    such a room was shown already, so it stays as it was.
+    such a room was shown already, so it stays as it was. Who came behind a gap that hides what state the room has is
+    shown nothing until the own poller brought that.
     """
-    if row is None or row.membership != "join":
+    if row is None or row.membership != "join" or row.unsure:
         return None
-    to_nid = summary.position
+    to_nid = min(summary.position, row.visible_from - 1) if row.to_come else summary.position
     if horizon is not None:
         if summary.facts_nid > horizon:
             return None

@@ -21,6 +21,8 @@ from syncproxy.rooms.changes import (
     UserRoomChange,
 )
 from syncproxy.rooms.lazy_members import has_all_members
+from syncproxy.rooms.memberships import Stay
+from syncproxy.rooms.timelines import KnownEvent, last_known_nid, newest_join
 from syncproxy.rooms.times import sort_ts
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.device_accumulator import DeviceAccumulator
@@ -164,7 +166,7 @@ class _AnswerAccumulator:
         """
         if row is None or row.membership != "join":
             return False
-        certain_nid = max(row.visible_from, self._polls.polled_at(self._me), work.last_known_nid(timeline))
+        certain_nid = max(row.visible_from, self._polls.polled_at(self._me), last_known_nid(timeline, work.facts.known))
         return work.summary.gap_nid <= certain_nid
 
     def _is_outdated(self, work: RoomAccumulator, row: UserRoom | None, leave: Event) -> bool:
@@ -233,17 +235,27 @@ class _AnswerAccumulator:
         sorted_ts = sort_ts(join_ts, self._answer.received_ms)
         if member is not None and is_join:
             join_ts, sorted_ts = member.origin_server_ts, member.sort_ts
+        handed_nid = work.handed_nid(room.timeline, self._me)
         now = memberships.after_joined_section(
             row,
             self._me,
             room.room_id,
             member_nid=member_nid,
-            first_handed_nid=work.handed_nid(room.timeline, self._me),
+            first_handed_nid=handed_nid,
             join_ts=join_ts,
             join_sort_ts=sorted_ts,
+            to_come=handed_nid > work.summary.position,
+            stay=self._stay(row, newest_join((*room.state, *room.timeline.events), work.facts.known, self._me)),
         )
         now = memberships.with_unread(now, room.notification_count, room.highlight_count, work.summary.position)
         yield from self._standings.set_row(now)
+
+    def _stay(self, row: UserRoom | None, join: KnownEvent | None) -> Stay:
+        """Which stay an answer, whose newest own join this is, is of: a join that no timeline brought began another."""
+        if row is None or (join is not None and not join.in_timeline and join.nid > row.membership_nid):
+            return Stay.NEW
+        newest_nid = max(self._answer.position, 0 if join is None else join.nid)
+        return Stay.SAME if newest_nid >= row.membership_nid else Stay.OLD
 
     def _stored_leave(self, work: RoomAccumulator, event: Event) -> StoredEvent:
         """The own leave, kick or ban: stored already, or kept in the user's row alone."""

@@ -21,7 +21,7 @@ from syncproxy.rooms.summarising import (
     without_state,
 )
 from syncproxy.rooms.summary import RoomSummary
-from syncproxy.rooms.timelines import Appended, appended
+from syncproxy.rooms.timelines import Appended, appended, hidden_by_gap
 from syncproxy.storage.facts import CurrentState, RoomFacts
 from syncproxy.storage.nids import Nids
 from syncproxy.storage.room_events import RoomEvents
@@ -92,6 +92,9 @@ class RoomAccumulator:
         else:
             may_restore = self._source.has_since and room.timeline.limited
             yield from self.state_block(self._before(room, new), may_restore=may_restore)
+            if self._source.has_since:
+                gap_nid, hidden = hidden_by_gap(room.timeline, self.facts.known)
+                yield from self.state_block(hidden, may_restore=False, before_nid=gap_nid)
             self._append(new, room.timeline, rolls_state=True)
         if is_complete:
             self.end_missing(_keys(room))
@@ -99,10 +102,11 @@ class RoomAccumulator:
             # the state after is a delta: it lacks what came with a timeline that was dropped
             self.summary = msgspec.structs.replace(self.summary, unsure_nid=self.timeline[0].nid)
 
-    def state_block(self, events: Iterable[Event], *, may_restore: bool) -> Iterator[None]:
+    def state_block(self, events: Iterable[Event], *, may_restore: bool, before_nid: int = 0) -> Iterator[None]:
         """Apply a block of state as it was at *s*, in steps: it replaces what is older, and fills what is missing.
 
-        `may_restore`: also by events that are known, and were current before.
+        `may_restore`: also by events that are known, and were current before. `before_nid`: it happened before what is
+        stored there; 0: before the timeline that this answer appended, if any.
         """
         for event in events:
             yield
@@ -116,7 +120,7 @@ class RoomAccumulator:
                 self._make_current(key, stored, valid_from)
                 if event.type == _MEMBER:
                     # what is not in the timeline was before it
-                    last_nid = self.timeline[0].nid - 1 if self.timeline else valid_from
+                    last_nid = self.timeline[0].nid - 1 if self.timeline else (before_nid or valid_from + 1) - 1
                     self._told_members.append(MemberNews(stored, valid_from, last_nid, in_timeline=False))
 
     def add_timeline(self, timeline: Timeline) -> None:
@@ -194,7 +198,7 @@ class RoomAccumulator:
     def handed_nid(self, timeline: Timeline, own: str) -> int:
         """The nid of the first event that the poller was handed, from the `own` user's join on, if that is among them.
 
-        The room's position if none was; past it if none was appended: these are yet to come.
+        Past the room's position if none was, or none has its place in the timeline: these are yet to come.
         """
         events = timeline.events
         joins = [number for number, event in enumerate(events) if _is_join_of(event, own)]
@@ -202,16 +206,11 @@ class RoomAccumulator:
             known = self.facts.known.get(event.event_id)
             if known is not None and known.in_timeline:
                 return known.nid
-        return self.summary.position + bool(timeline.events)
+        return self.summary.position + 1
 
     def _is_unknown_member(self, event: Event) -> bool:
         """Whether this is all that is known of a member: a block that came lazily may leave out who does not speak."""
         return event.type == _MEMBER and (event.type, event.state_key or "") not in self.facts.state
-
-    def last_known_nid(self, timeline: Timeline) -> int:
-        """The nid of the newest event of the timeline that was stored before; 0: none was."""
-        known = (self.facts.known.get(event.event_id) for event in timeline.events)
-        return max((one.nid for one in known if one is not None and one.in_timeline), default=0)
 
     def finish(self) -> RoomChange | None:
         """The room's facts are now these; what changed, `None` if nothing did."""

@@ -25,12 +25,13 @@ class Standings:
     def changes(self, work: RoomAccumulator, position: int, me: str | None) -> Iterable[UserRoomChange]:
         """What the member events that an answer brought change."""
         room_id = work.facts.room_id
+        is_sure = not work.summary.unsure_nid
         for news in work.member_news():
             user_id = news.event.state_key
             if user_id is None or (user_id != me and user_id not in self._known_users):
                 continue
             row = self._facts.users.get((user_id, room_id))
-            claim = memberships.Claim(position, user_id == me, work.began, self._polls.polled_at(user_id))
+            claim = memberships.Claim(position, user_id == me, work.began, self._polls.polled_at(user_id), is_sure)
             now = memberships.after_member_event(row, news, user_id, room_id, claim)
             yield from self.set_row(now)
 

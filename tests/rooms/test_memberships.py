@@ -109,6 +109,31 @@ class SectionTests(SynchronousTestCase):
         again = memberships.after_joined_section(row, BOB, ROOM, member_nid=50, first_handed_nid=60, join_ts=1)
         self.assertIs(again, row)
 
+    def test_an_unsure_stay_is_sure_by_an_answer_of_that_stay(self) -> None:
+        """An answer from before the join says nothing of it."""
+        row = msgspec.structs.replace(joined(), unsure=True)
+        for stay, unsure in ((memberships.Stay.OLD, True), (memberships.Stay.SAME, False)):
+            again = memberships.after_joined_section(
+                row, BOB, ROOM, member_nid=7, first_handed_nid=60, join_ts=1, stay=stay
+            )
+            self.assertEqual(again, msgspec.structs.replace(row, unsure=unsure))
+
+    def test_what_was_to_come_begins_with_what_is_handed_next(self) -> None:
+        """The view opens there, and not before something is handed."""
+        row = msgspec.structs.replace(joined(), to_come=True)
+        for to_come, visible_from in ((True, 7), (False, 60)):
+            now = memberships.after_joined_section(
+                row, BOB, ROOM, member_nid=7, first_handed_nid=60, join_ts=1, to_come=to_come
+            )
+            self.assertEqual((now.to_come, now.visible_from), (to_come, visible_from))
+
+    def test_another_stay_takes_the_place_of_one(self) -> None:
+        """It has a name and a beginning of its own."""
+        row = memberships.after_joined_section(
+            joined(), BOB, ROOM, member_nid=50, first_handed_nid=60, join_ts=1, stay=memberships.Stay.NEW
+        )
+        self.assertEqual((row.membership_nid, row.visible_from), (50, 60))
+
     def test_an_invite_is_kept_as_it_came(self) -> None:
         """Stripped state, time and directness are the invite's."""
         row = invited()

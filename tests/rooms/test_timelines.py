@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.rooms.answers import Timeline
-from syncproxy.rooms.timelines import Appended, KnownEvent, appended
-from tests.rooms.events import event
+from syncproxy.rooms.timelines import Appended, KnownEvent, appended, hidden_by_gap, newest_join
+from tests.rooms.events import event, member
 
 
 def ids(result: Appended) -> str:
@@ -114,3 +114,53 @@ class AppendedTests(SynchronousTestCase):
         result = ids(given_timeline(pattern, limited=limited, has_since=has_since))
         tail = "".join(str(number) for number in range(pattern.rindex("K") + 1, len(pattern)))
         self.assertTrue(result.endswith(tail))
+
+
+def hidden(pattern: str) -> tuple[int, str]:
+    """The gap and the state that it hides: of the key of each letter, in lower case if it is unknown.
+
+    M is a known message, G one behind a gap; of known events the nid is the place.
+    """
+    events, known = [], {}
+    for number, letter in enumerate(pattern):
+        state = {} if letter in "MG" else {"state_key": letter.lower()}
+        events.append(event(f"{letter}{number}", **state))
+        if letter.isupper():
+            known[events[-1].event_id] = KnownEvent(number, True, letter == "G")
+    gap_nid, found = hidden_by_gap(Timeline(tuple(events)), known)
+    return gap_nid, "".join(one.event_id for one in found)
+
+
+class HiddenTests(SynchronousTestCase):
+    """State that a gap hides, and a timeline that reaches back over the gap tells."""
+
+    def test_what_stands_before_the_gap(self) -> None:
+        """Unknown state from before the newest gap; what is behind it is in its place, or history."""
+        self.assertEqual(hidden("MaGbMc"), (2, "a1"))
+        self.assertEqual(hidden("aGbGM"), (3, "a0b2"))
+
+    def test_only_the_newest_of_a_key(self) -> None:
+        """Neither what is replaced within the gap, nor what is replaced behind it, by whatever is known or not."""
+        self.assertEqual(hidden("aaG"), (2, "a1"))
+        self.assertEqual(hidden("aGA"), (1, ""))
+        self.assertEqual(hidden("aGa"), (1, ""))
+        self.assertEqual(hidden("aAG"), (2, ""))
+
+    def test_without_a_gap(self) -> None:
+        """It is history."""
+        self.assertEqual(hidden("aMM"), (0, ""))
+
+
+class NewestJoinTests(SynchronousTestCase):
+    """The newest join of a user that an answer has."""
+
+    def test_among_others(self) -> None:
+        """Leaves, other users' joins and what was not stored are not looked at."""
+        events = [member("1", "@u", "join"), member("2", "@u", "leave"), member("3", "@v", "join")]
+        known = {one.event_id: KnownEvent(int(one.event_id), in_timeline=True) for one in events}
+        found = newest_join([*events, member("4", "@u", "join")], known, "@u")
+        self.assertEqual(found, known["1"])
+
+    def test_none(self) -> None:
+        """There may be none."""
+        self.assertIsNone(newest_join([event("1")], {}, "@u"))

@@ -39,6 +39,16 @@ class LiveViewTests(SynchronousTestCase):
         for membership, horizon in product(MEMBERSHIPS[1:], (None, 5)):
             self.assertIsNone(live_view(row(membership, visible_from=1), summary(9), horizon=horizon))
 
+    def test_a_stay_in_a_room_of_unsure_state_is_not_shown(self) -> None:
+        """Until the own poller brought the room, whatever the horizon."""
+        for horizon in (None, 20):
+            self.assertIsNone(live_view(row(visible_from=4, unsure=True), summary(9), horizon=horizon))
+
+    def test_a_stay_of_which_all_is_to_come_is_empty(self) -> None:
+        """What others bring meanwhile may be from before it."""
+        for position in (3, 4, 9):
+            self.assertEqual(live_view(row(visible_from=4, to_come=True), summary(position)), View(4, 3))
+
     def test_the_joined_see_from_their_join_to_the_end(self) -> None:
         """A view starts at `visible_from` (rule 5) and ends at the room's position."""
         self.assertEqual(live_view(row(visible_from=4), summary(9)), View(4, 9))

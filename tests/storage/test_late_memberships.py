@@ -40,6 +40,30 @@ class StateBlockTests(SynchronousTestCase):
         stored.polled(ALICE, event("$9"), limited=True, state=(_BACK,), state_after=True)
         self.assertEqual((stored.membership(), stored.current("m.room.member", "@bob:hs")), ("leave", "$back"))
 
+    def test_invite_takes_access_away(self) -> None:
+        """Who is invited has left; what is before the invite was the user's to see."""
+        for state_after in (False, True):
+            stored = both_in()
+            invite = of_bob("$ask", "invite")
+            stored.polled(ALICE, event("$9"), limited=True, state=(invite,), state_after=state_after)
+            (change,) = stored.standings()
+            self.assertEqual((change.row.membership, change.row.leave_event), ("leave", None))
+            self.assertLess(change.row.left_nid, stored.events["$9"].nid)
+            stored = both_in()
+            stored.polled(ALICE, invite, event("$9"))
+            (change,) = stored.standings()
+            self.assertEqual((change.row.membership, change.row.left_nid), ("leave", stored.events["$ask"].nid - 1))
+
+    def test_leave_that_a_gap_hid(self) -> None:
+        """A leave that another's timeline brings from within a gap takes access away, and to what is behind the gap."""
+        stored = both_in()
+        stored.polled(ALICE, event("$9"), limited=True)
+        stored.polled(BOB, _GONE, event("$9"))
+        self.assertEqual((stored.membership(), stored.ids[-1]), ("leave", "$9"))
+        row = stored.row()
+        assert row is not None
+        self.assertLess(row.left_nid, stored.events["$9"].nid)
+
     def test_older_than_the_stay(self) -> None:
         """A block that was asked for before bob came back does not put him out."""
         stored = both_in()
@@ -110,6 +134,53 @@ class GivingTests(SynchronousTestCase):
         assert first is not None
         self.assertEqual((row.membership, row.visible_from), ("join", stored.events["$b"].nid))
         self.assertGreater(row.membership_nid, first.membership_nid)
+
+    def test_return_of_which_the_timeline_was_dropped(self) -> None:
+        """A new join that bob's own answer brings as state alone is another stay: nothing older is shown."""
+        stored = both_in()
+        sent = stored.position
+        stored.polled(ALICE, event("$8"), limited=True)
+        stored.polled(BOB, event("$7"), limited=True, state=(_BACK,), position=sent)
+        row, back = stored.row(), stored.events["$back"]
+        assert row is not None
+        self.assertEqual((row.membership_nid, row.visible_from), (back.nid, stored.summary.position + 1))
+        self.assertTrue(row.to_come)
+        stored.polled(ALICE, event("$6"))
+        self.assertEqual(stored.row(), row)
+        stored.polled(ALICE, _BACK, event("$9"))
+        self.assertEqual(_visible_from(stored), stored.events["$back"].nid)
+
+    def test_return_after_which_more_is_handed(self) -> None:
+        """It begins with that, if nobody's timeline brings the join."""
+        stored = both_in()
+        sent = stored.position
+        stored.polled(ALICE, event("$8"), limited=True)
+        stored.polled(BOB, event("$7"), limited=True, state=(_BACK,), position=sent)
+        stored.polled(ALICE, event("$9"))
+        stored.polled(BOB, event("$9"))
+        self.assertEqual(_visible_from(stored), stored.events["$9"].nid)
+
+    def test_join_where_a_gap_hides_state(self) -> None:
+        """It is unsure until bob's own poller has the room, in an answer that was made since he joined."""
+        stored = both_in()
+        stored.polled(ALICE, _GONE)
+        early = stored.position
+        stored.polled(ALICE, event("$8"), limited=True)
+        stored.polled(ALICE, _BACK)
+        self.assertTrue(_is_unsure(stored))
+        stored.polled(BOB, event("$7"), position=early)
+        self.assertTrue(_is_unsure(stored))
+        stored.polled(BOB, event("$9"), position=early, state=(_BACK,))
+        self.assertFalse(_is_unsure(stored))
+
+    def test_own_poll_after_a_join_where_a_gap_hides_state(self) -> None:
+        """A poll that was sent after the join was stored is of that stay, whatever it brings of the room."""
+        stored = both_in()
+        stored.polled(ALICE, _GONE)
+        stored.polled(ALICE, event("$8"), _BACK, limited=True)
+        self.assertTrue(_is_unsure(stored))
+        stored.polled(BOB, event("$9"))
+        self.assertFalse(_is_unsure(stored))
 
     def test_change_of_profile_behind_a_gap(self) -> None:
         """A change of profile is none."""
@@ -332,3 +403,17 @@ class BatchTests(SynchronousTestCase):
         room = JoinedRoom(ROOM, timeline=Timeline((event("$2"),)))
         stored.store(stored.answer(ALICE, of_bob("$kick", "leave")), answer(BOB, room, position=sent))
         self.assertEqual(stored.membership(), "leave")
+
+
+def _is_unsure(stored: Stored) -> bool:
+    row = stored.row()
+    assert row is not None
+    assert row.membership == "join"
+    return row.unsure
+
+
+def _visible_from(stored: Stored) -> int:
+    row = stored.row()
+    assert row is not None
+    assert not row.to_come
+    return row.visible_from

@@ -90,6 +90,32 @@ class FoundTests(SynchronousTestCase):
         asked = (("ask", BOB, ""), ("answer", BOB, ""))
         self.check(*asked, ("kick", BOB, "!1"), ("poll", ALICE, ""), ("deliver", BOB, ""))
 
+    def test_a_join_behind_a_gap_that_hides_a_name(self) -> None:
+        """Who joins behind a gap is not shown the name from before it, which by then was another one."""
+        polls = (("ask", ALICE, ""), ("poll", BOB, ""))
+        renamed = (("rename", BOB, "!1"), ("poll", CAROL, ""), ("poll", ALICE, ""))
+        self.check(*polls, *renamed, ("join", CAROL, "!1"))
+
+    def test_what_was_under_way_when_somebody_joined(self) -> None:
+        """Others' events from before a join are not shown, though they come after the state that tells of it."""
+        said = (("ask", ALICE, ""), ("poll", BOB, ""), ("say", BOB, "!2"), ("ask", BOB, ""), ("answer", BOB, ""))
+        self.check(*said, ("join", ALICE, "!2"), ("poll", ALICE, ""), ("deliver", BOB, ""))
+
+    def test_a_leave_that_was_under_way_when_somebody_joined(self) -> None:
+        """Nor is another's leave."""
+        self.check(("ask", ALICE, ""), ("poll", BOB, ""), ("leave", BOB, "!2"), ("join", ALICE, "!2"))
+
+    def test_an_invite_of_who_was_in(self) -> None:
+        """Who is invited has left before, though nothing tells of the leave."""
+        asked = (("poll", BOB, ""), ("rename", BOB, "!1"), ("poll", ALICE, ""), ("ask", ALICE, ""))
+        self.check(*asked, ("say", ALICE, "!1"), ("poll", BOB, ""), ("leave", BOB, "!1"), ("invite", BOB, "!1"))
+
+    def test_a_return_that_a_dropped_timeline_tells(self) -> None:
+        """It is another stay, of which others' answers then bring what was before it."""
+        known = (("invite", CAROL, "!1"), ("poll", BOB, ""), ("kick", CAROL, "!1"))
+        asked = (("ask", BOB, ""), ("poll", ALICE, ""))
+        self.check(*known, *asked, ("kick", BOB, "!1"), ("say", ALICE, "!1"), ("join", BOB, "!1"), ("poll", BOB, ""))
+
 
 def wrong(steps: tuple[Step, ...], *, state_after: bool) -> list[str]:
     """What is shown and should not be, and what is missing in the end; nothing further than the first step of it."""
