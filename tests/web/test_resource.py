@@ -152,13 +152,23 @@ class ErrorsTests(EdgeTestCase):
     async def test_repeated_failures_are_slowed(self) -> None:
         """The first failure is answered at once, the next ones later, and at most a second later."""
         self.edge.conns.answer_with = lambda request, hung_up: MatrixError("No", status=400)
+        await self.assert_slowed(400)
+
+    async def test_repeated_faults_are_slowed(self) -> None:
+        """So is a client whose requests find a fault of ours."""
+        self.edge.conns.answer_with = lambda request, hung_up: ZeroDivisionError("oops")
+        await self.assert_slowed(500)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    async def assert_slowed(self, status: int) -> None:
+        """A request fails at once, and fails again only after a while."""
         await self.sync()
         waiting = Deferred.fromCoroutine(self.sync())
         while not self.edge.clock.getDelayedCalls():
             await _turn()
         self.assertNoResult(waiting)
         self.edge.clock.advance(1)
-        self.assertEqual((await waiting)[0], 400)
+        self.assertEqual((await waiting)[0], status)
 
 
 class RoutesTests(EdgeTestCase):
