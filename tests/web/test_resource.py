@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Awaitable
+from random import Random
 from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
+from twisted.web.test.requesthelper import DummyRequest
 
 from syncproxy.errors import (
     BadJson,
@@ -21,6 +23,7 @@ from syncproxy.errors import (
     UnknownToken,
 )
 from syncproxy.protocol.request import Request
+from syncproxy.web.responses import compressed
 from tests.web.fakes import SYNC, Edge, Server, Talk, connect, header, reactor, talk
 
 BIG = json.dumps({"padding": "x" * 200_000}).encode()
@@ -284,6 +287,17 @@ class BodiesTests(EdgeTestCase):
         for accepted in ("", "gzip;q=0", "identity"):
             response, body = await self.server.request("POST", SYNC, b"{}", {"Accept-Encoding": accepted})
             self.assertEqual((header(response, "Content-Encoding"), body), (None, BIG))
+
+    def test_large_answers_are_zipped_in_slices(self) -> None:
+        """While a large answer is compressed others have their turns."""
+        request: Any = DummyRequest([b""])
+        request.requestHeaders.setRawHeaders(b"accept-encoding", [b"gzip"])
+        body, clock = Random(1).randbytes(8_000_000), Clock()
+        zipped = Deferred.fromCoroutine(compressed(request, body, clock))
+        self.assertNoResult(zipped)
+        while clock.getDelayedCalls():
+            clock.advance(0)
+        self.assertEqual(body, zlib.decompress(self.successResultOf(zipped), 31))
 
     async def test_small_answers_are_not_zipped(self) -> None:
         """Up to 1 KiB gzip does not pay."""
