@@ -63,11 +63,10 @@ class Answering:
             return await responses.compressed(request, body, self._clock)
         except HungUp:
             return b""
-        except MatrixError as problem:
+        except Exception as error:  # the client gets an answer whatever it is, and the log the traceback
+            problem = error if isinstance(error, MatrixError) else self._unforeseen()
             await self._keep_back(problem, client)
             return responses.error(request, _with_patience(problem))
-        except Exception:  # the client gets an answer whatever it is, and the log the traceback
-            return responses.error(request, self._unforeseen())
 
     async def _keep_back(self, problem: MatrixError, client: bytes | None) -> None:
         if client is None or isinstance(problem, UnknownPos):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import BadHost, HTTPException, MethodNotAllowed
 
 from syncproxy.connection.conn_map import ConnMap
 from syncproxy.errors import NotReady, Unrecognized
@@ -36,10 +37,11 @@ class EdgeResource(KleinResource):
     """Klein's resource, for requests that are plain enough to be routed."""
 
     def render(self, request: Any) -> Any:
-        """Klein answers what is no UTF-8 with plain text and a traceback; here it is a path like any unknown one."""
+        """Klein takes a tumble over paths that are no UTF-8 and hosts that are none; here that is no path of ours."""
         parts = (request.method, request.getRequestHostname(), *request.postpath)
         if all(part.isascii() for part in parts):
-            return super().render(request)
+            with suppress(BadHost):
+                return super().render(request)
         return responses.error(request, Unrecognized("No such path"))
 
 

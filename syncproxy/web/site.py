@@ -16,6 +16,8 @@ from syncproxy.web.responses import CORS
 #: how long a connection may take to close when the service stops
 DISCONNECT_S = 1.0
 
+#: of a Content-Length; more than any body has bytes
+_MOST_DIGITS = 19
 _BODY = b'{"errcode":"M_TOO_LARGE","error":"The request body is too large"}'
 _REFUSAL = b"\r\n".join(
     [
@@ -81,9 +83,23 @@ class BoundedRequest(Request):
         self._closing = self.channel.callLater(self.channel.site.linger_s, self.channel.loseConnection)
 
 
+class BoundedChannel(http.HTTPChannel):
+    """A client's connection."""
+
+    def headerReceived(self, line: bytes) -> bool:
+        """Take in a header. A length that Python would not read as a number is too large, not an error of ours."""
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length" and value.strip().isdigit() and len(value) > _MOST_DIGITS:
+            line = name + b":" + b"9" * _MOST_DIGITS
+        taken: bool = super().headerReceived(line)
+        return taken
+
+
 class BoundedSite(Site):
     """A site that bounds bodies (in bytes) and keeps no access log, which would cost a third of the throughput."""
 
+    # any, for Twisted names the class of its wrapper, which is for HTTP/2
+    protocol: Any = BoundedChannel
     requestFactory = BoundedRequest
     #: for how long the rest of a refused body is read and thrown away, in seconds. Closing at once would reset the
     #: connection, and the client might never see the answer.
@@ -119,8 +135,7 @@ class BoundedSite(Site):
         closed: Deferred[None] = Deferred()
         self._all_closed = closed
         for channel in list(self._open):
-            # the wrapper that Twisted puts around it can do neither this nor the other
-            channel._channel.loseConnection()
+            channel.loseConnection()
         cutting = self._clock.callLater(DISCONNECT_S, self._cut)
         await closed
         if cutting.active():
@@ -128,7 +143,7 @@ class BoundedSite(Site):
 
     def _cut(self) -> None:
         for channel in list(self._open):
-            channel._channel.transport.abortConnection()
+            channel.transport.abortConnection()
 
     def log(self, request: http.Request) -> None:
         """Nothing: query strings may hold tokens."""

@@ -84,6 +84,26 @@ class WaitingTests(HeldCase):
         self.assertIn("echo", self.received(body).extensions)
 
 
+class BehindTests(HeldCase):
+    """A client that does not come back for a while."""
+
+    def test_a_mark_a_room_is_kept(self) -> None:
+        """Whatever happens, a connection that nobody reads remembers one mark for each room."""
+        for room_id in ("!a", "!b"):
+            self.stage.messages(room_id, 200)
+            self.stage.state(room_id, "m.room.topic")
+        self.assertEqual(self.client.conn._pending._rooms.keys(), {"!a", "!b"})
+
+    def test_next_answer_is_made_from_the_caches(self) -> None:
+        """What it gets when it is back is what is current, in one answer."""
+        newest = {room_id: self.stage.messages(room_id, 200)[-1] for room_id in ("!a", "!b")}
+        rooms = self.sync(timeout_s=30).rooms
+        self.assertEqual(
+            {room_id: room.timeline_ids[-1:] for room_id, room in rooms.items()}, {r: [n] for r, n in newest.items()}
+        )
+        self.assertEqual(self.sync().rooms, {})
+
+
 class PatienceTests(HeldCase):
     """Marks that are in no hurry gather."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote_plus
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -56,6 +57,11 @@ class FindingTests(ConnMapCase):
         pos = self.sync(lists=listed()).pos
         message = self.stage.message("!a")
         self.assertEqual(self.sync(pos).rooms["!a"].timeline_ids, [message])
+
+    def test_positions_need_no_escaping(self) -> None:
+        """A client may put a position into a query as it is."""
+        pos = self.sync().pos
+        self.assertEqual(quote_plus(pos), pos)
 
     def test_unknown_connection_is_told_at_once(self) -> None:
         """A position without a connection is unknown, whatever the timeout."""
@@ -153,6 +159,22 @@ class ExpiryTests(ConnMapCase):
         self.stage.clock.pump([60] * 31)
         self.assertEqual(self.active(), (0, 0))
         self.assertEqual(self.stage.clock.getDelayedCalls(), [])
+
+    def test_falling_behind_is_no_reason_to_go(self) -> None:
+        """However much happened since the last request, the next one is answered from what is current."""
+        pos = self.sync(lists=listed(timeline_limit=2)).pos
+        messages = self.stage.messages("!a", 500)
+        room = self.sync(pos).rooms["!a"]
+        self.assertEqual((room.timeline_ids, room.limited, room.initial), (messages[-2:], True, False))
+
+    def test_gap_is_no_reason_to_go(self) -> None:
+        """A homeserver that left events out leaves the connection as it is."""
+        pos = self.sync(lists=listed(timeline_limit=2)).pos
+        gap = self.stage.event(gap_before=True, prev_batch="p")
+        message = self.stage.happened("!a", gap, gap_nid=gap.nid)
+        self.stage.told(self.stage.polled())
+        room = self.sync(pos).rooms["!a"]
+        self.assertEqual((room.timeline_ids, room.limited), ([message], True))
 
     def test_held_request_keeps_its_connection(self) -> None:
         """A connection is in use as long as a request is held, and its time starts after that."""

@@ -22,6 +22,7 @@ from twisted.web.iweb import IResponse
 from syncproxy.errors import MatrixError
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
+from syncproxy.protocol.dialect import Dialect
 from syncproxy.protocol.request import Request
 from syncproxy.web.resource import make_resource
 from syncproxy.web.settings import WebSettings
@@ -112,12 +113,13 @@ class FakeDialect:
 class Edge:
     """The resource on fakes. Time stands still unless `clock` is advanced, or is the reactor."""
 
-    def __init__(self, clock: Any = None, **settings: Any) -> None:
+    def __init__(self, clock: Any = None, dialect: Dialect | None = None, **settings: Any) -> None:
+        """`dialect` is spoken instead of the fake one."""
         self.tokens, self.pollers, self.conns = FakeTokens(), FakePollers(), FakeConns()
         self.dialect, self.clock, self.healthy = FakeDialect(), clock or Clock(), True
         self.metrics = Metrics(CollectorRegistry())
         self.settings = WebSettings(**settings)
-        parts: tuple[Any, ...] = (self.tokens, self.pollers, self.conns, {"msc3575": self.dialect})
+        parts: tuple[Any, ...] = (self.tokens, self.pollers, self.conns, {"msc3575": dialect or self.dialect})
         parts += (self.settings, self.metrics, self.clock, lambda: self.healthy)
         self.resource: KleinResource = make_resource(*parts)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Awaitable
+from random import Random
 from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
+from twisted.web.test.requesthelper import DummyRequest
 
 from syncproxy.errors import (
     BadJson,
@@ -21,6 +23,7 @@ from syncproxy.errors import (
     UnknownToken,
 )
 from syncproxy.protocol.request import Request
+from syncproxy.web.responses import compressed
 from tests.web.fakes import SYNC, Edge, Server, Talk, connect, header, reactor, talk
 
 BIG = json.dumps({"padding": "x" * 200_000}).encode()
@@ -152,13 +155,23 @@ class ErrorsTests(EdgeTestCase):
     async def test_repeated_failures_are_slowed(self) -> None:
         """The first failure is answered at once, the next ones later, and at most a second later."""
         self.edge.conns.answer_with = lambda request, hung_up: MatrixError("No", status=400)
+        await self.assert_slowed(400)
+
+    async def test_repeated_faults_are_slowed(self) -> None:
+        """So is a client whose requests find a fault of ours."""
+        self.edge.conns.answer_with = lambda request, hung_up: ZeroDivisionError("oops")
+        await self.assert_slowed(500)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    async def assert_slowed(self, status: int) -> None:
+        """A request fails at once, and fails again only after a while."""
         await self.sync()
         waiting = Deferred.fromCoroutine(self.sync())
         while not self.edge.clock.getDelayedCalls():
             await _turn()
         self.assertNoResult(waiting)
         self.edge.clock.advance(1)
-        self.assertEqual((await waiting)[0], 400)
+        self.assertEqual((await waiting)[0], status)
 
 
 class RoutesTests(EdgeTestCase):
@@ -274,6 +287,17 @@ class BodiesTests(EdgeTestCase):
         for accepted in ("", "gzip;q=0", "identity"):
             response, body = await self.server.request("POST", SYNC, b"{}", {"Accept-Encoding": accepted})
             self.assertEqual((header(response, "Content-Encoding"), body), (None, BIG))
+
+    def test_large_answers_are_zipped_in_slices(self) -> None:
+        """While a large answer is compressed others have their turns."""
+        request: Any = DummyRequest([b""])
+        request.requestHeaders.setRawHeaders(b"accept-encoding", [b"gzip"])
+        body, clock = Random(1).randbytes(8_000_000), Clock()
+        zipped = Deferred.fromCoroutine(compressed(request, body, clock))
+        self.assertNoResult(zipped)
+        while clock.getDelayedCalls():
+            clock.advance(0)
+        self.assertEqual(body, zlib.decompress(self.successResultOf(zipped), 31))
 
     async def test_small_answers_are_not_zipped(self) -> None:
         """Up to 1 KiB gzip does not pay."""
