@@ -6,7 +6,8 @@ lost answer leaves the state as it was.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -20,10 +21,13 @@ from syncproxy.connection.due import Due, DueRoom, Reason, Shown, due_rooms
 from syncproxy.connection.extension_part import Factories, enabled, extensions_answer
 from syncproxy.connection.marks import Marks
 from syncproxy.connection.params import Params
+from syncproxy.connection.returning import missed_of
 from syncproxy.connection.room_answers import Moment, RoomAnswers
-from syncproxy.connection.room_batch import RoomBatch
+from syncproxy.connection.room_batch import RoomBatch, RoomMaker
 from syncproxy.connection.room_config import RoomConfig
 from syncproxy.connection.sent import RoomDelta, SentRooms
+from syncproxy.connection.simplified_rooms import SimplifiedRooms
+from syncproxy.connection.slices import kept_entries, left_rooms, sliced
 from syncproxy.connection.visible import Configs, Visible, configs, visible
 from syncproxy.connection.whole_members import CompleteMembers, members_completed
 from syncproxy.connection.windows import ListSources, ListWindow, advanced, list_spec
@@ -37,6 +41,7 @@ from syncproxy.protocol.response import ListAnswer, RoomAnswer
 
 #: what may have changed in a room while nobody told
 _ANYTHING = Mark(2 * max(Mark) - 1)
+_MAKERS: Mapping[str, Callable[[Moment], RoomMaker]] = {"msc3575": RoomAnswers, "msc4186": SimplifiedRooms}
 _ANYTHING_ELSE = UserMark(2 * max(UserMark) - 1)
 
 
@@ -224,29 +229,44 @@ class ConnState:
     # One moment
 
     def _snapshot(self, prepared: Prepared, marks: Marks, user: UserCache) -> _Snapshot:
-        windows, lists, news = self._advance(prepared.params)
+        windows, lists, news = self._advance(prepared, marks, user)
         shown = self._shown(prepared, windows, marks, user)
         unseen = RoomConfig(required_state((), self._device.user_id), 0)
         anew: Collection[str] = ()
         if prepared.configs is not self._configs:
             anew = prepared.configs.subscriptions.keys() - self._configs.subscriptions.keys()
-        view = Shown(self._visible, shown, anew, self._sent, marks.rooms, unseen, self._leftovers)
-        due = due_rooms(view, prepared.semantics, self._is_listed(windows), self._has_left(prepared.params, user))
+        semantics = prepared.semantics
+        missed = None if semantics.forgets_hidden_rooms else partial(missed_of, user, self._device.device_id)
+        view = Shown(self._visible, shown, anew, self._sent, marks.rooms, unseen, self._leftovers, missed)
+        due = due_rooms(view, semantics, self._is_listed(windows), self._has_left(prepared, user))
         return _Snapshot(windows, lists, news, shown, due, user.position())
 
-    def _advance(self, params: Params) -> tuple[Mapping[str, ListWindow], Mapping[str, ListAnswer], bool]:
+    def _advance(
+        self, prepared: Prepared, marks: Marks, user: UserCache
+    ) -> tuple[Mapping[str, ListWindow], Mapping[str, ListAnswer], bool]:
         assert self._sources is not None
+        params, semantics = prepared.params, prepared.semantics
+        left = self._left_rooms(marks, user) if semantics.ops == "slices" else ()
         windows: dict[str, ListWindow] = {}
         lists: dict[str, ListAnswer] = {}
         news = False
         for key, config in params.lists.items():
             before = self._windows.get(key)
             unchanged = before is not None and self._params.lists.get(key) is config
-            spec = before.spec if before is not None and unchanged else list_spec(config, rules)
-            step = advanced(before, config, spec, self._sources.source(spec))
+            spec = before.spec if before is not None and unchanged else list_spec(config, semantics.lists)
+            source = self._sources.source(spec)
+            if semantics.ops == "slices":
+                step = sliced(before, config, spec, source, kept_entries(spec, source, left, user) if left else ())
+            else:
+                step = advanced(before, config, spec, source)
             windows[key], lists[key] = step.window, step.answer
             news = news or step.news
         return windows, lists, news
+
+    def _left_rooms(self, marks: Marks, user: UserCache) -> Collection[str]:
+        """The rooms that the client has, or is about to get, as rooms that the user left."""
+        news = (room_id for room_id, mark in marks.rooms.items() if mark & Mark.MEMBERSHIP and self._sent.get(room_id))
+        return left_rooms({*self._sent.left, *news}, user)
 
     def _shown(self, prepared: Prepared, windows: Mapping[str, ListWindow], marks: Marks, user: UserCache) -> Visible:
         """What is shown now; the same object as before if nothing can have changed."""
@@ -257,7 +277,8 @@ class ConnState:
             and not self._is_affected(prepared, marks)
         ):
             return self._visible
-        return visible(prepared.configs, windows, user)
+        may_show = user.is_listed if prepared.semantics.forgets_hidden_rooms else user.is_shown
+        return visible(prepared.configs, windows, user, may_show)
 
     def _is_affected(self, prepared: Prepared, marks: Marks) -> bool:
         """Whether marks may change what is shown beside the lists: subscriptions that open, chains of old rooms."""
@@ -277,18 +298,19 @@ class ConnState:
     def _is_listed(windows: Mapping[str, ListWindow]) -> Any:
         return lambda room_id: any(room_id in window.source for window in windows.values())
 
-    def _has_left(self, params: Params, user: UserCache) -> Any:
-        shows_rooms = bool(params.lists or params.subscriptions)
+    def _has_left(self, prepared: Prepared, user: UserCache) -> Any:
+        params = prepared.params
+        shows_unsent = prepared.semantics.forgets_hidden_rooms and bool(params.lists or params.subscriptions)
 
         def has_left(room_id: str) -> bool:
             """Whether the user is out of a room that the client has, or was thrown out of any, and was not told."""
             row = user.room(room_id)
             if row is None or row.membership not in ("leave", "ban"):
                 return False
-            leave = user.leave_event(room_id)
+            leave, sent = user.leave_event(room_id), self._sent.get(room_id)
             if leave is None or self._sent.leave(room_id) == leave.event_id:
                 return False
-            return self._sent.get(room_id) is not None or (row.removed and shows_rooms)
+            return (row.removed and shows_unsent) if sent is None else not sent.is_of(row)
 
         return has_left
 
@@ -300,7 +322,7 @@ class ConnState:
         if not due:
             return _Rooms()
         await members_completed(due, self._device, self._global, self._complete_members, self._clock)
-        maker = RoomAnswers(self._moment(prepared, user))
+        maker = _MAKERS[prepared.semantics.rooms](self._moment(prepared, snapshot, user))
         batch = RoomBatch(maker, self._global, self._clock, self._metrics)
         left = await batch.make(due)
         owed = any(_is_owed(one, batch) for one in due)
@@ -309,13 +331,20 @@ class ConnState:
         unserved = {one.room_id: one.mark for one in left}
         return _Rooms(batch.answers, {**batch.deltas, **anew}, unserved, bool(left) or owed)
 
-    def _moment(self, prepared: Prepared, user: UserCache) -> Moment:
+    def _moment(self, prepared: Prepared, snapshot: _Snapshot, user: UserCache) -> Moment:
         typing = "typing" in prepared.extensions
         types = [config.bump_event_types for config in prepared.params.lists.values() if config.bump_event_types]
         bump_types = frozenset().union(*types) if types else None
-        semantics = prepared.semantics
         return Moment(
-            self._device, user, self._global, self._sent, self._position, typing, semantics.most_live_events, bump_types
+            device=self._device,
+            user=user,
+            global_cache=self._global,
+            sent=self._sent,
+            previous=self._position,
+            typing=typing,
+            most_live_events=prepared.semantics.most_live_events,
+            bump_types=bump_types,
+            windows=snapshot.visible.windows,
         )
 
     def _left_since(self, user: UserCache | None) -> Iterator[str]:

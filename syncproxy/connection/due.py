@@ -66,6 +66,8 @@ class Shown:
     unseen: RoomConfig
     #: whether some room that is shown now was owed by an earlier answer already
     has_leftovers: bool = False
+    #: what the client missed of a room that it was sent; `None`: what is not shown is forgotten, and nothing is missed
+    missed: Callable[[str, SentRoom], Mark] | None = None
 
 
 def due_rooms(
@@ -95,15 +97,19 @@ def _by_windows(shown: Shown) -> Iterator[DueRoom]:
     """Rooms that came, and rooms that are wanted differently."""
     for room_id, config in shown.now.rooms.items():
         sent = shown.sent.get(room_id)
-        if sent is None or room_id in shown.subscribed_anew:
+        if sent is None or (room_id in shown.subscribed_anew and shown.missed is None):
             yield DueRoom(room_id, Reason.INITIAL, config)
-        elif sent.config is not config and sent.config != config:
+            continue
+        mark = shown.marks.get(room_id, Mark(0))
+        if shown.missed is not None and room_id not in shown.before.rooms:
+            mark |= shown.missed(room_id, sent)
+        if mark or (sent.config is not config and sent.config != config):
             yield DueRoom(
                 room_id,
                 Reason.CHANGED,
                 config,
                 sent,
-                shown.marks.get(room_id, Mark(0)),
+                mark,
                 longer=config.timeline_limit > sent.config.timeline_limit,
                 all_state=config.state.widens(sent.config.state),
             )

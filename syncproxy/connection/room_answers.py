@@ -7,7 +7,7 @@ may wait for the database, so the last look checks again that the user is still 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -18,9 +18,10 @@ from syncproxy.caches.updates import Mark
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.connection.due import DueRoom, Reason
 from syncproxy.connection.room_facts import Facts, changed_facts, initial_facts, invite_facts, joined_facts
+from syncproxy.connection.runs import Run
 from syncproxy.connection.sent import RoomDelta, SentRoom, SentRooms
 from syncproxy.connection.timelines import Timeline, has_gap, newest_timeline, timeline_since
-from syncproxy.connection.transaction_ids import with_transaction_id
+from syncproxy.connection.transaction_ids import event_json
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import StateEntry, StoredEvent
 from syncproxy.protocol.required_state import MEMBER, RequiredState
@@ -30,7 +31,7 @@ from syncproxy.rooms.user_room import UserRoom
 from syncproxy.rooms.visibility import View
 
 #: these marks alone need none of a room's events
-_EVENTS = Mark.TIMELINE | Mark.STATE | Mark.REWRITTEN | Mark.MEMBERSHIP
+EVENTS = Mark.TIMELINE | Mark.STATE | Mark.REWRITTEN | Mark.MEMBERSHIP
 
 
 @attrs.frozen
@@ -47,6 +48,8 @@ class Moment:
     typing: bool
     most_live_events: int | None
     bump_types: frozenset[str] | None
+    #: the rooms in each list's ranges
+    windows: Mapping[str, frozenset[str]] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -62,6 +65,8 @@ class Draft:
     timeline: Timeline
     #: users whose member events go along, if the client does not have them
     lazy: frozenset[str] = frozenset()
+    #: the timeline again, and how far back the client has it
+    run: Run = Run(Timeline(), 0)
 
 
 @attrs.frozen
@@ -100,7 +105,7 @@ class RoomAnswers:
         if sent is None or due.all_state:
             return RoomWant(due.room_id, members=state.named_members, all_members=state.all_members)
         # a count that grew goes with its event; and what is shown up to now includes the state up to now
-        if due.longer or due.mark & (_EVENTS | Mark.COUNTS) or self._typists(due):
+        if due.longer or due.mark & (EVENTS | Mark.COUNTS) or self._typists(due):
             return RoomWant(due.room_id, since=sent.up_to)
         return None
 
@@ -193,7 +198,7 @@ class RoomAnswers:
         if not is_initial and not state and not timeline.events and not timeline.limited and not shown:
             return Told(None, delta if now != sent or due.last else None)
         required_state = [self._event_json(event) for event in state]
-        for_typing = due.mark & Mark.TYPING and not due.mark & _EVENTS
+        for_typing = due.mark & Mark.TYPING and not due.mark & EVENTS
         if for_typing and not is_initial and len(state) == len(members) and not timeline.events and not shown:
             return Told(RoomAnswer(required_state=required_state), delta)
         fields = {
@@ -304,10 +309,7 @@ class RoomAnswers:
         return Told(answer, RoomDelta(None, forget_members=True, leave_told=leave.event_id))
 
     def _event_json(self, event: StoredEvent) -> bytes:
-        if event.sender != self._user.user_id:
-            return event.json
-        transaction_id = self._user.transaction_id(self._moment.device.device_id, event.event_id)
-        return event.json if transaction_id is None else with_transaction_id(event.json, transaction_id)
+        return event_json(event, self._user, self._device_id)
 
 
 def _same_stay(due: DueRoom, row: UserRoom) -> SentRoom | None:

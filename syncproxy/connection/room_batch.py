@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar, TypeVarTuple
+from typing import Protocol, TypeVar, TypeVarTuple
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -11,7 +11,7 @@ from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.hot_room import HotRoom, RoomWant
 from syncproxy.connection.due import DueRoom
 from syncproxy.connection.encoding import room_failed
-from syncproxy.connection.room_answers import Draft, RoomAnswers, Told
+from syncproxy.connection.room_answers import Draft, Told
 from syncproxy.connection.sent import RoomDelta
 from syncproxy.metrics import Metrics
 from syncproxy.protocol.response import RoomAnswer
@@ -28,6 +28,22 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 _OBJECT_BYTES = 400
 
 
+class RoomMaker(Protocol):
+    """Makes room objects, in three looks at each room."""
+
+    def want(self, due: DueRoom) -> RoomWant | None:
+        """What must be in memory to choose the timeline; `None`: nothing."""
+
+    def draft(self, due: DueRoom, hot: HotRoom | None) -> Draft | None:
+        """Choose the timeline; `None` for a room that has none."""
+
+    def want_members(self, draft: Draft) -> RoomWant | None:
+        """What must be in memory to make the object of a draft, beside what is; `None`: nothing."""
+
+    def tell(self, due: DueRoom, draft: Draft | None, hot: HotRoom | None) -> Told:
+        """The room's object."""
+
+
 class RoomBatch:
     """Makes room objects.
 
@@ -35,7 +51,7 @@ class RoomBatch:
     it changes.
     """
 
-    def __init__(self, maker: RoomAnswers, global_cache: GlobalCache, clock: IReactorTime, metrics: Metrics) -> None:
+    def __init__(self, maker: RoomMaker, global_cache: GlobalCache, clock: IReactorTime, metrics: Metrics) -> None:
         self._maker = maker
         self._global = global_cache
         self._metrics = metrics

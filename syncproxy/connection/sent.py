@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 import attrs
 
@@ -68,6 +68,7 @@ class SentRooms:
         self._members: dict[str, dict[str, str]] = {}
         self._all_members: dict[str, int] = {}
         self._leaves: dict[str, str] = {}
+        self._left: set[str] = set()
 
     def get(self, room_id: str) -> SentRoom | None:
         """The room as last sent; `None`: the client does not have it."""
@@ -88,8 +89,17 @@ class SentRooms:
         """The id of the own leave event that was sent last."""
         return self._leaves.get(room_id)
 
+    @property
+    def left(self) -> Set[str]:
+        """The rooms that the client has and knows that the user is not in any more. Not to be changed."""
+        return self._left
+
     def fold(self, room_id: str, delta: RoomDelta) -> None:
         """The client has this."""
+        if delta.sent is not None and delta.sent.membership in ("leave", "ban"):
+            self._left.add(room_id)
+        else:
+            self._left.discard(room_id)
         if delta.sent is None:
             self._rooms.pop(room_id, None)
         else:

@@ -76,9 +76,9 @@ class Facts:
         for count in ("joined_count", "invited_count") if self.counts_members else ():
             if getattr(self, count) != getattr(before, count):
                 fields[count] = getattr(self, count)
-        for name in ("notification_count", "highlight_count", "is_dm"):
-            if getattr(self, name) != getattr(before, name):
-                fields[name] = getattr(self, name)
+        for field in ("notification_count", "highlight_count", "is_dm"):
+            if getattr(self, field) != getattr(before, field):
+                fields[field] = getattr(self, field)
         if self.bump_stamp and self.bump_stamp != before.bump_stamp:
             fields["bump_stamp"] = self.bump_stamp
         return fields

@@ -15,11 +15,12 @@ from syncproxy.caches.updates import Mark
 from syncproxy.connection import simplified_facts
 from syncproxy.connection.coverage import is_due, known_since, served
 from syncproxy.connection.due import DueRoom, Reason
-from syncproxy.connection.room_answers import EVENTS, NOTHING, Draft, Moment, Told, event_json
+from syncproxy.connection.room_answers import EVENTS, NOTHING, Draft, Moment, Told
 from syncproxy.connection.runs import Run, first_run, next_run
 from syncproxy.connection.sent import RoomDelta, SentRoom
 from syncproxy.connection.simplified_facts import Facts
 from syncproxy.connection.timelines import Timeline, has_gap
+from syncproxy.connection.transaction_ids import event_json
 from syncproxy.matrix.events import StateEntry, StoredEvent
 from syncproxy.protocol.required_state import MEMBER
 from syncproxy.protocol.response import RoomAnswer
@@ -91,7 +92,7 @@ class SimplifiedRooms:
         if hot is not None:
             view = View(view.from_nid, min(view.to_nid, hot.position))
         run = Run(Timeline(), sent.run_from if sent else 0) if hot is None else self._run(due, row, sent, hot, view)
-        return RunDraft(due, row, sent, view, hot, run.timeline, frozenset(self._lazy(due, run.timeline)), run)
+        return Draft(due, row, sent, view, hot, run.timeline, frozenset(self._lazy(due, run.timeline)), run)
 
     def _view(self, row: UserRoom) -> View | None:
         """What the user may see: MSC4186 shows what came with the join, too."""
@@ -208,6 +209,7 @@ class SimplifiedRooms:
             limited=timeline.limited,
             num_live=self._num_live(timeline, sent),
             membership=row.membership,
+            lists=self._lists(due.room_id),
             **{**facts.always(), **shown},
         )
         return Told(answer, delta)
@@ -225,6 +227,7 @@ class SimplifiedRooms:
             initial=sent is None,
             stripped_state=facts.stripped_state,
             membership=row.membership,
+            lists=self._lists(due.room_id),
             num_live=0,
             **{**facts.always(), **facts.initial()},
         )
@@ -294,8 +297,12 @@ class SimplifiedRooms:
             return timeline.num_live(previous)
         return timeline.num_live(min(previous, sent.up_to))
 
+    def _lists(self, room_id: str) -> list[str] | None:
+        """The lists in whose ranges the room is."""
+        return [key for key, rooms in self._moment.windows.items() if room_id in rooms] or None
+
     def _json(self, event: StoredEvent) -> bytes:
-        return event_json(event, self._moment)
+        return event_json(event, self._user, self._device_id)
 
 
 def _same_stay(due: DueRoom, row: UserRoom) -> SentRoom | None:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import msgspec
 
+from syncproxy.caches.user_cache import UserCache
+from syncproxy.matrix.events import StoredEvent
+
 _Members = dict[str, msgspec.Raw]
+
+
+def event_json(event: StoredEvent, user: UserCache, device_id: str) -> bytes:
+    """The event as this device of the user is sent it."""
+    if event.sender != user.user_id:
+        return event.json
+    transaction_id = user.transaction_id(device_id, event.event_id)
+    return event.json if transaction_id is None else with_transaction_id(event.json, transaction_id)
 
 
 def with_transaction_id(event_json: bytes, transaction_id: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import attrs
 
@@ -47,10 +47,12 @@ class Visible:
     subscribed: frozenset[str] = frozenset()
 
 
-def visible(wanted: Configs, windows: Mapping[str, ListWindow], user: UserCache) -> Visible:
-    """What is shown now: costs a look at each room that is."""
+def visible(
+    wanted: Configs, windows: Mapping[str, ListWindow], user: UserCache, may_show: Callable[[str], bool]
+) -> Visible:
+    """What is shown now: costs a look at each room that is. `may_show`: which subscriptions have something to show."""
     shown = {key: window.shown for key, window in windows.items()}
-    subscribed = frozenset(room_id for room_id in wanted.subscriptions if user.is_listed(room_id))
+    subscribed = frozenset(room_id for room_id in wanted.subscriptions if may_show(room_id))
     rooms = _Rooms()
     # the rooms whose predecessors are wanted, by how
     newer: dict[RoomConfig, set[str]] = {}

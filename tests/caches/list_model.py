@@ -7,13 +7,14 @@ from collections.abc import Collection, Iterable, Sequence
 import attrs
 
 from syncproxy.protocol.request import Filters, Sort
+from tests.caches.standing import JoinedOrInvited
 
 #: the time an event counts as when rooms are sorted, and its own, in ms
 Times = tuple[int, int]
 
 
 @attrs.frozen
-class PlainRoom:
+class PlainRoom(JoinedOrInvited):
     """A joined room or an open invite, as its user sees it."""
 
     room_id: str
@@ -42,13 +43,13 @@ class PlainRoom:
         times = max(found, default=self.joined)
         return max(times[0], self.joined[0]), max(times[1], self.joined[1])
 
-    def is_in_any(self, space_ids: Collection[str]) -> bool:
+    def is_in_any(self, space_ids: Collection[str], *, follow: bool = True) -> bool:
         """Whether one of these spaces lists it."""
         return any(space_id in self.spaces for space_id in space_ids)
 
 
 def listed(
-    rooms: Iterable[PlainRoom], filters: Filters, sort: Sequence[Sort], bump_types: Collection[str] | None
+    rooms: Iterable[PlainRoom], filters: Filters, sort: Sequence[str], bump_types: Collection[str] | None
 ) -> list[str]:
     """The ids of the rooms that a list of these parameters has, in its order."""
     found = sorted((room for room in rooms if is_kept(room, filters)), key=lambda room: room.room_id)

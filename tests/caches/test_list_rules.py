@@ -10,10 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.caches.list_rules import keep_rule, key_rule
 from syncproxy.protocol.request import Filters, Sort
+from tests.caches.standing import JoinedOrInvited
 
 
 @attrs.frozen
-class Room:
+class Room(JoinedOrInvited):
     """A room's facts, plainly."""
 
     name: str = "Room"
@@ -31,7 +32,7 @@ class Room:
     def recency(self, bump_types: frozenset[str] | None) -> tuple[int, int]:
         return self.times
 
-    def is_in_any(self, space_ids: frozenset[str]) -> bool:
+    def is_in_any(self, space_ids: frozenset[str], *, follow: bool = True) -> bool:
         return self.space in space_ids
 
 
@@ -40,11 +41,13 @@ class FilterTests(SynchronousTestCase):
 
     def kept(self, filters: Filters, *rooms: Room) -> list[bool]:
         keep = keep_rule(filters)
-        return [keep is None or keep(room) for room in rooms]
+        return [keep(room) for room in rooms]
 
     def test_no_filters(self) -> None:
-        """Without filters, and with empty ones, there is no rule."""
-        self.assertIsNone(keep_rule(Filters(tags=frozenset(), room_name_like="")))
+        """Without filters, and with empty ones, all are kept."""
+        self.assertEqual(
+            self.kept(Filters(tags=frozenset(), room_name_like=""), Room(), Room(is_invite=True)), [True] * 2
+        )
 
     def test_flags(self) -> None:
         """A flag keeps the rooms that have it, or with false the others."""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.caches.sorted_lists import UNUSED_S, ListSpec, SharedLists, SortedList
+from tests.caches.standing import JoinedOrInvited
 
 ROOMS = st.sampled_from("abcdefgh")
 KEYS = st.none() | st.tuples(st.integers(0, 3))
@@ -74,7 +75,7 @@ class SortedListTests(SynchronousTestCase):
         self.assertEqual(rooms.window(5, 9), ())
 
 
-class _Facts:
+class _Facts(JoinedOrInvited):
     """A room of which only the name and the time matter."""
 
     is_invite = is_dm = is_encrypted = is_tombstoned = False
@@ -89,7 +90,7 @@ class _Facts:
     def recency(self, bump_types: frozenset[str] | None) -> tuple[int, int]:
         return self.ts, self.ts
 
-    def is_in_any(self, space_ids: frozenset[str]) -> bool:
+    def is_in_any(self, space_ids: frozenset[str], *, follow: bool) -> bool:
         return False
 
 

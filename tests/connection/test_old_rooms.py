@@ -74,7 +74,7 @@ class OldRoomsTests(ConnCase):
 
         self.patch(user, "summary", looked_at)
         wanted = SubscriptionParams(include_old_rooms=OldRooms())
-        shown = visible(configs(Params(subscriptions=dict.fromkeys(names, wanted)), ALICE), {}, user)
+        shown = visible(configs(Params(subscriptions=dict.fromkeys(names, wanted)), ALICE), {}, user, user.is_listed)
         self.assertEqual(shown.rooms.keys(), set(names))
         self.assertLessEqual(len(looks), 2 * len(names))
 

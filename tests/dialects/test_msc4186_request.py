@@ -75,6 +75,7 @@ class PlaceTests(RefusingCase):
     def test_unreadable_timeout(self) -> None:
         """On the unstable path as if absent; else refused."""
         self.assertEqual([unstable({}, timeout=text).timeout_ms for text in ("x", "-1", "1.5", "9" * 30)], [0] * 4)
+        said: Any
         for said in ("x", -1, 1.5, True, []):
             self.assert_refused(MSC4186, BadJson, {"pos": "p", "timeout": said}, "timeout")
 
@@ -206,6 +207,7 @@ class BoundsTests(RefusingCase):
 
     def test_wrong_types(self) -> None:
         """Refused in both: that is no request at all."""
+        body: Any
         for body in ({"lists": []}, {"lists": {"a": {"timeline_limit": "1"}}}, {"conn_id": 1}, {"extensions": 7}):
             for dialect in (MSC4186_UNSTABLE, MSC4186):
                 self.assert_refused(dialect, BadJson, body, "")

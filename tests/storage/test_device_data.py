@@ -51,7 +51,7 @@ class ReceiptsTests(StorageCase):
         self.assertEqual(await self.brings(("$2", 20, None)), [("$2", 20)])
         self.assertEqual(await self.brings(("$1", 10, None), ("$2", 20, None)), [])
         self.assertEqual(await self.brings(("$3", 30, None)), [("$3", 30)])
-        found = await self.reader.receipts_since(ROOM, 0, self.writer.position)
+        found = await self.reader.receipts_since({ROOM: 0}, self.writer.position)
         self.assertEqual([(receipt.event_id, receipt.ts) for receipt in found], [("$3", 30)])
 
     async def test_each_thread(self) -> None:
