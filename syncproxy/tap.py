@@ -23,7 +23,10 @@ from syncproxy.command.settings import Settings
 from syncproxy.command.stalls import StallWatch
 from syncproxy.command.startup import greet_homeserver, started_database
 from syncproxy.connection.conn_map import ConnMap
+from syncproxy.connection.store import ConnectionStore
 from syncproxy.dialects.msc3575 import MSC3575
+from syncproxy.dialects.msc4186 import MSC4186
+from syncproxy.dialects.msc4186_unstable import MSC4186_UNSTABLE
 from syncproxy.errors import ConfigurationError
 from syncproxy.extensions.core import Extension
 from syncproxy.extensions.registry import factories
@@ -117,12 +120,12 @@ async def _start(
     _wire(stages)
     await _start_storing(stages, stack)
     extensions = factories(stages.reader, stages.writer, reactor, derived_key(secret, "since tokens"), database.epoch)
-    conns = _connections(settings, stages, extensions, reactor, metrics)
+    conns = _connections(settings, stages, extensions, database.epoch, reactor, metrics)
     web = make_resource(
         stages.tokens,
         stages.pollers,
         conns,
-        {"msc3575": MSC3575},
+        {"msc3575": MSC3575, "msc4186-unstable": MSC4186_UNSTABLE, "msc4186": MSC4186},
         _web_settings(settings),
         metrics,
         reactor,
@@ -209,6 +212,7 @@ def _connections(
     settings: Settings,
     stages: _Stages,
     extensions: Mapping[str, Callable[[Device], Extension]],
+    epoch: str,
     reactor: Any,
     metrics: Metrics,
 ) -> ConnMap:
@@ -221,6 +225,7 @@ def _connections(
         metrics,
         ttl_s=settings.connection_ttl,
         complete_members=stages.members.complete,
+        store=ConnectionStore(stages.reader, stages.writer, epoch, reactor),
     )
     stages.pollers.dead_token = conns.token_died
     stages.pollers.device_lost = conns.close_device

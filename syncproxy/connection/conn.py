@@ -15,8 +15,9 @@ from syncproxy.connection.conn_state import Built, ConnState, Delta, Prepared
 from syncproxy.connection.encoding import encoded
 from syncproxy.connection.extension_part import Factories
 from syncproxy.connection.held import HeldRequest
-from syncproxy.connection.marks import PendingMarks
+from syncproxy.connection.marks import Marks, PendingMarks
 from syncproxy.connection.positions import Fresh, Positions, Repeated
+from syncproxy.connection.store import StoredConnection
 from syncproxy.connection.whole_members import CompleteMembers
 from syncproxy.errors import MatrixError
 from syncproxy.matrix.devices import Device
@@ -42,15 +43,20 @@ class Conn:
         clock: IReactorTime,
         metrics: Metrics,
         complete_members: CompleteMembers,
+        stored: StoredConnection | None = None,
     ) -> None:
-        """`name` is in all of its positions: no two connections have the same."""
+        """`name` is in all of its positions: no two connections have the same. `stored`: it outlives the process."""
         self.device_id = device.device_id
         self._clock = clock
         self._metrics = metrics
         self._state = ConnState(device, self, global_cache, user_caches, factories, clock, metrics, complete_members)
-        self._positions = Positions(name)
+        self._positions = Positions(name) if stored is None else stored.positions
+        self._stored = stored
+        if stored is not None and stored.base is not None:
+            self._state.restore(stored.base)
         self._pending = PendingMarks()
-        self._unacknowledged: Delta | None = None
+        #: what the newest answer adds, and the marks that it was made from
+        self._unacknowledged: tuple[Delta, Marks] | None = None
         self._turn = DeferredLock()
         self._current: HeldRequest | None = None
         self._waiting = 0
@@ -89,14 +95,25 @@ class Conn:
         wanted = self._positions.received(request)
         if isinstance(wanted, Repeated):
             return wanted.body, wanted.is_same_request
-        self._acknowledge()
+        if wanted.acknowledges:
+            self._acknowledge()
+        else:
+            self._take_back()
         return await self._fresh(request, wanted, held, dialect), False
 
     def _acknowledge(self) -> None:
         """The client has everything up to the position that it named."""
-        delta, self._unacknowledged = self._unacknowledged, None
-        if delta is not None:
-            self._state.fold(delta)
+        sent, self._unacknowledged = self._unacknowledged, None
+        if sent is not None:
+            self._state.fold(sent[0])
+            if self._stored is not None:
+                self._stored.acknowledged(self._stored.positions.acknowledged, self._state.snapshot)
+
+    def _take_back(self) -> None:
+        """The newest answer was lost: what it was made from is as new as it was."""
+        sent, self._unacknowledged = self._unacknowledged, None
+        if sent is not None:
+            self._pending.give_back(sent[1])
 
     async def _fresh(self, request: Request, wanted: Fresh, held: HeldRequest, dialect: Dialect) -> bytes:
         timeout_s = 0 if wanted.at_once else wanted.request.timeout_ms / 1000
@@ -110,17 +127,21 @@ class Conn:
         built = await self._something_to_say(prepared, held, ends_s)
         if built is None:
             return b""
-        answer = Answer(self._positions.next, wanted.request.txn_id, built.lists, built.rooms, built.extensions)
+        pos = self._positions.next(changed=built.delta.changes_state)
+        answer = Answer(pos, wanted.request.txn_id, built.lists, built.rooms, built.extensions)
         try:
             body, failed = encoded(answer, dialect, self._metrics)
         except Exception:
             self._pending.give_back(built.marks)
             raise
-        self._positions.answered(request, body)
+        self._positions.answered(request, body, changed=built.delta.changes_state)
         if wanted.at_once:
             self._positions.dequeued()
         self._pending.give_back_rooms(built.unserved)
-        self._unacknowledged = built.delta.without_rooms(failed) if failed else built.delta
+        delta = built.delta.without_rooms(failed) if failed else built.delta
+        self._unacknowledged = delta, built.marks
+        if self._stored is not None and built.delta.changes_state:
+            self._stored.answered(self._stored.positions.newest, self._state.snapshot_of(delta))
         return body
 
     # Waiting
@@ -186,6 +207,15 @@ class Conn:
         self._state.close()
         if self._current is not None:
             self._current.fail(error)
+
+    async def changed_rooms(self) -> int:
+        """In how many of the rooms that its client has there is something new. Raises what the database raises."""
+        return await self._state.changed_rooms()
+
+    def forget(self) -> None:
+        """It will not be found again."""
+        if self._stored is not None:
+            self._stored.forget()
 
     async def stop(self) -> None:
         """Answer what is held; returns when that is done."""

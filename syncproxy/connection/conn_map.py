@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from secrets import token_hex
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 
@@ -15,11 +15,12 @@ from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.user_cache_map import UserCacheMap
 from syncproxy.connection.conn import REPEAT_DELAY_S, Conn
 from syncproxy.connection.extension_part import Factories
+from syncproxy.connection.store import ConnectionStore, StoredConnection
 from syncproxy.connection.whole_members import CompleteMembers, members_as_they_are
 from syncproxy.errors import NotReady, UnknownPos
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
-from syncproxy.protocol.dialect import Dialect
+from syncproxy.protocol.dialect import Dialect, Semantics
 from syncproxy.protocol.request import Request
 
 #: connections of one device; the least recently used goes
@@ -27,6 +28,9 @@ MAX_PER_DEVICE = 20
 #: a new connection this soon after another of the same id is in no hurry, in seconds
 _AT_ONCE_S = 0.1
 _SWEEP_EVERY_S = 60.0
+#: who comes back after that long, in seconds, to more rooms with news than that, is better off starting over
+_LONG_REST_S = 3600
+_MANY_ROOMS = 100
 
 
 @attrs.define(eq=False)
@@ -34,6 +38,7 @@ class _Entry:
     conn: Conn
     begun_s: float
     used_s: float
+    survives_restarts: bool = False
     #: requests that are being answered
     busy: int = 0
 
@@ -50,8 +55,12 @@ class ConnMap:
         metrics: Metrics,
         ttl_s: float = 1800,
         complete_members: CompleteMembers = members_as_they_are,
+        store: ConnectionStore | None = None,
     ) -> None:
-        """A connection expires `ttl_s` seconds after its last request."""
+        """A connection expires `ttl_s` seconds after its last request; one that is in the `store` is found there."""
+        self._store = store
+        #: held while a connection is looked for
+        self._finding: dict[tuple[Device, str], DeferredLock] = {}
         self._complete_members = complete_members
         self._global = global_cache
         self._users = user_caches
@@ -79,11 +88,11 @@ class ConnMap:
         if self._stopping:
             raise NotReady("The service is stopping")
         if request.pos is None:
-            entry, in_no_hurry = self._begun(device, request.conn_id)
+            entry, in_no_hurry = self._begun(device, request.conn_id, dialect.semantics)
             if in_no_hurry:
                 await deferLater(self._clock, REPEAT_DELAY_S)
         else:
-            entry = self._found(device, request.conn_id)
+            entry = await self._found(device, request.conn_id, request.pos, dialect.semantics)
         entry.used_s = self._clock.seconds()
         entry.busy += 1
         try:
@@ -110,7 +119,42 @@ class ConnMap:
         conns = [entry.conn for _, _, entry in self._entries()]
         await DeferredList([ensureDeferred(conn.stop()) for conn in conns], consumeErrors=True)
 
-    def _found(self, device: Device, conn_id: str) -> _Entry:
+    async def _found(self, device: Device, conn_id: str, pos: str, semantics: Semantics) -> _Entry:
+        """The connection, from memory or from what is stored. Raises `UnknownPos`, and what the database raises."""
+        if not semantics.survives_restarts or self._store is None:
+            return self._in_memory(device, conn_id, semantics)
+        lock = self._finding.setdefault((device, conn_id), DeferredLock())
+        await lock.acquire()
+        try:
+            return await self._in_memory_or_stored(device, conn_id, pos, semantics)
+        finally:
+            lock.release()
+            if not lock.locked and not lock.waiting:
+                self._finding.pop((device, conn_id), None)
+
+    async def _in_memory_or_stored(self, device: Device, conn_id: str, pos: str, semantics: Semantics) -> _Entry:
+        assert self._store is not None
+        try:
+            return self._in_memory(device, conn_id, semantics)
+        except UnknownPos:
+            if conn_id in self._devices.get(device, {}):
+                raise
+        found = await self._store.found(device, conn_id, pos)
+        if found is None:
+            raise UnknownPos("There is no such connection, or not any more")
+        conn = self._conn(device, found.connection)
+        rested_s = self._clock.seconds() - found.used_ms / 1000
+        if rested_s > _LONG_REST_S and await conn.changed_rooms() > _MANY_ROOMS:
+            conn.close(UnknownPos("The connection has rested for long"))
+            conn.forget()
+            raise UnknownPos("The connection has rested for long, and much has changed since")
+        if self._stopping or conn_id in self._devices.get(device, {}):
+            # it was begun anew meanwhile
+            conn.close(UnknownPos("The connection was started anew"))
+            raise UnknownPos("The connection was started anew")
+        return self._put(device, conn_id, conn, semantics)
+
+    def _in_memory(self, device: Device, conn_id: str, semantics: Semantics) -> _Entry:
         conns = self._devices.get(device)
         entry = None if conns is None else conns.get(conn_id)
         if conns is None or entry is None:
@@ -118,22 +162,39 @@ class ConnMap:
         if self._has_expired(entry):
             self._close(device, conn_id, UnknownPos("The connection has expired"))
             raise UnknownPos("The connection has expired")
+        if entry.survives_restarts != semantics.survives_restarts:
+            raise UnknownPos("The position is one of another protocol")
         conns.move_to_end(conn_id)
         return entry
 
-    def _begun(self, device: Device, conn_id: str) -> tuple[_Entry, bool]:
+    def _begun(self, device: Device, conn_id: str, semantics: Semantics) -> tuple[_Entry, bool]:
         """A new connection in place of the old; and whether that was begun only just now."""
-        now_s = self._clock.seconds()
-        conns = self._devices.setdefault(device, OrderedDict())
-        known = conns.get(conn_id)
-        in_no_hurry = known is not None and now_s - known.begun_s < _AT_ONCE_S
+        conns = self._devices.get(device)
+        known = None if conns is None else conns.get(conn_id)
+        in_no_hurry = known is not None and self._clock.seconds() - known.begun_s < _AT_ONCE_S
         if known is not None:
             self._close(device, conn_id, UnknownPos("The connection was started anew"))
+        stored = None
+        if semantics.survives_restarts and self._store is not None:
+            stored = self._store.begun(device, conn_id)
+        return self._put(device, conn_id, self._conn(device, stored), semantics), in_no_hurry
+
+    def _put(self, device: Device, conn_id: str, conn: Conn, semantics: Semantics) -> _Entry:
+        conns = self._devices.setdefault(device, OrderedDict())
         if len(conns) >= MAX_PER_DEVICE:
-            self._close(device, next(iter(conns)), UnknownPos("The device has too many connections"))
+            oldest = next(iter(conns))
+            conns[oldest].conn.forget()
+            self._close(device, oldest, UnknownPos("The device has too many connections"))
         # the last of a device takes the device's place along
         conns = self._devices.setdefault(device, conns)
-        conn = Conn(
+        now_s = self._clock.seconds()
+        entry = conns[conn_id] = _Entry(conn, now_s, now_s, semantics.survives_restarts)
+        self._metrics.connections.inc()
+        self._sweep_later()
+        return entry
+
+    def _conn(self, device: Device, stored: StoredConnection | None) -> Conn:
+        return Conn(
             device,
             token_hex(8),
             self._global,
@@ -142,11 +203,8 @@ class ConnMap:
             self._clock,
             self._metrics,
             self._complete_members,
+            stored,
         )
-        entry = conns[conn_id] = _Entry(conn, now_s, now_s)
-        self._metrics.connections.inc()
-        self._sweep_later()
-        return entry, in_no_hurry
 
     def _close(self, device: Device, conn_id: str, error: Exception) -> None:
         conns = self._devices[device]

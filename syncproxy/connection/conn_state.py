@@ -18,8 +18,9 @@ from syncproxy.caches.updates import Listener, Mark, UserMark
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.caches.user_cache_map import UserCacheMap
 from syncproxy.connection.due import Due, DueRoom, Reason, Shown, due_rooms
-from syncproxy.connection.extension_part import Factories, enabled, extensions_answer
+from syncproxy.connection.extension_part import Factories, Persistent, enabled, extensions_answer, restored
 from syncproxy.connection.marks import Marks
+from syncproxy.connection.packing import Snapshot
 from syncproxy.connection.params import Params
 from syncproxy.connection.returning import missed_of
 from syncproxy.connection.room_answers import Moment, RoomAnswers
@@ -53,6 +54,8 @@ class Prepared:
     configs: Configs
     semantics: Semantics
     extensions: Mapping[str, Extension]
+    #: whether subscriptions stay, though nothing else does
+    keeps_subscriptions: bool = False
 
 
 @attrs.frozen(eq=False)
@@ -67,6 +70,14 @@ class Delta:
     position: int
     #: rooms that are shown, due, and did not fit
     leftovers: bool
+    is_first: bool
+    #: whether it changes the subscriptions that stay
+    subscribes: bool
+
+    @property
+    def changes_state(self) -> bool:
+        """Whether it changes what is known of the client, or that anything is known at all."""
+        return self.is_first or self.subscribes or bool(self.rooms or self.extensions)
 
     def without_rooms(self, room_ids: Collection[str]) -> Delta:
         """The same, these rooms not having been sent."""
@@ -143,6 +154,8 @@ class ConnState:
         self._extensions: Mapping[str, Extension] = {}
         self._position: int | None = None
         self._leftovers = False
+        #: whether it was restored, and what its client was shown is not known
+        self._is_restored = False
 
     async def prepare(self, request: Request, semantics: Semantics) -> Prepared:
         """What a request asks for, the acknowledged parameters being those before. Raises `InvalidParam`."""
@@ -151,7 +164,9 @@ class ConnState:
         wanted = self._configs
         if params.lists is not self._params.lists or params.subscriptions is not self._params.subscriptions:
             wanted = configs(params, self._device.user_id)
-        return Prepared(params, wanted, semantics, enabled(self._extensions, params, self._factories, self._device))
+        extensions = enabled(self._extensions, params, self._factories, self._device)
+        keeps = semantics.keeps_subscriptions_without_conn_id and not request.conn_id
+        return Prepared(params, wanted, semantics, extensions, keeps)
 
     async def user(self) -> UserCache:
         """The user's cache, told of this connection; another one if the last was thrown away."""
@@ -164,6 +179,8 @@ class ConnState:
             user.add_listener(self._listener)
             if not is_first:
                 self._mark_everything()
+            elif self._is_restored:
+                self._mark_missed(user)
         return user
 
     async def build(self, prepared: Prepared, marks: Marks) -> Built:
@@ -201,6 +218,8 @@ class ConnState:
             extended.deltas,
             snapshot.position,
             made.leftovers,
+            is_first=self._position is None,
+            subscribes=prepared.keeps_subscriptions and prepared.params.subscriptions != self._params.subscriptions,
         )
         news = snapshot.news or bool(made.answers) or extended.news
         return Built(snapshot.lists, made.answers, extended.data, news, delta, marks, made.unserved)
@@ -211,13 +230,47 @@ class ConnState:
         self._params, self._configs = prepared.params, prepared.configs
         self._windows, self._visible = delta.windows, delta.visible
         self._position, self._leftovers = delta.position, delta.leftovers
-        self._extensions = prepared.extensions
+        self._extensions, self._is_restored = prepared.extensions, False
         for room_id, room in delta.rooms.items():
             self._sent.fold(room_id, room)
         for name, extension in delta.extensions.items():
             self._extensions[name].fold(extension)
         if self._sources is not None:
             self._sources.keep([window.spec for window in self._windows.values()])
+
+    # What is kept
+
+    def snapshot(self) -> Snapshot:
+        """All that the client is known to have."""
+        extensions = {name: one.packed(None) for name, one in self._extensions.items() if isinstance(one, Persistent)}
+        return Snapshot(self._position or 0, self._sent.rooms, self._params.subscriptions, extensions)
+
+    def snapshot_of(self, delta: Delta) -> Snapshot:
+        """What an answer adds to that."""
+        extensions = {
+            name: one.packed(delta.extensions[name])
+            for name, one in delta.prepared.extensions.items()
+            if name in delta.extensions and isinstance(one, Persistent)
+        }
+        subscriptions = delta.prepared.params.subscriptions if delta.subscribes else None
+        rooms = {room_id: room.sent for room_id, room in delta.rooms.items()}
+        return Snapshot(delta.position, rooms, subscriptions, extensions)
+
+    def restore(self, kept: Snapshot) -> None:
+        """Begin with what was kept; before anything else."""
+        self._position = kept.position
+        self._params = Params(subscriptions=kept.subscriptions or {})
+        self._configs = configs(self._params, self._device.user_id)
+        self._is_restored = True
+        for room_id, sent in kept.rooms.items():
+            self._sent.fold(room_id, RoomDelta(sent))
+        self._extensions = restored(kept.extensions, self._factories, self._device)
+
+    async def changed_rooms(self) -> int:
+        """In how many of the rooms that the client has there is something new."""
+        user = await self.user()
+        missed = partial(missed_of, user, self._device.device_id)
+        return sum(bool(missed(room_id, sent)) for room_id, sent in self._sent.rooms.items())
 
     def close(self) -> None:
         """Nobody asks any more."""
@@ -260,7 +313,8 @@ class ConnState:
             else:
                 step = advanced(before, config, spec, source)
             windows[key], lists[key] = step.window, step.answer
-            news = news or step.news
+            # of one that was restored it is not known what it was shown: the rooms tell whether there is anything new
+            news = news or (step.news and not self._is_restored)
         return windows, lists, news
 
     def _left_rooms(self, marks: Marks, user: UserCache) -> Collection[str]:
@@ -355,6 +409,14 @@ class ConnState:
         for room_id, row in user.rooms().items():
             if row.removed and row.membership_nid > since:
                 yield room_id
+
+    def _mark_missed(self, user: UserCache) -> None:
+        """What changed while the connection was not in memory, in any room that the client has."""
+        for room_id, sent in self._sent.rooms.items():
+            mark = missed_of(user, self._device.device_id, room_id, sent)
+            if mark:
+                self._listener.mark_room(room_id, mark)
+        self._listener.mark_user(_ANYTHING_ELSE)
 
     def _mark_everything(self) -> None:
         """The user's cache was made anew: nobody knows what it did not tell."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 from twisted.logger import Logger
@@ -18,6 +18,17 @@ from syncproxy.storage.problems import Blame, blame
 _log = Logger()
 
 Factories = Mapping[str, Callable[[Device], Extension]]
+
+
+@runtime_checkable
+class Persistent(Protocol):
+    """An extension whose part of a connection's state is kept."""
+
+    def packed(self, delta: Any) -> Any:
+        """What is to be kept once the delta is folded in, of plain values; `None`: of what is acknowledged now."""
+
+    def restore(self, packed: Any) -> None:
+        """Begin with what was kept."""
 
 
 @attrs.frozen
@@ -37,6 +48,15 @@ def enabled(
     if len(names) == len(known) and all(name in known for name in names):
         return known
     return {name: known.get(name) or factories[name](device) for name in names}
+
+
+def restored(kept: Mapping[str, Any], factories: Factories, device: Device) -> Mapping[str, Extension]:
+    """The extensions of which something was kept."""
+    found = {name: factories[name](device) for name in kept if name in factories}
+    for name, extension in found.items():
+        if isinstance(extension, Persistent):
+            extension.restore(kept[name])
+    return found
 
 
 async def extensions_answer(

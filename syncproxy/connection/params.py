@@ -56,6 +56,8 @@ class Params:
         Without sticky parameters, what the request says is all there is.
         """
         before = self if semantics.sticky else Params()
+        if semantics.keeps_subscriptions_without_conn_id and not request.conn_id:
+            before = Params(subscriptions=self.subscriptions)
         lists = _lists(before.lists, request, semantics)
         subscriptions = {**before.subscriptions, **request.room_subscriptions}
         for room_id in request.unsubscribe_rooms:

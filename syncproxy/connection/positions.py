@@ -68,9 +68,8 @@ class Positions:
         self._kept: _Kept | None = None
         self._queue: deque[Request] = deque()
 
-    @property
-    def next(self) -> str:
-        """The `pos` of the next answer."""
+    def next(self, *, changed: bool) -> str:
+        """The `pos` of the next answer, whatever it changes."""
         return self._pos(self._last + 1)
 
     @property
@@ -88,7 +87,7 @@ class Positions:
             return self._repeat(request, self._kept)
         raise UnknownPos("The position is not known, or not any more")
 
-    def answered(self, asked: Request, body: bytes) -> None:
+    def answered(self, asked: Request, body: bytes, *, changed: bool) -> None:
         """The answer at `next` was made for the request that `received` was told of. A queued one is done now."""
         self._kept = _Kept(asked, body)
         self._last += 1

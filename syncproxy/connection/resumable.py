@@ -81,11 +81,20 @@ class ResumablePositions:
         position = self._next(changed=changed)
         return f"{self._prefix}.{position.version}.{position.number}"
 
-    def answered(self, asked: Request, body: bytes, *, changed: bool) -> Position:
-        """The answer at `next` was made; its position."""
+    @property
+    def newest(self) -> Position:
+        """The newest answer's position."""
+        return self._newest
+
+    @property
+    def acknowledged(self) -> Position:
+        """What the client is known to have."""
+        return self._acknowledged
+
+    def answered(self, asked: Request, body: bytes, *, changed: bool) -> None:
+        """The answer at `next` was made."""
         self._newest = self._next(changed=changed)
         self._is_new = False
-        return self._newest
 
     def dequeued(self) -> None:
         """Nothing is ever queued."""

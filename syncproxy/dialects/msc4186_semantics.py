@@ -18,5 +18,6 @@ SIMPLIFIED = Semantics(
         unstated_is_false=False,
         sorted_by_activity=True,
     ),
+    survives_restarts=True,
     rooms="msc4186",
 )

@@ -50,6 +50,8 @@ class Semantics:
     #: what brings a client's lists up to date: moves of what it has, or what is in each range now
     ops: Literal["moves", "slices"] = "moves"
     lists: ListRules = LIST_RULES
+    #: what a client was sent is kept when the proxy restarts, and a lost answer is made afresh
+    survives_restarts: bool = False
     #: what a room's object is made of
     rooms: Literal["msc3575", "msc4186"] = "msc3575"
 

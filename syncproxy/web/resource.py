@@ -30,6 +30,8 @@ from syncproxy.web.sync import SyncRequests
 SYNC_PATHS = {
     "/_matrix/client/unstable/org.matrix.msc3575/sync": "msc3575",
     "/_matrix/client/v3/sync": "msc3575",
+    "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync": "msc4186-unstable",
+    "/_matrix/client/v4/sync": "msc4186",
 }
 
 

@@ -1,0 +1,139 @@
+"""Connections that outlive the process: what each client was sent is written with the next batch after each answer.
+
+An answer adds a delta to what is stored. From time to time the whole, as its client acknowledged it, takes the deltas'
+place. What could not be written is sent again after a restart; nothing is left out (spec/msc4186.md, "Connections").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from secrets import token_hex
+
+import attrs
+import msgspec
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from syncproxy.connection.packing import Snapshot, joined, packed, unpacked
+from syncproxy.connection.resumable import Position, ResumablePositions, position_of
+from syncproxy.matrix.devices import Device
+from syncproxy.storage.reader import ConnectionRow, Reader, StoredDelta
+from syncproxy.storage.work import FoldConnection, ForgetConnection, SaveDelta, StartConnection, Work
+from syncproxy.storage.writer import Writer
+
+#: the whole is written when there are this many deltas, or when they weigh as much as half of it, in bytes
+_MOST_DELTAS = 100
+_LEAST_BYTES = 16 * 1024
+_log = Logger()
+
+
+class StoredConnection:
+    """One connection's place in the database."""
+
+    def __init__(
+        self, writer: Writer, clock: IReactorTime, name: str, positions: ResumablePositions, base: Snapshot | None
+    ) -> None:
+        """`base`: what its client has, of one that was found; `None`: it begins."""
+        self._writer = writer
+        self._clock = clock
+        self._name = name
+        self.positions = positions
+        self.base = base
+        #: of what is stored: the whole's weight in bytes, and the deltas since that the client has, or may have
+        self._base_bytes = 0
+        self._deltas = 0
+        self._delta_bytes = 0
+
+    def answered(self, position: Position, delta: Snapshot) -> None:
+        """An answer with this position adds this."""
+        data = packed(delta)
+        self._deltas += 1
+        self._delta_bytes += len(data)
+        now_ms = int(self._clock.seconds() * 1000)
+        self._do(SaveDelta(self._name, position.version, position.number, data, now_ms))
+
+    def acknowledged(self, position: Position, whole: Callable[[], Snapshot]) -> None:
+        """The client has everything up to this position; `whole` tells what that is."""
+        if self._deltas < _MOST_DELTAS and self._delta_bytes < max(self._base_bytes // 2, _LEAST_BYTES):
+            return
+        data = packed(whole())
+        self._base_bytes, self._deltas, self._delta_bytes = len(data), 0, 0
+        self._do(FoldConnection(self._name, position.version, data))
+
+    def forget(self) -> None:
+        """Nobody will ask for it any more."""
+        self._do(ForgetConnection(self._name))
+
+    def _do(self, work: Work) -> None:
+        """A failure is logged and forgotten: what is not stored is sent again."""
+        self._writer.do(work).addErrback(
+            lambda failure: _log.failure("A connection was not stored: {kind}", failure, kind=type(work).__name__)
+        )
+
+
+class ConnectionStore:
+    """Begins connections and finds them again. `epoch` tells this database from every other one."""
+
+    def __init__(self, reader: Reader, writer: Writer, epoch: str, clock: IReactorTime) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._epoch = epoch
+        self._clock = clock
+
+    def begun(self, device: Device, conn_id: str) -> StoredConnection:
+        """A connection in place of any that was there."""
+        name = token_hex(8)
+        stored = StoredConnection(self._writer, self._clock, name, ResumablePositions(self._prefix(name)), None)
+        stored._do(StartConnection(device, conn_id, name, int(self._clock.seconds() * 1000)))
+        return stored
+
+    async def found(self, device: Device, conn_id: str, pos: str) -> Found | None:
+        """The connection as of this position, or as of the newest that is stored; `None`: there is no such one.
+
+        Raises NotReady while the database is away.
+        """
+        row = await self._reader.connection(device, conn_id)
+        if row is None:
+            return None
+        prefix = self._prefix(row.name)
+        position = position_of(pos, prefix)
+        if position is None or position.version < row.version:
+            return None
+        try:
+            base, version = _as_of(row, position, device.user_id)
+        except msgspec.DecodeError:
+            _log.error("A stored connection of {device} could not be read, and starts over", device=device)
+            return None
+        positions = ResumablePositions(prefix, Position(version, position.number))
+        return Found(StoredConnection(self._writer, self._clock, row.name, positions, base), row.used_ms)
+
+    def _prefix(self, name: str) -> str:
+        return f"{self._epoch}.{name}"
+
+
+@attrs.frozen
+class Found:
+    """A connection that was stored, and when it was used last, in ms, to the hour."""
+
+    connection: StoredConnection
+    used_ms: int
+
+
+def _as_of(row: ConnectionRow, position: Position, user_id: str) -> tuple[Snapshot, int]:
+    """What the client has at the position, and the version that this is."""
+    state = unpacked(row.base, user_id) if row.base else Snapshot(0, {})
+    version = row.version
+    for delta in _usable(row.deltas, position):
+        state, version = joined(state, unpacked(delta.delta, user_id)), delta.version
+    return state, version
+
+
+def _usable(deltas: Sequence[StoredDelta], position: Position) -> Sequence[StoredDelta]:
+    """Those up to the position. The last one counts only if it was made by the answer that the client names.
+
+    Another answer of the same version was made in its place, or it was made in place of another.
+    """
+    known = [delta for delta in deltas if delta.version <= position.version]
+    if known and known[-1].version == position.version and known[-1].counter > position.number:
+        return known[:-1]
+    return known
