@@ -24,7 +24,7 @@ class PositionsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.positions = Positions("c")
-        self.first = self.answered(request(None), b"1", changed=True)
+        self.first = self.answered(request(None), b"1")
 
     def answered(self, asked: Request, body: bytes) -> str:
         pos = self.positions.next(changed=True)
@@ -39,12 +39,12 @@ class PositionsTests(SynchronousTestCase):
 
     def test_each_answer_has_another_position(self) -> None:
         """No position is handed out twice."""
-        second = self.answered(request(self.first), b"2", changed=True)
+        second = self.answered(request(self.first), b"2")
         self.assertEqual(len({self.first, second, self.positions.next(changed=True)}), 3)
 
     def test_same_request_again_gets_kept_bytes(self) -> None:
         """The position before last with the same body is a lost answer: the same bytes."""
-        self.answered(request(self.first, "a"), b"2", changed=True)
+        self.answered(request(self.first, "a"), b"2")
         self.assertEqual(self.positions.received(request(self.first, "a")), Repeated(b"2", True))
 
     def test_absent_txn_id_makes_no_other_body(self) -> None:
@@ -54,14 +54,14 @@ class PositionsTests(SynchronousTestCase):
 
     def test_changed_body_at_old_position_is_queued(self) -> None:
         """Another body gets the kept bytes, and the next request is answered at once with its parameters."""
-        second = self.answered(request(self.first, "a"), b"2", changed=True)
+        second = self.answered(request(self.first, "a"), b"2")
         changed = request(self.first, "b")
         self.assertEqual(self.positions.received(changed), Repeated(b"2", False))
         self.assertEqual(self.positions.received(request(second, "b")), Fresh(changed, at_once=True))
 
     def test_queued_requests_are_answered_in_order(self) -> None:
         """The queue's head is answered first; a request unlike its last waits at its end."""
-        second = self.answered(request(self.first, "a"), b"2", changed=True)
+        second = self.answered(request(self.first, "a"), b"2")
         changed, further = request(self.first, "b"), request(second, "c")
         self.positions.received(changed)
         self.positions.received(further)
@@ -72,7 +72,7 @@ class PositionsTests(SynchronousTestCase):
 
     def test_repeated_change_is_queued_once(self) -> None:
         """The same changed body, sent again and again, waits once."""
-        second = self.answered(request(self.first, "a"), b"2", changed=True)
+        second = self.answered(request(self.first, "a"), b"2")
         for _ in range(3):
             self.positions.received(request(self.first, "b"))
         self.positions.received(request(second, "b"))
@@ -82,7 +82,7 @@ class PositionsTests(SynchronousTestCase):
 
     def test_queue_is_bounded(self) -> None:
         """The seventeenth request in the queue is refused, and the sixteen are still there."""
-        self.answered(request(self.first, "a"), b"2", changed=True)
+        self.answered(request(self.first, "a"), b"2")
         for number in range(MAX_QUEUED):
             self.positions.received(request(self.first, str(number)))
         with self.assertRaises(UnknownPos):
@@ -92,8 +92,8 @@ class PositionsTests(SynchronousTestCase):
 
     def test_unknown_positions_are_refused(self) -> None:
         """Older, later, foreign and malformed positions are all unknown."""
-        second = self.answered(request(self.first), b"2", changed=True)
-        self.answered(request(second), b"3", changed=True)
+        second = self.answered(request(self.first), b"2")
+        self.answered(request(second), b"3")
         for pos in (self.first, self.positions.next(changed=True), "d-3", "c", "", "3"):
             with self.assertRaises(UnknownPos):
                 self.positions.received(request(pos))
