@@ -86,6 +86,7 @@ class FakeDatabase:
             "origin_server_ts": ts,
             "json": b"{}",
             "sort_ts": ts,
+            "recency": ts,
             **fields,
         }
         return msgspec.convert(values, StoredEvent)

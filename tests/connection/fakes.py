@@ -11,10 +11,12 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from syncproxy.connection.conn import Conn
 from syncproxy.connection.conn_map import ConnMap
 from syncproxy.connection.extension_part import Factories
+from syncproxy.connection.store import StoredConnection
 from syncproxy.connection.whole_members import CompleteMembers, members_as_they_are
 from syncproxy.dialects.msc3575 import MSC3575
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import StoredEvent
+from syncproxy.protocol.dialect import Dialect
 from syncproxy.protocol.request import ListParams, Request
 from syncproxy.protocol.response import Answer
 from syncproxy.rooms.changes import Change
@@ -36,7 +38,9 @@ class Stage(World):
         self.members: dict[str, dict[str, str]] = {}
         self.told(self.polled())
 
-    def conn(self, name: str = "c", device: Device = PHONE, kind: type[Conn] = Conn) -> Conn:
+    def conn(
+        self, name: str = "c", device: Device = PHONE, kind: type[Conn] = Conn, stored: StoredConnection | None = None
+    ) -> Conn:
         """A connection of its own, in no map."""
         return kind(
             device,
@@ -47,6 +51,7 @@ class Stage(World):
             self.clock,
             self.metrics,
             self.complete_members,
+            stored,
         )
 
     def conn_map(self, ttl_s: float = 1800) -> ConnMap:
@@ -168,18 +173,18 @@ class Stage(World):
 
 
 class Notebook:
-    """MSC3575, remembering which answer became which bytes."""
+    """A dialect that remembers which answer became which bytes."""
 
-    semantics = MSC3575.semantics
-
-    def __init__(self) -> None:
+    def __init__(self, dialect: Dialect = MSC3575) -> None:
+        self.semantics = dialect.semantics
+        self._dialect = dialect
         self.answers: dict[bytes, Answer] = {}
 
     def parse(self, body: bytes, query: Any) -> Request:
         raise NotImplementedError("requests are values here")
 
     def encode(self, answer: Answer) -> bytes:
-        body = MSC3575.encode(answer)
+        body = self._dialect.encode(answer)
         self.answers[body] = answer
         return body
 
@@ -203,11 +208,11 @@ def event_ids(events: Iterable[bytes]) -> list[str]:
 class Client:
     """Asks on one connection. It stays at its `pos` until it is told that an answer came through."""
 
-    def __init__(self, stage: Stage, conn: Conn) -> None:
+    def __init__(self, stage: Stage, conn: Conn, dialect: Dialect = MSC3575) -> None:
         self.stage = stage
         self.conn = conn
         self.pos: str | None = None
-        self.notebook = Notebook()
+        self.notebook = Notebook(dialect)
 
     def send(self, *, hung_up: Deferred[None] | None = None, token_hash: bytes = TOKEN, **said: Any) -> Deferred[bytes]:
         """The bytes that will be answered at the client's `pos`, unless another is given."""

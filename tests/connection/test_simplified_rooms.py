@@ -1,0 +1,273 @@
+"""What MSC4186 tells of joined rooms (spec/msc4186.md, "Which rooms are returned", "Room config")."""
+
+from __future__ import annotations
+
+from syncproxy.matrix.names import Hero
+from syncproxy.protocol.response import UNSET, Sync
+from tests.caches.fakes import ALICE, BOB, CAROL
+from tests.connection.simplified import ALL, SimplifiedCase, listed, state, subscribed, timeline
+
+LAZY = (("m.room.member", "$LAZY"), ("m.room.topic", ""))
+
+
+class FirstTests(SimplifiedCase):
+    """A room that was never sent on the connection."""
+
+    def test_initial(self) -> None:
+        """It comes whole: name, counts, timeline, state."""
+        self.stage.room("!a", ALICE, BOB, name="Den", avatar_url="mxc://a")
+        room = self.told(lists=listed(required_state=ALL))
+        self.assertEqual(
+            (room.initial, room.name, room.avatar, room.joined_count, room.invited_count),
+            (True, "Den", "mxc://a", 2, 0),
+        )
+        self.assertEqual((timeline(room), state(room)), (["$1", "$2", "$3"], {"$1", "$2", "$3"}))
+        self.assertEqual((room.membership, room.lists, room.num_live), ("join", ["a"], 0))
+
+    def test_nothing_to_show(self) -> None:
+        """A room in a window is returned even without timeline and state."""
+        self.stage.room("!a", ALICE)
+        room = self.told(lists=listed(timeline_limit=0))
+        self.assertEqual((room.initial, room.timeline, room.required_state), (True, [], []))
+
+    def test_nameless(self) -> None:
+        """Heroes instead of a name; no name is ever computed."""
+        self.stage.room("!a", ALICE, BOB, heroes=(Hero(BOB, "join", "Bob"), Hero(ALICE, "join")))
+        room = self.told()
+        self.assertEqual((room.name, room.heroes), (None, (Hero(BOB, "join", "Bob"),)))
+
+    def test_named(self) -> None:
+        """No heroes beside a name, and no avatar where there is none."""
+        self.stage.room("!a", ALICE, BOB, name="Den", heroes=(Hero(BOB, "join"),))
+        room = self.told()
+        self.assertEqual((room.heroes, room.avatar), (None, UNSET))
+
+    def test_live_events(self) -> None:
+        """A room that enters through an event says how many arrived since the last answer."""
+        self.stage.rooms("!a", "!b")
+        self.sync(lists=listed((0, 0)))
+        sent = self.stage.message("!a")
+        room = self.told()
+        self.assertEqual((room.initial, timeline(room)[-1], room.num_live), (True, sent, 1))
+
+    def test_subscription(self) -> None:
+        """A subscribed room comes as any other; subscribing again is nothing new."""
+        self.stage.rooms("!a", "!b")
+        self.sync(lists=listed((0, 0)))
+        self.assertTrue(self.told("!a", room_subscriptions=subscribed("!a")).initial)
+        self.assertIsNone(self.room("!a", room_subscriptions={}))
+        self.assertIsNone(self.room("!a", room_subscriptions=subscribed("!a")))
+
+
+class LaterTests(SimplifiedCase):
+    """A room that the client has."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.stage.room("!a", ALICE, BOB, name="Den")
+        self.sync(lists=listed(required_state=ALL))
+
+    def test_what_came(self) -> None:
+        """Only that, and what changed."""
+        sent = self.stage.message("!a")
+        room = self.told()
+        self.assertEqual((timeline(room), room.num_live, room.limited, room.initial), ([sent], 1, False, False))
+        self.assertEqual((room.name, room.joined_count, room.required_state), (None, None, []))
+
+    def test_nothing_came(self) -> None:
+        """Nothing is told."""
+        self.assertEqual(self.sync().rooms, {})
+
+    def test_more_than_the_limit(self) -> None:
+        """The newest ones, limited."""
+        sent = self.stage.messages("!a", 7)
+        room = self.told()
+        self.assertEqual((timeline(room), room.limited), (sent[2:], True))
+
+    def test_state_is_in_both(self) -> None:
+        """A changed state event that matches is in `required_state`, though it is in the timeline."""
+        topic = self.stage.state("!a", "m.room.topic")
+        room = self.told()
+        self.assertEqual((timeline(room), state(room)), ([topic], {topic}))
+
+    def test_name_removed(self) -> None:
+        """The name goes, heroes come."""
+        self.stage.state("!a", "m.room.name", name=None, heroes=(Hero(BOB, "join", "Bob"),))
+        room = self.told()
+        self.assertEqual((room.name, room.heroes), ("", (Hero(BOB, "join", "Bob"),)))
+
+    def test_avatar_removed(self) -> None:
+        """`null`, once."""
+        self.stage.state("!a", "m.room.avatar", avatar_url="mxc://a")
+        self.assertEqual(self.told().avatar, "mxc://a")
+        self.stage.state("!a", "m.room.avatar", avatar_url=None)
+        self.assertIsNone(self.told().avatar)
+        self.stage.message("!a")
+        self.assertIs(self.told().avatar, UNSET)
+
+    def test_no_dm_any_more(self) -> None:
+        """`is_dm` is told when it changes."""
+        self.stage.datum("m.direct", {BOB: ["!a"]})
+        self.assertTrue(self.told().is_dm)
+        self.stage.datum("m.direct", {})
+        self.assertIs(self.told().is_dm, False)
+
+    def test_counts(self) -> None:
+        """Unread counts are told when they change."""
+        self.stage.unread("!a", 3, 1)
+        room = self.told()
+        self.assertEqual((room.notification_count, room.highlight_count), (3, 1))
+
+    def test_a_lost_answer(self) -> None:
+        """The same position again: what was lost comes again, with what came since; the lost position is unknown."""
+        first = self.stage.message("!a")
+        lost = self.lost()
+        second = self.stage.message("!a")
+        room = self.told()
+        self.assertEqual(timeline(room), [first, second])
+        self.failureResultOf(self.client.send(pos=lost.pos, **self.said))
+
+    def test_a_lost_answer_with_another_body(self) -> None:
+        """It is answered from the same position, by the new body."""
+        first = self.stage.message("!a")
+        self.lost()
+        self.assertEqual(timeline(self.told(lists=listed(timeline_limit=1))), [first])
+
+
+class ReturningTests(SimplifiedCase):
+    """A room that comes back into a window."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.stage.room("!a", ALICE, BOB, name="Den")
+        self.stage.room("!b", ALICE, BOB)
+        self.sync(lists=listed((0, 9), required_state=ALL))
+        self.sync(lists=listed((0, 0), required_state=ALL))
+
+    def test_nothing_missed(self) -> None:
+        """Nothing is told."""
+        self.assertIsNone(self.room(lists=listed((0, 9), required_state=ALL)))
+
+    def test_what_it_missed(self) -> None:
+        """Events and state since, as a delta."""
+        self.stage.message("!b")
+        self.sync()
+        sent = [self.stage.message("!a"), self.stage.state("!a", "m.room.topic")]
+        self.stage.message("!b")
+        self.sync()
+        room = self.told(lists=listed((0, 9), required_state=ALL))
+        self.assertEqual((room.initial, timeline(room), state(room), room.name), (False, sent, {sent[1]}, None))
+
+    def test_much_missed(self) -> None:
+        """The newest ones, limited."""
+        sent = self.stage.messages("!a", 9)
+        self.stage.message("!b")
+        self.sync()
+        room = self.told(lists=listed((0, 9), required_state=ALL))
+        self.assertEqual((timeline(room), room.limited), (sent[-5:], True))
+
+    def test_counts_alone(self) -> None:
+        """Counts that changed while nobody looked."""
+        self.stage.unread("!a", 2, 0)
+        self.sync()
+        self.assertEqual(self.told(lists=listed((0, 9), required_state=ALL)).notification_count, 2)
+
+
+class ConfigTests(SimplifiedCase):
+    """Limits and state that change."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.stage.room("!a", ALICE, BOB, name="Den")
+        self.sent = self.stage.messages("!a", 9)
+        self.topic = self.stage.state("!a", "m.room.topic")
+        self.sync(lists=listed(timeline_limit=2))
+
+    def test_a_raised_limit(self) -> None:
+        """The longer timeline at once, flagged, with its token."""
+        room = self.told(lists=listed(timeline_limit=6))
+        self.assertEqual(timeline(room), [*self.sent[-5:], self.topic])
+        self.assertEqual((room.expanded, room.limited, room.initial, room.num_live), (True, True, False, 0))
+
+    def test_a_limit_that_was_raised_before(self) -> None:
+        """Lowered and raised again: nothing is sent."""
+        self.sync(lists=listed(timeline_limit=6))
+        self.assertIsNone(self.room(lists=listed(timeline_limit=2)))
+        self.assertIsNone(self.room(lists=listed(timeline_limit=6)))
+
+    def test_wider_state(self) -> None:
+        """What matches newly, at once, and nothing else."""
+        room = self.told(lists=listed(timeline_limit=2, required_state=(("m.room.topic", ""),)))
+        self.assertEqual((state(room), room.timeline), ({self.topic}, []))
+
+    def test_narrowed_and_widened(self) -> None:
+        """Nothing that is unchanged is sent again; what changed meanwhile comes."""
+        wide = listed(timeline_limit=2, required_state=ALL)
+        narrow = listed(timeline_limit=2, required_state=(("m.room.create", ""),))
+        self.sync(lists=wide)
+        self.sync(lists=narrow)
+        self.assertIsNone(self.room(lists=wide))
+        self.sync(lists=narrow)
+        topic = self.stage.state("!a", "m.room.topic")
+        self.assertEqual(state(self.told()), set())
+        self.assertEqual(state(self.told(lists=wide)), {topic})
+
+    def test_lazy_members(self) -> None:
+        """Senders who were not sent before."""
+        room = self.told(lists=listed(timeline_limit=2, required_state=LAZY))
+        self.assertEqual(state(room), {self.topic})
+        self.stage.member("!a", CAROL)
+        self.sync()
+        self.stage.message("!a", BOB)
+        self.assertIn(self.stage.current("!a", "m.room.member", BOB), state(self.told()))
+        self.stage.message("!a", BOB)
+        self.assertEqual(state(self.told()), set())
+
+    def test_membership_changes_come_with_lazy_members(self) -> None:
+        """Each, unless the timeline is limited."""
+        self.sync(lists=listed(timeline_limit=2, required_state=LAZY))
+        carol = self.stage.member("!a", CAROL)
+        self.stage.message("!a", BOB)
+        room = self.told()
+        self.assertIn(carol, state(room))
+        left = self.stage.member("!a", CAROL, "leave")
+        self.stage.messages("!a", 5)
+        room = self.told()
+        self.assertTrue(room.limited)
+        self.assertNotIn(left, state(room))
+
+
+class ListTests(SimplifiedCase):
+    """What is told of lists."""
+
+    def test_slices(self) -> None:
+        """Each range as it is now, in every answer."""
+        self.stage.rooms("!a", "!b", "!c")
+        lists = listed((0, 1), (2, 5))
+        expected = (Sync((0, 1), ("!c", "!b")), Sync((2, 5), ("!a",)))
+        self.assertEqual(self.sync(lists=lists).lists["a"].ops, expected)
+        self.assertEqual(self.sync().lists["a"].ops, expected)
+
+    def test_an_order_that_changes(self) -> None:
+        """The newest first, by the time of receipt."""
+        self.stage.rooms("!a", "!b")
+        self.sync()
+        self.stage.message("!a", recency=10**6)
+        answer = self.sync()
+        self.assertEqual(answer.lists["a"].ops, (Sync((0, 9), ("!a", "!b")),))
+        self.assertEqual(list(answer.rooms), ["!a"])
+
+    def test_nothing_is_sticky(self) -> None:
+        """A list that is not asked for is not there."""
+        self.stage.rooms("!a")
+        self.sync()
+        self.assertEqual(self.sync(lists={}).lists, {})
+
+    def test_nothing_new_is_held(self) -> None:
+        """A request with a position waits until something comes."""
+        self.stage.rooms("!a")
+        self.sync()
+        body = self.client.send(timeout_s=30, **self.said)
+        self.assertNoResult(body)
+        sent = self.stage.message("!a")
+        self.assertEqual(timeline(self.client.notebook.answers[self.successResultOf(body)].rooms["!a"]), [sent])
