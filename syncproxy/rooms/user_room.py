@@ -33,6 +33,8 @@ class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     left_nid: int = 0
     #: after leaving: the own leave, kick or ban event, if one came; it may be stored nowhere else
     leave_event: StoredEvent | None = None
+    #: after leaving a room that nobody else here was in: the nid up to which the snapshot of it goes; 0: there is none
+    frozen_nid: int = 0
     #: the membership before this one, for transitions (a kick is told to those who were in)
     previous: str | None = None
     #: removed by somebody else

@@ -22,6 +22,7 @@ from syncproxy.rooms.changes import (
 )
 from syncproxy.rooms.lazy_members import has_all_members
 from syncproxy.rooms.memberships import Stay
+from syncproxy.rooms.snapshot import has_state, snapshot_of
 from syncproxy.rooms.timelines import KnownEvent, last_known_nid, newest_join
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.device_accumulator import DeviceAccumulator
@@ -149,12 +150,36 @@ class _AnswerAccumulator:
             yield from self._told(work)
             yield from self._standings.changes(work, self._answer.position, self._me)
             row = row and self._facts.users.get((self._me, room.room_id))
+        elif leave is not None and has_state(room) and memberships.is_frozen(row, leave):
+            yield from self._frozen(room, row, leave)
+            return
         if (row is None and leave is None) or (row is not None and row.membership in _OUT):
             return
         event = None if leave is None else self._stored_leave(work, leave)
         nid = self._nids.draw() if event is None else event.nid
         has_since = not self._answer.is_first
         now = memberships.after_left_section(row, self._me, room.room_id, event, nid=nid, has_since=has_since)
+        yield from self._standings.set_row(now)
+
+    def _frozen(self, room: LeftRoom, row: UserRoom | None, leave: Event) -> Iterable[UserRoomChange]:
+        """A room that nobody else here is in is kept for the user as it was at the leave."""
+        has_since = not self._answer.is_first
+        first = room.timeline.events[0].event_id if room.timeline.events else None
+
+        def store(event: Event, in_timeline: bool) -> StoredEvent:
+            is_first = in_timeline and event.event_id == first
+            return stored_event(
+                event, self._nids.draw(), received_ms=self._answer.received_ms,
+                is_live=has_since and in_timeline and not room.timeline.limited, gap_before=is_first,
+                prev_batch=room.timeline.prev_batch if is_first else None,
+            )  # fmt: skip
+
+        snapshot = snapshot_of(room, store)
+        event = next(one for one in (*snapshot.timeline, *snapshot.state) if one.event_id == leave.event_id)
+        now = memberships.after_left_section(
+            row, self._me, room.room_id, event, nid=event.nid, has_since=has_since, frozen_nid=self._nids.newest
+        )
+        self._writes.snapshots[self._me, room.room_id] = snapshot
         yield from self._standings.set_row(now)
 
     def _joins_up(self, work: RoomAccumulator, row: UserRoom | None, timeline: Timeline) -> bool:
