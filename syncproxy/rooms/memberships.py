@@ -103,6 +103,16 @@ def after_joined_section(
     return msgspec.structs.replace(joined, to_come=True) if to_come else joined
 
 
+def with_handed(row: UserRoom, lowest_nid: int, stay: Stay) -> UserRoom:
+    """The row after the first answer of the own poller in this stay, of whose timeline this is the lowest nid.
+
+    0: none of it has a place.
+    """
+    if row.handed_from or row.to_come or stay is Stay.OLD:
+        return row
+    return msgspec.structs.replace(row, handed_from=min(lowest_nid or row.visible_from, row.visible_from))
+
+
 def was_put_out(row: UserRoom | None, member: StoredEvent | None, member_nid: int, position: int) -> bool:
     """Whether the user was put out after *s* of the own poller's answer that has the room among the joined ones.
 

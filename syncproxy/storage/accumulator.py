@@ -23,7 +23,7 @@ from syncproxy.rooms.changes import (
 from syncproxy.rooms.lazy_members import has_all_members
 from syncproxy.rooms.memberships import Stay
 from syncproxy.rooms.snapshot import has_state, snapshot_of
-from syncproxy.rooms.timelines import KnownEvent, last_known_nid, newest_join
+from syncproxy.rooms.timelines import KnownEvent, last_known_nid, lowest_known_nid, newest_join
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.device_accumulator import DeviceAccumulator
 from syncproxy.storage.facts import Facts, RoomFacts
@@ -102,7 +102,7 @@ class _AnswerAccumulator:
         answer = self._answer
         if self._part.is_last:
             yield from self._own.account_data(None, answer.account_data)
-        for joined in _by_time(answer.joined):
+        for joined in answer.joined:
             yield from self._joined(joined)
         for left in answer.left:
             yield from self._left(left)
@@ -169,7 +169,7 @@ class _AnswerAccumulator:
         def store(event: Event, in_timeline: bool) -> StoredEvent:
             is_first = in_timeline and event.event_id == first
             return stored_event(
-                event, self._nids.draw(), received_ms=self._answer.received_ms,
+                event, self._nids.draw(), received_ms=self._received_ms(room.room_id),
                 is_live=has_since and in_timeline and not room.timeline.limited, gap_before=is_first,
                 prev_batch=room.timeline.prev_batch if is_first else None,
             )  # fmt: skip
@@ -231,8 +231,11 @@ class _AnswerAccumulator:
         facts = self._facts.room(room_id)
         others_poll = self._polls.others_poll(answer.device, self._still_polled(facts))
         joins_up = self._polls.joins_up(answer.device, room_id)
-        source = Source(not answer.is_first, answer.position, answer.received_ms, others_poll, joins_up)
+        source = Source(not answer.is_first, answer.position, self._received_ms(room_id), others_poll, joins_up)
         return RoomAccumulator(facts, self._writes, self._nids, source)
+
+    def _received_ms(self, room_id: str) -> int:
+        return self._part.times.get(room_id, self._answer.received_ms)
 
     def _still_polled(self, facts: RoomFacts) -> Collection[str] | None:
         """The polled users who are in the room: an earlier answer of this batch may have put some out."""
@@ -256,6 +259,7 @@ class _AnswerAccumulator:
             # no member event names this stay
             member_nid = work.summary.position
         handed_nid = work.handed_nid(room.timeline, self._me)
+        stay = self._stay(row, newest_join((*room.state, *room.timeline.events), work.facts.known, self._me))
         now = memberships.after_joined_section(
             row,
             self._me,
@@ -264,8 +268,9 @@ class _AnswerAccumulator:
             first_handed_nid=handed_nid,
             join_ts=member.origin_server_ts if member is not None and is_join else _join_ts(room, self._me),
             to_come=handed_nid > work.summary.position,
-            stay=self._stay(row, newest_join((*room.state, *room.timeline.events), work.facts.known, self._me)),
+            stay=stay,
         )
+        now = memberships.with_handed(now, lowest_known_nid(room.timeline, work.facts.known), stay)
         now = memberships.with_unread(now, room.notification_count, room.highlight_count, work.summary.position)
         yield from self._standings.set_row(now)
 
@@ -281,7 +286,7 @@ class _AnswerAccumulator:
         current = work.member(self._me)
         if current is not None and current.event_id == event.event_id:
             return current
-        received_ms, is_live = self._answer.received_ms, not self._answer.is_first
+        received_ms, is_live = self._received_ms(work.facts.room_id), not self._answer.is_first
         return stored_event(event, self._nids.draw(), received_ms=received_ms, is_live=is_live)
 
 
@@ -289,11 +294,6 @@ def _join_ts(room: JoinedRoom, user_id: str) -> int:
     """When the user joined, by an event that was not stored, as others bring it; 0: the answer does not say."""
     own = (event for event in (*room.state, *room.timeline.events) if event.state_key == user_id)
     return max((event.origin_server_ts for event in own if event.type == _MEMBER), default=0)
-
-
-def _by_time(rooms: tuple[JoinedRoom, ...]) -> list[JoinedRoom]:
-    """Rooms in the order of their newest event, so that their nids and times of receipt follow it."""
-    return sorted(rooms, key=lambda room: max((e.origin_server_ts for e in room.timeline.events), default=0))
 
 
 def _is_known_or_created(work: RoomAccumulator, room: JoinedRoom) -> bool:
