@@ -82,8 +82,9 @@ def slices_of(answer: PollAnswer) -> list[Slice]:
     """
     rooms: tuple[JoinedRoom | LeftRoom | StrippedRoom, ...] = (*answer.joined, *answer.left, *answer.stripped)
     room_ids = frozenset(room.room_id for room in rooms)
-    live = () if answer.is_first else [room for room in (*answer.left, *answer.joined) if room.timeline.events]
-    times = times_of_receipt({room.room_id: _newest_ts(room) for room in live}, answer.received_ms)
+    live: tuple[JoinedRoom | LeftRoom, ...] = () if answer.is_first else (*answer.left, *answer.joined)
+    newest_ts = {room.room_id: _newest_ts(room) for room in live if room.timeline.events}
+    times = times_of_receipt(newest_ts, answer.received_ms)
     groups = list(_groups(sorted(answer.joined, key=_newest_ts)))
     *others, last = groups or [()]
     parts = [
