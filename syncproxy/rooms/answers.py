@@ -54,12 +54,14 @@ class JoinedRoom(msgspec.Struct, frozen=True, gc=False):
 
 
 class LeftRoom(msgspec.Struct, frozen=True, gc=False):
-    """A room of `rooms.leave`; `state` is as at the leave."""
+    """A room of `rooms.leave`; nothing in it is from after the leave."""
 
     room_id: str
     state: tuple[Event, ...] = ()
     timeline: Timeline = Timeline()
     account_data: tuple[AccountDatum, ...] = ()
+    #: whether `state` is as after the timeline (MSC4222), not as before it
+    state_after: bool = False
 
 
 class StrippedRoom(msgspec.Struct, frozen=True, gc=False):

@@ -12,7 +12,7 @@ from enum import Enum
 import attrs
 import msgspec
 
-from syncproxy.matrix.events import StoredEvent
+from syncproxy.matrix.events import Event, StoredEvent
 from syncproxy.rooms.answers import StrippedRoom
 from syncproxy.rooms.times import sort_ts
 from syncproxy.rooms.user_room import UserRoom
@@ -105,6 +105,16 @@ def after_joined_section(
     return msgspec.structs.replace(joined, to_come=True) if to_come else joined
 
 
+def with_handed(row: UserRoom, lowest_nid: int, stay: Stay) -> UserRoom:
+    """The row after the first answer of the own poller in this stay, of whose timeline this is the lowest nid.
+
+    0: none of it has a place.
+    """
+    if row.handed_from or row.to_come or stay is Stay.OLD:
+        return row
+    return msgspec.structs.replace(row, handed_from=min(lowest_nid or row.visible_from, row.visible_from))
+
+
 def was_put_out(row: UserRoom | None, member: StoredEvent | None, member_nid: int, position: int) -> bool:
     """Whether the user was put out after *s* of the own poller's answer that has the room among the joined ones.
 
@@ -119,22 +129,45 @@ def was_put_out(row: UserRoom | None, member: StoredEvent | None, member_nid: in
 
 
 def after_left_section(
-    row: UserRoom | None, user_id: str, room_id: str, event: StoredEvent | None, *, nid: int, has_since: bool
+    row: UserRoom | None,
+    user_id: str,
+    room_id: str,
+    event: StoredEvent | None,
+    *,
+    nid: int,
+    has_since: bool,
+    frozen_nid: int = 0,
 ) -> UserRoom | None:
     """The row after the user's own poller had the room among the left ones, with the leave event if it was there.
 
-    A leave from a room that nothing was known of reaches the user too, but not one that a first sync lists, and no ban.
+    A leave from a room that nothing was known of reaches the user too, but not one that a first sync lists, and no ban
+    of somebody who was not in. `frozen_nid`: up to there goes the snapshot of what the room was to the user.
     """
-    if row is None:
-        if event is None or event.membership != "leave" or not has_since:
-            return None
-        removed = event.sender != user_id
-        return UserRoom(user_id, room_id, "leave", membership_nid=nid, left_nid=nid, leave_event=event, removed=removed)
-    if row.membership in _OUT:
+    if row is not None and row.membership not in _OUT:
+        now = _left(row, "leave", nid, nid) if event is None else _out(row, event, nid, nid)
+        return msgspec.structs.replace(now, frozen_nid=frozen_nid) if now is not None and frozen_nid else now
+    is_news = has_since and event is not None and (event.membership == "leave" or bool(frozen_nid))
+    if event is None or not (is_news or frozen_nid) or (row is not None and not frozen_nid):
         return row
-    if event is not None:
-        return _out(row, event, nid, nid)
-    return _left(row, "leave", nid, nid)
+    return UserRoom(
+        user_id=user_id,
+        room_id=room_id,
+        membership=event.membership or "leave",
+        membership_nid=nid,
+        left_nid=nid,
+        leave_event=event,
+        # what a first sync lists happened before all that is told
+        previous=("join" if frozen_nid else None) if is_news else "leave",
+        removed=event.sender != user_id,
+        frozen_nid=frozen_nid,
+    )
+
+
+def is_frozen(row: UserRoom | None, leave: Event) -> bool:
+    """Whether a leave from an unknown room ends a stay, and is news: no rejected invite, no ban of a stranger."""
+    if row is not None and row.leave_event is not None and row.leave_event.event_id == leave.event_id:
+        return False
+    return leave.prev_membership == "join" or (row is not None and row.membership == "join")
 
 
 def is_before_stay(row: UserRoom | None, origin_server_ts: int, position: int) -> bool:

@@ -83,6 +83,11 @@ def last_known_nid(timeline: Timeline, known: Mapping[str, KnownEvent]) -> int:
     return max((known[event.event_id].nid for event in timeline.events if _is_known(event, known)), default=0)
 
 
+def lowest_known_nid(timeline: Timeline, known: Mapping[str, KnownEvent]) -> int:
+    """The nid of the event of the timeline that was stored first; 0: none is known."""
+    return min((known[event.event_id].nid for event in timeline.events if _is_known(event, known)), default=0)
+
+
 def newest_join(events: Iterable[Event], known: Mapping[str, KnownEvent], user_id: str) -> KnownEvent | None:
     """The newest stored join of the user, changes of profile included, that is among the events; `None`: none is."""
     joins = (event for event in events if event.type == "m.room.member" and event.state_key == user_id)

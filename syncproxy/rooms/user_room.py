@@ -20,8 +20,10 @@ class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     membership: str
     #: the nid that names this stay: what was sent for another one counts as never sent
     membership_nid: int = 0
-    #: nothing earlier is shown (spec/rooms.md, visibility rule 5)
+    #: nothing earlier is shown by MSC3575 (spec/rooms.md, visibility rule 5)
     visible_from: int = 0
+    #: what MSC4186 shows begins here: the lowest nid that the own poller was handed with the join; 0: not known yet
+    handed_from: int = 0
     #: nothing that is stored is surely from this stay: nothing is shown from `visible_from` on, either, until the join
     #: or what the own poller is handed next has its place in the timeline
     to_come: bool = False
@@ -34,6 +36,8 @@ class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     left_nid: int = 0
     #: after leaving: the own leave, kick or ban event, if one came; it may be stored nowhere else
     leave_event: StoredEvent | None = None
+    #: after leaving a room that nobody else here was in: the nid up to which the snapshot of it goes; 0: there is none
+    frozen_nid: int = 0
     #: the membership before this one, for transitions (a kick is told to those who were in)
     previous: str | None = None
     #: removed by somebody else

@@ -78,9 +78,12 @@ def vouched_for(change: RoomChange) -> set[str]:
 def last_view(row: UserRoom | None) -> View | None:
     """What someone who was in the room and is not any more may still be sent of it: up to the own leave (rule 6).
 
-    `None` for those who are in it, and for those who never were (a rejected invite, a pre-emptive ban).
+    `None` for those who are in it, and for those who never were (a rejected invite, a pre-emptive ban). Of a snapshot
+    nothing is among the room's events: what is there came later.
     """
     if row is None or row.membership not in ("leave", "ban") or row.previous != "join" or not row.left_nid:
+        return None
+    if row.frozen_nid:
         return None
     return View(min(row.visible_from, row.left_nid), row.left_nid)
 

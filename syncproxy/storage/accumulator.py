@@ -22,7 +22,8 @@ from syncproxy.rooms.changes import (
 )
 from syncproxy.rooms.lazy_members import has_all_members
 from syncproxy.rooms.memberships import Stay
-from syncproxy.rooms.timelines import KnownEvent, last_known_nid, newest_join
+from syncproxy.rooms.snapshot import has_state, snapshot_of
+from syncproxy.rooms.timelines import KnownEvent, last_known_nid, lowest_known_nid, newest_join
 from syncproxy.rooms.times import sort_ts
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.device_accumulator import DeviceAccumulator
@@ -102,7 +103,7 @@ class _AnswerAccumulator:
         answer = self._answer
         if self._part.is_last:
             yield from self._own.account_data(None, answer.account_data)
-        for joined in _by_time(answer.joined):
+        for joined in answer.joined:
             yield from self._joined(joined)
         for left in answer.left:
             yield from self._left(left)
@@ -150,12 +151,36 @@ class _AnswerAccumulator:
             yield from self._told(work)
             yield from self._standings.changes(work, self._answer.position, self._me)
             row = row and self._facts.users.get((self._me, room.room_id))
+        elif leave is not None and has_state(room) and memberships.is_frozen(row, leave):
+            yield from self._frozen(room, row, leave)
+            return
         if (row is None and leave is None) or (row is not None and row.membership in _OUT):
             return
         event = None if leave is None else self._stored_leave(work, leave)
         nid = self._nids.draw() if event is None else event.nid
         has_since = not self._answer.is_first
         now = memberships.after_left_section(row, self._me, room.room_id, event, nid=nid, has_since=has_since)
+        yield from self._standings.set_row(now)
+
+    def _frozen(self, room: LeftRoom, row: UserRoom | None, leave: Event) -> Iterable[UserRoomChange]:
+        """A room that nobody else here is in is kept for the user as it was at the leave."""
+        has_since = not self._answer.is_first
+        first = room.timeline.events[0].event_id if room.timeline.events else None
+
+        def store(event: Event, in_timeline: bool) -> StoredEvent:
+            is_first = in_timeline and event.event_id == first
+            return stored_event(
+                event, self._nids.draw(), received_ms=self._received_ms(room.room_id),
+                is_live=has_since and in_timeline and not room.timeline.limited, gap_before=is_first,
+                prev_batch=room.timeline.prev_batch if is_first else None,
+            )  # fmt: skip
+
+        snapshot = snapshot_of(room, store)
+        event = next(one for one in (*snapshot.timeline, *snapshot.state) if one.event_id == leave.event_id)
+        now = memberships.after_left_section(
+            row, self._me, room.room_id, event, nid=event.nid, has_since=has_since, frozen_nid=self._nids.newest
+        )
+        self._writes.snapshots[self._me, room.room_id] = snapshot
         yield from self._standings.set_row(now)
 
     def _joins_up(self, work: RoomAccumulator, row: UserRoom | None, timeline: Timeline) -> bool:
@@ -207,8 +232,11 @@ class _AnswerAccumulator:
         facts = self._facts.room(room_id)
         others_poll = self._polls.others_poll(answer.device, self._still_polled(facts))
         joins_up = self._polls.joins_up(answer.device, room_id)
-        source = Source(not answer.is_first, answer.position, answer.received_ms, others_poll, joins_up)
+        source = Source(not answer.is_first, answer.position, self._received_ms(room_id), others_poll, joins_up)
         return RoomAccumulator(facts, self._writes, self._nids, source)
+
+    def _received_ms(self, room_id: str) -> int:
+        return self._part.times.get(room_id, self._answer.received_ms)
 
     def _still_polled(self, facts: RoomFacts) -> Collection[str] | None:
         """The polled users who are in the room: an earlier answer of this batch may have put some out."""
@@ -236,6 +264,7 @@ class _AnswerAccumulator:
         if member is not None and is_join:
             join_ts, sorted_ts = member.origin_server_ts, member.sort_ts
         handed_nid = work.handed_nid(room.timeline, self._me)
+        stay = self._stay(row, newest_join((*room.state, *room.timeline.events), work.facts.known, self._me))
         now = memberships.after_joined_section(
             row,
             self._me,
@@ -245,8 +274,9 @@ class _AnswerAccumulator:
             join_ts=join_ts,
             join_sort_ts=sorted_ts,
             to_come=handed_nid > work.summary.position,
-            stay=self._stay(row, newest_join((*room.state, *room.timeline.events), work.facts.known, self._me)),
+            stay=stay,
         )
+        now = memberships.with_handed(now, lowest_known_nid(room.timeline, work.facts.known), stay)
         now = memberships.with_unread(now, room.notification_count, room.highlight_count, work.summary.position)
         yield from self._standings.set_row(now)
 
@@ -262,7 +292,7 @@ class _AnswerAccumulator:
         current = work.member(self._me)
         if current is not None and current.event_id == event.event_id:
             return current
-        received_ms, is_live = self._answer.received_ms, not self._answer.is_first
+        received_ms, is_live = self._received_ms(work.facts.room_id), not self._answer.is_first
         return stored_event(event, self._nids.draw(), received_ms=received_ms, is_live=is_live)
 
 
@@ -270,11 +300,6 @@ def _join_ts(room: JoinedRoom, user_id: str) -> int:
     """When the user joined, by an event that was not stored, as others bring it; 0: the answer does not say."""
     own = (event for event in (*room.state, *room.timeline.events) if event.state_key == user_id)
     return max((event.origin_server_ts for event in own if event.type == _MEMBER), default=0)
-
-
-def _by_time(rooms: tuple[JoinedRoom, ...]) -> list[JoinedRoom]:
-    """Rooms in the order of their newest event, so that their nids and times of receipt follow it."""
-    return sorted(rooms, key=lambda room: max((e.origin_server_ts for e in room.timeline.events), default=0))
 
 
 def _is_known_or_created(work: RoomAccumulator, room: JoinedRoom) -> bool:

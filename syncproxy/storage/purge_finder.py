@@ -68,6 +68,10 @@ class Finder:
         args = (list(room_ids), KEPT_EVENTS - 1, *views, _FROZEN_EVENTS, limit)
         return [(room_id, event_id) for room_id, event_id in await self._query(sql, args)]
 
+    async def has_snapshots(self, up_to: int) -> bool:
+        """Whether there is anything of a snapshot from before this nid."""
+        return bool(await self._query("SELECT 1 FROM snapshot_events WHERE nid <= %s LIMIT 1", (up_to,)))
+
     async def old_transaction_ids(self, before_ms: int, limit: int) -> list[tuple[str, str, str]]:
         """`(user_id, device_id, event_id)` of those that came before that time."""
         sql = "SELECT user_id, device_id, event_id FROM transaction_ids WHERE stored_ms < %s LIMIT %s"

@@ -93,7 +93,7 @@ class Purger:
         steps = [self._mark, self._ended_state, self._old_events, self._transaction_ids]
         if now_ms >= self._next_hourly_ms:
             self._next_hourly_ms = now_ms + _HOUR_MS
-            steps += [self._note_polled, self._dead_devices, self._idle_rooms]
+            steps += [self._snapshots, self._note_polled, self._dead_devices, self._idle_rooms]
         for step in steps:
             try:
                 await step(now_ms)
@@ -133,6 +133,14 @@ class Purger:
             self._next_room = rooms[-1][0] if len(rooms) == _LOOKED_AT else ""
             if not self._next_room:
                 return
+
+    async def _snapshots(self, now_ms: int) -> None:
+        """Snapshots of rooms that were left 30 days ago."""
+        month_old = await self._find.position_at(now_ms - _MONTH_MS)
+        for _ in range(_ROUNDS):
+            if not await self._find.has_snapshots(month_old):
+                return
+            await self._do(purging.without_snapshots(month_old, _ROWS))
 
     async def _transaction_ids(self, now_ms: int) -> None:
         for _ in range(_ROUNDS):

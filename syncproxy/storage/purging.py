@@ -82,6 +82,14 @@ def without_events(keys: Sequence[tuple[str, str]]) -> list[Statement]:
     return [(sql, _columns(keys))]
 
 
+def without_snapshots(before: int, limit: int) -> list[Statement]:
+    """Snapshots from before this nid go, at most `limit` rows."""
+    sql = """DELETE FROM snapshot_events s USING (
+            SELECT user_id, room_id, nid FROM snapshot_events WHERE nid <= %s ORDER BY nid LIMIT %s) q
+        WHERE s.user_id = q.user_id AND s.room_id = q.room_id AND s.nid = q.nid"""
+    return [(sql, (before, limit))]
+
+
 def without_transaction_ids(keys: Sequence[tuple[str, str, str]]) -> list[Statement]:
     """Old transaction ids go."""
     sql = """DELETE FROM transaction_ids t USING unnest(%s::text[], %s::text[], %s::text[])
@@ -111,7 +119,7 @@ def without_devices(devices: Sequence[Device], before_ms: int, limit: int) -> li
     return [
         *((queue.format(table), (*columns, before_ms, limit)) for table in ("to_device", "device_list_changes")),
         (row, (*columns, before_ms)),
-        *((user.format(table), (columns[0],)) for table in ("user_rooms", "account_data")),
+        *((user.format(table), (columns[0],)) for table in ("user_rooms", "account_data", "snapshot_events")),
     ]
 
 

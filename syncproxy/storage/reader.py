@@ -11,6 +11,7 @@ from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import StateEntry, StoredEvent
 from syncproxy.rooms.changes import AccountDataChange, DeviceFacts, TransactionIds
 from syncproxy.rooms.receipts import Receipt
+from syncproxy.rooms.snapshot import Snapshot
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.database import Database
@@ -132,6 +133,17 @@ class Reader:
             WHERE s.valid_from > q.after AND {_AS_OF} ORDER BY s.valid_from"""
         columns = (*_columns(bounds), [after[room_id] for room_id in bounds])
         return _by_room(bounds, await self._query(sql, columns))
+
+    async def snapshot(self, user_id: str, room_id: str) -> Snapshot:
+        """The user's own snapshot of a room that nobody else here was in; empty if there is none (any more)."""
+        sql = f"""SELECT in_state, in_timeline, {EVENT_COLUMNS} FROM snapshot_events e
+            WHERE user_id = %s AND room_id = %s ORDER BY nid"""
+        rows = await self._query(sql, (user_id, room_id))
+        events = [(in_state, in_timeline, event_of(event)) for in_state, in_timeline, *event in rows]
+        return Snapshot(
+            tuple(event for in_state, _, event in events if in_state),
+            tuple(event for _, in_timeline, event in events if in_timeline),
+        )
 
     async def account_data(self, user_id: str) -> list[AccountDataChange]:
         """The user's account data, global and of rooms."""

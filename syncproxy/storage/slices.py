@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 import msgspec
 
 from syncproxy.matrix.events import Event
 from syncproxy.rooms.answers import Answer, JoinedRoom, LeftRoom, MembersAnswer, PollAnswer, StateAnswer, StrippedRoom
+from syncproxy.rooms.times import times_of_receipt
 
 #: events in one slice, unless one room alone has more
 MOST_EVENTS = 2000
@@ -18,13 +19,14 @@ MOST_EVENTS = 2000
 class Slice:
     """A part of an answer. The last one has its `since`, and everything that is not about rooms.
 
-    `room_ids` are all rooms of the whole answer.
+    `room_ids` are all rooms of the whole answer, `times` say when those came that have live events, in ms.
     """
 
     answer: PollAnswer
     is_last: bool
     room_ids: frozenset[str]
     events: int
+    times: Mapping[str, int] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -74,20 +76,32 @@ def block_slices_of(answer: MembersAnswer | StateAnswer) -> list[BlockSlice]:
 
 
 def slices_of(answer: PollAnswer) -> list[Slice]:
-    """The answer in slices of whole rooms; most answers are one slice. Storing a slice twice changes nothing."""
+    """The answer in slices of whole rooms, in the order of their newest events, so that nids follow it.
+
+    Most answers are one slice. Storing a slice twice changes nothing.
+    """
     rooms: tuple[JoinedRoom | LeftRoom | StrippedRoom, ...] = (*answer.joined, *answer.left, *answer.stripped)
     room_ids = frozenset(room.room_id for room in rooms)
-    groups = list(_groups(answer.joined))
+    live: tuple[JoinedRoom | LeftRoom, ...] = () if answer.is_first else (*answer.left, *answer.joined)
+    newest_ts = {room.room_id: _newest_ts(room) for room in live if room.timeline.events}
+    times = times_of_receipt(newest_ts, answer.received_ms)
+    groups = list(_groups(sorted(answer.joined, key=_newest_ts)))
     *others, last = groups or [()]
     parts = [
-        Slice(msgspec.structs.replace(answer, joined=group, left=(), stripped=()), False, room_ids, _count(group))
+        Slice(
+            msgspec.structs.replace(answer, joined=group, left=(), stripped=()), False, room_ids, _count(group), times
+        )
         for group in others
     ]
-    parts.append(Slice(msgspec.structs.replace(answer, joined=last), True, room_ids, _count(last)))
+    parts.append(Slice(msgspec.structs.replace(answer, joined=last), True, room_ids, _count(last), times))
     return parts
 
 
-def _groups(rooms: tuple[JoinedRoom, ...]) -> Iterator[tuple[JoinedRoom, ...]]:
+def _newest_ts(room: JoinedRoom | LeftRoom) -> int:
+    return max((event.origin_server_ts for event in room.timeline.events), default=0)
+
+
+def _groups(rooms: Iterable[JoinedRoom]) -> Iterator[tuple[JoinedRoom, ...]]:
     group: list[JoinedRoom] = []
     size = 0
     for room in rooms:

@@ -37,8 +37,14 @@ class Standings:
 
     def set_row(self, row: UserRoom | None) -> Iterable[UserRoomChange]:
         """The user's row is this now."""
-        if row is None or self._facts.users.get((row.user_id, row.room_id)) == row:
+        if row is None:
             return
-        self._facts.users[row.user_id, row.room_id] = row
-        self._writes.users[row.user_id, row.room_id] = row
+        key = row.user_id, row.room_id
+        before = self._facts.users.get(key)
+        if before == row:
+            return
+        if before is not None and before.frozen_nid != row.frozen_nid:
+            # what was frozen is not looked at any more; a new snapshot takes its place
+            self._writes.snapshots.setdefault(key, None)
+        self._facts.users[key] = self._writes.users[key] = row
         yield UserRoomChange(row)

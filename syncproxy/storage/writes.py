@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -12,6 +12,7 @@ from psycopg2 import Binary
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import StoredEvent
 from syncproxy.rooms.receipts import Receipt
+from syncproxy.rooms.snapshot import Snapshot
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.prepared import Prepared, Statement
@@ -69,6 +70,8 @@ class Writes:
     to_device: list[tuple[str, str, int, bytes]] = attrs.field(factory=list)
     device_lists: list[tuple[str, str, int, str, str]] = attrs.field(factory=list)
     transaction_ids: list[tuple[str, str, str, str, int]] = attrs.field(factory=list)
+    #: by user and room; `None`: there is none any more
+    snapshots: dict[tuple[str, str], Snapshot | None] = attrs.field(factory=dict)
     rewritten: dict[tuple[str, str], tuple[bytes, str | None]] = attrs.field(factory=dict)
 
     def state_changed(self, key: StateKey, event_id: str, nid: int, *, had_row: bool) -> None:
@@ -93,6 +96,8 @@ class Writes:
         yield from _bulk(_STATE, ((*key, row.event_id, row.valid_from, row.valid_to) for key, row in state))
         yield from _bulk(_ROOMS, ((room_id, row.position, Binary(encode(row))) for room_id, row in self.rooms.items()))
         yield from _bulk(_USERS, ((*key, row.membership, Binary(encode(row))) for key, row in self.users.items()))
+        yield from _bulk(_SNAPSHOTS_GONE, self.snapshots)
+        yield from _bulk(_SNAPSHOTS, _snapshot_columns(self.snapshots))
         yield from _bulk(_ACCOUNT_DATA, ((*key, nid, Binary(json)) for key, (nid, json) in self.account_data.items()))
         yield from _bulk(_RECEIPTS, ((*key, row.event_id, row.ts, row.nid) for key, row in self.receipts.items()))
         yield from _bulk(_TO_DEVICE, ((*row[:3], Binary(row[3])) for row in self.to_device))
@@ -115,6 +120,20 @@ def _event_columns(row: EventRow) -> tuple[object, ...]:
         event.origin_server_ts, event.recency, event.sort_ts, row.in_timeline, event.gap_before, event.prev_batch,
         row.redacts, Binary(event.json),
     )  # fmt: skip
+
+
+def _snapshot_columns(snapshots: Mapping[tuple[str, str], Snapshot | None]) -> Iterator[tuple[object, ...]]:
+    for (user_id, room_id), snapshot in snapshots.items():
+        if snapshot is None:
+            continue
+        in_state = {event.nid for event in snapshot.state}
+        in_timeline = {event.nid for event in snapshot.timeline}
+        for nid, event in {event.nid: event for event in (*snapshot.state, *snapshot.timeline)}.items():
+            yield (
+                user_id, room_id, nid in in_state, nid in in_timeline, event.event_id, nid, event.type, event.sender,
+                event.state_key, event.membership, event.origin_server_ts, event.recency, event.sort_ts,
+                event.gap_before, event.prev_batch, Binary(event.json),
+            )  # fmt: skip
 
 
 def _device_columns(device: Device, row: DeviceUpdate) -> tuple[object, ...]:
@@ -172,6 +191,19 @@ _USERS = Prepared(
     SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bytea[])
     ON CONFLICT (user_id, room_id) DO UPDATE SET membership = excluded.membership, row = excluded.row""",
 )
+_SNAPSHOTS_GONE = Prepared(
+    "store_snapshots_gone",
+    """DELETE FROM snapshot_events s USING unnest(%s::text[], %s::text[]) q(user_id, room_id)
+    WHERE s.user_id = q.user_id AND s.room_id = q.room_id""",
+)
+_SNAPSHOTS = Prepared(
+    "store_snapshots",
+    """INSERT INTO snapshot_events (user_id, room_id, in_state, in_timeline, event_id, nid, type, sender, state_key,
+        membership, origin_server_ts, recency, sort_ts, gap_before, prev_batch, json)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::boolean[], %s::boolean[], %s::text[], %s::bigint[], %s::text[],
+        %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[], %s::text[],
+        %s::bytea[])""",
+)
 _ACCOUNT_DATA = Prepared(
     "store_account_data",
     """INSERT INTO account_data (user_id, room_id, type, nid, json)
@@ -216,6 +248,6 @@ _DEVICES = Prepared(
 
 #: every statement that a batch may take
 STORE = (
-    _EVENTS, _REWRITTEN, _ENDED, _STATE, _ROOMS, _USERS, _ACCOUNT_DATA, _RECEIPTS, _TO_DEVICE, _DEVICE_LISTS,
-    _TRANSACTION_IDS, _DEVICES,
+    _EVENTS, _REWRITTEN, _ENDED, _STATE, _ROOMS, _USERS, _SNAPSHOTS_GONE, _SNAPSHOTS, _ACCOUNT_DATA, _RECEIPTS,
+    _TO_DEVICE, _DEVICE_LISTS, _TRANSACTION_IDS, _DEVICES,
 )  # fmt: skip

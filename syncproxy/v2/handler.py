@@ -105,10 +105,14 @@ class Handler:
         """The device is no longer polled."""
         self._key_facts.pop(device, None)
 
-    def _now_ms(self) -> int:
-        """The time of receipt, which rooms are sorted by: it stands still while the clock is behind it."""
-        self._received_ms = max(self._received_ms, int(self._clock.seconds() * 1000))
-        return self._received_ms
+    def _now_ms(self, rooms: int) -> int:
+        """The time of receipt, which rooms are sorted by: it stands still while the clock is behind it.
+
+        Each of the answer's rooms takes a ms of its own (see `times_of_receipt`).
+        """
+        received_ms = max(self._received_ms, int(self._clock.seconds() * 1000))
+        self._received_ms = received_ms + max(rooms - 1, 0)
+        return received_ms
 
     async def _answer(
         self,
@@ -134,7 +138,7 @@ class Handler:
             next_batch=storable(response.next_batch),
             position=position,
             sequence=sequence,
-            received_ms=self._now_ms(),
+            received_ms=self._now_ms(0 if since is None else len(rooms.join or ()) + len(rooms.leave or ())),
             complete=complete,
             joined=await _each(rooms.join, sections.joined),
             left=await _each(rooms.leave, sections.left),

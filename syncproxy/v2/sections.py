@@ -116,12 +116,13 @@ class Sections:
         block = self._block(raw, LeaveBlock, "leave", room_id)
         if block is None:
             return None
-        state = block.state_after or block.msc4222_state_after or block.state
+        after = block.state_after or block.msc4222_state_after
         return LeftRoom(
             room_id,
-            await self.events(state or (), room_id),
+            await self.events(after or block.state or (), room_id),
             await self._timeline(block.timeline, room_id),
             await self.account_data(block.account_data or (), room_id),
+            state_after=after is not None,
         )
 
     async def invited(self, room_id: str, raw: msgspec.Raw) -> StrippedRoom | None:

@@ -58,6 +58,8 @@ class Story:
         if number < len(self.rooms):
             self.rooms[number].kick(ALICE, CAROL)
             self.rooms[number].message(BOB, f"{SECRET} {number}")
+        # nobody else who is polled for was in there
+        self._hs.create_room(BOB, name="cellar", members=[ALICE]).kick(BOB, ALICE)
         for _ in range(3):
             self.whisper()
         self._hs.device_changed(_FRIENDS[number])

@@ -24,6 +24,8 @@ _STATEMENTS = {
     "store_state": ("room_state", "INSERT", ""),
     "store_rooms": ("rooms", "INSERT", ""),
     "store_users": ("user_rooms", "INSERT", ""),
+    "store_snapshots_gone": ("snapshot_events", "DELETE", ""),
+    "store_snapshots": ("snapshot_events", "INSERT", ""),
     "store_account_data": ("account_data", "INSERT", ""),
     "store_receipts": ("receipts", "INSERT", ""),
     "store_to_device": ("to_device", "INSERT", ""),

@@ -109,6 +109,24 @@ class SectionTests(SynchronousTestCase):
         again = memberships.after_joined_section(row, BOB, ROOM, member_nid=50, first_handed_nid=60, join_ts=1)
         self.assertIs(again, row)
 
+    def test_what_ends_a_stay_in_a_room_that_is_not_known(self) -> None:
+        """A removal or leave of somebody who was in, unless it is the one that is stored already."""
+        was_in, was_invited = ({"prev_content": {"membership": before}} for before in ("join", "invite"))
+        left = event("$left", "m.room.member", state_key=BOB, content={"membership": "leave"}, unsigned=was_in)
+        rejected = event("$no", "m.room.member", state_key=BOB, content={"membership": "leave"}, unsigned=was_invited)
+        self.assertTrue(memberships.is_frozen(None, left))
+        self.assertFalse(memberships.is_frozen(None, rejected))
+        self.assertFalse(memberships.is_frozen(invited(), rejected))
+        self.assertTrue(memberships.is_frozen(joined(), rejected))
+        gone = memberships.after_left_section(None, BOB, ROOM, stored(left, 9), nid=9, has_since=True, frozen_nid=9)
+        self.assertFalse(memberships.is_frozen(gone, left))
+
+    def test_a_known_stay_that_ends_in_a_snapshot(self) -> None:
+        """The row says what it was, and up to where the snapshot goes."""
+        row = memberships.after_left_section(joined(), BOB, ROOM, LEAVE, nid=9, has_since=True, frozen_nid=12)
+        assert row is not None
+        self.assertEqual((row.membership, row.previous, row.frozen_nid), ("leave", "join", 12))
+
     def test_an_unsure_stay_is_sure_by_an_answer_of_that_stay(self) -> None:
         """An answer from before the join says nothing of it."""
         row = msgspec.structs.replace(joined(), unsure=True)

@@ -13,7 +13,7 @@ from syncproxy.matrix.names import Hero
 from syncproxy.rooms.answers import SummaryBlock
 from syncproxy.rooms.summarising import MOST_HEROES, with_bump, with_counts, with_heroes, with_state
 from syncproxy.rooms.summary import RoomSummary
-from syncproxy.rooms.times import recency, sort_ts
+from syncproxy.rooms.times import recency, sort_ts, times_of_receipt
 from tests.rooms.events import event, member, stored
 
 ROOM = RoomSummary("!room:hs")
@@ -186,3 +186,11 @@ class TimeTests(SynchronousTestCase):
         """`recency` of an event behind a gap or of a first sync is its own, if that is past."""
         self.assertEqual(recency(ts, received, is_live=True), received)
         self.assertEqual(recency(ts, received, is_live=False), min(ts, received))
+
+    @given(st.dictionaries(st.text(max_size=3), st.integers(0, 20)), st.integers(0, 2**50))
+    def test_rooms_of_an_answer_have_times_of_their_own(self, newest_ts: dict[str, int], received: int) -> None:
+        """One after the other from the time of receipt on, in the order of their newest events."""
+        times = times_of_receipt(newest_ts, received)
+        self.assertEqual(sorted(times.values()), list(range(received, received + len(newest_ts))))
+        ordered = [newest_ts[room_id] for room_id in sorted(times, key=times.__getitem__)]
+        self.assertEqual(ordered, sorted(newest_ts.values()))

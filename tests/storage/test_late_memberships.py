@@ -122,6 +122,36 @@ class GivingTests(SynchronousTestCase):
         stored.polled(ALICE, _GONE, _BACK)
         self.assertEqual(stored.membership(), "join")
 
+    def test_what_was_handed_with_the_join(self) -> None:
+        """MSC4186 begins with the first event that bob's poller was handed with the join, though that is older."""
+        stored = both_in()
+        stored.polled(ALICE, _GONE, event("$2"), event("$3"))
+        stored.polled(BOB, event("$3"), event("$4"), _BACK, event("$5"), limited=True)
+        self.assertEqual(_begins(stored), ("$back", "$3"))
+        # later answers change nothing of that
+        stored.polled(BOB, event("$2"), event("$6"))
+        self.assertEqual(_begins(stored), ("$back", "$3"))
+
+    def test_what_was_handed_after_others_told_of_the_join(self) -> None:
+        """It is bob's own answer that counts, whoever's told of the join first, and not one from before it."""
+        stored = both_in()
+        stored.polled(ALICE, _GONE)
+        early = stored.position
+        stored.polled(ALICE, event("$2"), event("$3"), _BACK)
+        self.assertEqual(_begins(stored), ("$back", None))
+        stored.polled(BOB, event("$2"), position=early)
+        self.assertEqual(_begins(stored), ("$back", None))
+        stored.polled(BOB, event("$3"), _BACK, event("$4"), position=early)
+        self.assertEqual(_begins(stored), ("$back", "$3"))
+
+    def test_nothing_was_handed_with_the_join(self) -> None:
+        """Then both dialects begin at the same event."""
+        stored = both_in()
+        stored.polled(ALICE, _GONE)
+        stored.polled(ALICE, _BACK)
+        stored.polled(BOB)
+        self.assertEqual(_begins(stored), ("$back", "$back"))
+
     def test_rejoin_behind_a_gap(self) -> None:
         """A join of one who had been out, as its `prev_content` says, is another stay, though the leave is missing."""
         stored = both_in()
@@ -417,3 +447,11 @@ def _visible_from(stored: Stored) -> int:
     assert row is not None
     assert not row.to_come
     return row.visible_from
+
+
+def _begins(stored: Stored) -> tuple[str | None, str | None]:
+    """Where bob's stay begins in MSC3575, and in MSC4186."""
+    row = stored.row()
+    assert row is not None
+    ids = {one.nid: event_id for event_id, one in stored.events.items()}
+    return ids.get(row.visible_from), ids.get(row.handed_from)

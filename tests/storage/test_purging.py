@@ -10,13 +10,13 @@ from twisted.internet.task import Clock
 
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
-from syncproxy.rooms.answers import AccountDatum, JoinedRoom, Timeline, ToDeviceMessage
+from syncproxy.rooms.answers import AccountDatum, JoinedRoom, LeftRoom, Timeline, ToDeviceMessage
 from syncproxy.rooms.changes import UserRoomChange
 from syncproxy.storage import purging
 from syncproxy.storage.purge_finder import KEPT_EVENTS, unfrozen
 from syncproxy.storage.purger import Purger
 from syncproxy.storage.purging import EndedRow, IdleRoom
-from syncproxy.storage.work import Purge, SaveToken
+from syncproxy.storage.work import ForgetToken, Purge, SaveToken
 from tests.rooms.events import event, member
 from tests.storage.cases import StorageCase
 from tests.storage.events import ALICE, BOB, ROOM, answer, first_answer
@@ -261,6 +261,34 @@ class EventTests(PurgingCase):
         await self.fill(100, start=1000)
         await self.purger.run()
         self.assertEqual(KEPT_EVENTS, await self.count("events", "in_timeline"))
+
+
+class SnapshotTests(PurgingCase):
+    """Rooms as they were when somebody left them."""
+
+    async def snapshot_of_bob(self) -> None:
+        """Bob's first sync lists a room from which he was removed."""
+        was = {"prev_content": {"membership": "join"}}
+        kick = event("$kick", "m.room.member", state_key="@bob:hs", content={"membership": "leave"}, unsigned=was)
+        create = event("$c", "m.room.create", state_key="")
+        section = LeftRoom("!left:hs", (create,), Timeline((event("$said"), kick)))
+        await self.first_sync(BOB, left=(section,))
+
+    async def test_they_go_after_30_days(self) -> None:
+        """Until then all of it stays, whoever is polled for."""
+        await self.snapshot_of_bob()
+        await self.purge_after(29 * DAY_S)
+        self.assertEqual(3, await self.count("snapshot_events"))
+        self.clock.advance(2 * DAY_S)
+        await self.purger.run()
+        self.assertEqual(0, await self.count("snapshot_events"))
+
+    async def test_they_go_with_the_user(self) -> None:
+        """With the last device of a user all that is stored for the user goes."""
+        await self.snapshot_of_bob()
+        await self.writer.do(ForgetToken(BOB.user_id.encode()))
+        await self.writer.do(Purge(tuple(purging.without_devices([BOB], self.now_ms + 1, 10))))
+        self.assertEqual(0, await self.count("snapshot_events"))
 
 
 class TransactionIdTests(PurgingCase):

@@ -269,3 +269,13 @@ class TimeOfReceiptTests(HandlerCase):
             self.successResultOf(ensureDeferred(received))
         times = [answer.received_ms for answer in self.writer.stored]
         self.assertEqual(times, [1_000_000, 1_000_000, 1_000_000, 1_001_000])
+
+    def test_rooms_take_time(self) -> None:
+        """An answer that follows at once comes after the last room of a live one; a first sync's rooms take none."""
+        clock = Clock()
+        handler = Handler(self.writer.as_writer(), Decoding(clock), clock, self.metrics)
+        body = json.dumps({"rooms": {"join": {"!1": {}, "!2": {}}, "leave": {"!3": {}}}}).encode()
+        for since in (None, "s1", "s2"):
+            received = handler.sync_received(ALICE, body, since=since, position=7, sequence=3, complete=True)
+            self.successResultOf(ensureDeferred(received))
+        self.assertEqual([answer.received_ms for answer in self.writer.stored], [0, 0, 2])

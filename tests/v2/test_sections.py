@@ -263,6 +263,15 @@ class OtherRoomsTests(SectionsCase):
         assert found is not None
         self.assertEqual([one.membership for one in (*found.state, *found.timeline.events)], ["leave", "leave"])
 
+    def test_left_with_the_state_after_it(self) -> None:
+        """It is told from that before the timeline by its name."""
+        for name in ("state_after", "org.matrix.msc4222.state_after"):
+            found = self.made(
+                self.sections.left(ROOM, raw({name: {"events": [event("$n", "m.room.name", state_key="")]}}))
+            )
+            assert found is not None
+            self.assertEqual(([one.event_id for one in found.state], found.state_after), (["$n"], True))
+
     def test_left_with_nothing(self) -> None:
         """A room that was left without any more to say of it is left."""
         found = self.made(self.sections.left(ROOM, raw({"state": None, "timeline": None})))

@@ -161,8 +161,8 @@ class Homeserver:
                 joined.append(self._joined(room, user_id, since, limit, state_after=state_after))
             elif membership == "invite" and self._own_since(room, user_id, since or 0):
                 stripped.append(self._stripped(room, user_id))
-            elif membership in ("leave", "ban") and since is not None and self._was_in_since(room, user_id, since):
-                left.append(self._left(room, user_id, since, limit))
+            elif membership in ("leave", "ban") and self._is_told_of_leave(room, user_id, since):
+                left.append(self._left(room, user_id, since or 0, limit))
         rooms = tuple(one for one in joined if one is not None)
         data = [one.value for one in self._account_data.get(user_id, ()) if one.order > (since or 0)]
         return Sections(self.now, rooms, tuple(left), tuple(stripped), tuple(data))
@@ -202,10 +202,16 @@ class Homeserver:
     def _left(self, room: Room, user_id: str, since: int, limit: int) -> LeftRoom:
         left = max(one.order for one in room.events if one.key == (_MEMBER, user_id))
         was_in = room.membership(user_id, left - 1) == "join"
-        since = max(since, room.latest_join(user_id, left - 1) - 1)
+        joined = room.latest_join(user_id, left - 1)
+        known, since = 0 if joined > since else since, max(since, joined - 1)
         events = [one for one in room.between(since, left) if was_in or one.order == left]
         timeline = tuple(one.event for one in events[-limit:])
-        return LeftRoom(room.room_id, timeline=Timeline(timeline, len(events) > limit))
+        state = room.state(events[-len(timeline)].order - 1) if was_in else {}
+        return LeftRoom(
+            room.room_id,
+            state=tuple(one.event for one in state.values() if one.order > known),
+            timeline=Timeline(timeline, len(events) > limit),
+        )
 
     def _stripped(self, room: Room, user_id: str) -> StrippedRoom:
         own = room.state(self.now)[_MEMBER, user_id]
@@ -216,6 +222,13 @@ class Homeserver:
 
     def _own_since(self, room: Room, user_id: str, since: int) -> list[Happened]:
         return [one for one in room.between(since, self.now) if one.key == (_MEMBER, user_id)]
+
+    def _is_told_of_leave(self, room: Room, user_id: str, since: int | None) -> bool:
+        """A first sync lists the rooms from which the user was thrown out."""
+        if since is not None:
+            return self._was_in_since(room, user_id, since)
+        own = self._own_since(room, user_id, 0)
+        return own[-1].event.sender != user_id and self._was_in_since(room, user_id, 0)
 
     def _was_in_since(self, room: Room, user_id: str, since: int) -> bool:
         """Whether the user left since, having been in or invited."""

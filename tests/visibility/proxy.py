@@ -16,6 +16,7 @@ from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.joined_rooms_tracker import JoinedRoomsTracker
 from syncproxy.caches.user_cache_map import UserCacheMap
 from syncproxy.connection.conn import Conn
+from syncproxy.connection.conn_map import ConnMap
 from syncproxy.connection.extension_part import Factories
 from syncproxy.connection.whole_members import members_as_they_are
 from syncproxy.extensions.account_data import AccountDataExtension
@@ -23,7 +24,7 @@ from syncproxy.extensions.receipts import ReceiptsExtension
 from syncproxy.extensions.typing import TypingExtension
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
-from syncproxy.protocol.request import ExtensionParams, ListParams, SubscriptionParams
+from syncproxy.protocol.request import ExtensionParams, ListParams, Request, SubscriptionParams
 from syncproxy.protocol.response import Answer
 from syncproxy.pubsub.payloads import Payload
 from syncproxy.rooms.answers import JoinedRoom, LeftRoom, PollAnswer, StrippedRoom
@@ -134,6 +135,17 @@ class Proxy:
             self._metrics,
             members_as_they_are,
         )
+
+    def conn_map(self) -> ConnMap:
+        """All connections, none yet."""
+        return ConnMap(self._global, self._users, _FACTORIES, self._clock, self._metrics)
+
+    def answered(self, conns: ConnMap, device: Device, request: Request) -> Answer:
+        """What one of these connections answers at once."""
+        notebook = Notebook()
+        body = ensureDeferred(conns.answer(device, b"token", request, notebook, Deferred()))
+        self.settle()
+        return notebook.answers[_result(body)]
 
     def settle(self) -> None:
         """Run what wants a turn of its own."""

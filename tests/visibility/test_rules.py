@@ -7,8 +7,11 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
+from syncproxy.errors import UnknownPos
+from syncproxy.matrix.devices import Device
 from syncproxy.protocol.request import Filters, ListParams, SubscriptionParams
 from syncproxy.protocol.response import Answer
+from tests.connection.fakes import asked
 from tests.visibility.homeserver import ALICE, BOB, CAROL, USERS, Homeserver
 from tests.visibility.proxy import Client, Proxy
 
@@ -91,6 +94,33 @@ class JoinedOnlyTests(RuleCase):
         self.assertEqual(list(told.rooms[ROOM].timeline_ids), [kick])
         self.assertNotIn(ROOM, later.rooms)
         self.assertEqual(self.clients[BOB].sync().rooms, {})
+
+
+class AbsenceTests(RuleCase):
+    """Rule 4: what an answer without `since` does not name."""
+
+    def test_a_room_that_is_not_named_was_left(self) -> None:
+        """A first sync does not list rooms that one left by oneself: who asks without `since` is out of them."""
+        self.hs.member(ROOM, BOB, "leave")
+        self.proxy.pollers[BOB].since = None
+        self.poll(BOB)
+        self.say()
+        self.poll(ALICE)
+        self.assertEqual(self.new(BOB).rooms, {})
+
+    def test_a_room_that_nobody_else_is_in_is_not_shown(self) -> None:
+        """MSC3575 shows nothing of those from which one was thrown out, as a first sync lists them."""
+        self.hs.create("!3", "@dave:hs", BOB)
+        self.hs.member("!3", BOB, "leave", "@dave:hs")
+        self.proxy.pollers[BOB].since = None
+        self.poll(BOB)
+        row = self.proxy.database.users[BOB, "!3"]
+        self.assertEqual((row.membership, row.frozen_nid > 0), ("leave", True))
+        self.assertNotIn("!3", [room_id for answer in self.both(BOB) for room_id in answer.rooms])
+        self.hs.member("!3", CAROL, "join")
+        self.poll(CAROL, BOB)
+        self.assertNotIn("!3", [room_id for answer in self.both(BOB) for room_id in answer.rooms])
+        self.assertIn("!3", self.new(CAROL).rooms)
 
 
 class VisibleFromTests(RuleCase):
@@ -249,7 +279,27 @@ class IgnoredTests(RuleCase):
         self.poll(ALICE)
         for answer in self.both(ALICE):
             self.assertNotIn("!3", answer.rooms)
+            self.assertEqual(answer.lists["a"].count, 2)
         self.hs.ignore(ALICE)
         self.poll(ALICE)
         for answer in self.both(ALICE):
             self.assertIn("!3", answer.rooms)
+            self.assertEqual(answer.lists["a"].count, 3)
+
+
+class PosTests(RuleCase):
+    """Rule 9: a `pos` belongs to one user, device and `conn_id`."""
+
+    def test_of_somebody_else(self) -> None:
+        """Another user's, another device's, or another connection's is unknown."""
+        conns = self.proxy.conn_map()
+        alices = Device(ALICE, "PHONE")
+        pos = self.proxy.answered(conns, alices, asked(None)).pos
+        for device in (Device(BOB, "PHONE"), Device(ALICE, "OTHER")):
+            self.assertRaises(UnknownPos, self.proxy.answered, conns, device, asked(pos))
+        # nor is it one to those who have a connection of this name
+        self.proxy.answered(conns, Device(BOB, "PHONE"), asked(None))
+        self.assertRaises(UnknownPos, self.proxy.answered, conns, Device(BOB, "PHONE"), asked(pos))
+        self.proxy.answered(conns, alices, asked(None, conn_id="other"))
+        self.assertRaises(UnknownPos, self.proxy.answered, conns, alices, asked(pos, conn_id="other"))
+        self.proxy.answered(conns, alices, asked(pos))
