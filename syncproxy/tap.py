@@ -26,6 +26,7 @@ from syncproxy.connection.conn_map import ConnMap
 from syncproxy.dialects.msc3575 import MSC3575
 from syncproxy.errors import ConfigurationError
 from syncproxy.extensions.core import Extension
+from syncproxy.extensions.deliveries import Deliveries
 from syncproxy.extensions.registry import factories
 from syncproxy.homeserver.client import HomeserverClient
 from syncproxy.homeserver.decoding import Decoding
@@ -92,6 +93,7 @@ class _Stages:
     members: MemberLists
     refresh: StateRefresh
     global_cache: GlobalCache
+    tracker: JoinedRoomsTracker
     user_caches: UserCacheMap
     dispatcher: Dispatcher
     purger: Purger
@@ -116,7 +118,11 @@ async def _start(
     stages = _created(settings, database, cipher, reactor, metrics, reached)
     _wire(stages)
     await _start_storing(stages, stack)
-    extensions = factories(stages.reader, stages.writer, derived_key(secret, "since tokens"), database.epoch)
+    deliveries = Deliveries(stages.writer.position)
+    stages.pollers.poller_stopped = partial(_poller_stopped, stages, deliveries)
+    extensions = factories(
+        stages.reader, stages.writer, derived_key(secret, "since tokens"), database.epoch, deliveries
+    )
     conns = _connections(settings, stages, extensions, reactor, metrics)
     web = make_resource(
         stages.tokens,
@@ -177,6 +183,7 @@ def _created(
         members=MemberLists(blocks, reactor, metrics, pollers.token_of),
         refresh=StateRefresh(blocks, reactor, metrics, tracker.users, pollers.token_of_user),
         global_cache=global_cache,
+        tracker=tracker,
         user_caches=user_caches,
         dispatcher=Dispatcher(global_cache, tracker, user_caches, reactor, metrics),
         purger=Purger(database, writer, pollers, reactor, metrics),
@@ -192,7 +199,7 @@ def _wire(stages: _Stages) -> None:
     bus.subscribe(stages.dispatcher.received)
     bus.subscribe(stages.refresh.received)
     stages.purger.rooms_purged = partial(_rooms_purged, stages.global_cache, stages.user_caches)
-    stages.pollers.poller_stopped = stages.global_cache.poller_stopped
+    stages.tracker.polled.polled_for = lambda: {device.user_id for device in stages.pollers.devices}
 
 
 async def _start_storing(stages: _Stages, stack: AsyncExitStack) -> None:
@@ -225,6 +232,16 @@ def _connections(
     stages.pollers.dead_token = conns.token_died
     stages.pollers.device_lost = conns.close_device
     return conns
+
+
+def _poller_stopped(stages: _Stages, deliveries: Deliveries, device: Device) -> None:
+    """What is remembered of those who are polled for goes."""
+    stages.global_cache.poller_stopped(device)
+    deliveries.forget(device)
+    if stages.pollers.token_of_user(device.user_id) is None:
+        stages.tracker.polled.forget(device.user_id)
+        # it is loaded anew with the horizon of what is stored
+        stages.user_caches.evict(device.user_id)
 
 
 def _rooms_purged(

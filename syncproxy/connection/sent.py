@@ -8,6 +8,10 @@ import attrs
 
 from syncproxy.connection.room_config import RoomConfig
 from syncproxy.rooms.user_room import UserRoom
+from syncproxy.v2.recently_used import RecentlyUsed
+
+#: rooms that the client does not have any more of which something is remembered
+MOST_HIDDEN = 500
 
 
 @attrs.frozen
@@ -49,12 +53,18 @@ class RoomDelta:
 
 
 class SentRooms:
-    """All that was acknowledged of rooms. Only `fold` changes it."""
+    """All that was acknowledged of rooms. Only `fold` changes it.
+
+    Of rooms that the client does not have any more a little is remembered, so that it is not sent again: of as many as
+    `MOST_HIDDEN`, the latest.
+    """
 
     def __init__(self) -> None:
         self._rooms: dict[str, SentRoom] = {}
         self._members: dict[str, dict[str, str]] = {}
-        self._leaves: dict[str, str] = {}
+        #: those of rooms that are not shown now, and the leave events; the oldest first
+        self._hidden_members: RecentlyUsed[str, dict[str, str]] = RecentlyUsed(MOST_HIDDEN)
+        self._leaves: RecentlyUsed[str, str] = RecentlyUsed(MOST_HIDDEN)
 
     def get(self, room_id: str) -> SentRoom | None:
         """The room as last sent; `None`: the client does not have it."""
@@ -67,7 +77,7 @@ class SentRooms:
 
     def members(self, room_id: str) -> Mapping[str, str]:
         """The member events that were sent of a room: user id to event id."""
-        return self._members.get(room_id, _NONE)
+        return self._members.get(room_id) or self._hidden_members.get(room_id) or _NONE
 
     def leave(self, room_id: str) -> str | None:
         """The id of the own leave event that was sent last."""
@@ -75,14 +85,20 @@ class SentRooms:
 
     def fold(self, room_id: str, delta: RoomDelta) -> None:
         """The client has this."""
+        members = self._members.pop(room_id, None) or self._hidden_members.get(room_id) or {}
+        self._hidden_members.discard(room_id)
+        if delta.forget_members:
+            members = {}
+        members.update(delta.members)
         if delta.sent is None:
             self._rooms.pop(room_id, None)
+            if members:
+                self._hidden_members[room_id] = members
         else:
             self._rooms[room_id] = delta.sent
-        if delta.forget_members:
-            self._members.pop(room_id, None)
-        if delta.members:
-            self._members.setdefault(room_id, {}).update(delta.members)
+            self._leaves.discard(room_id)
+            if members:
+                self._members[room_id] = members
         if delta.leave_told is not None:
             self._leaves[room_id] = delta.leave_told
 

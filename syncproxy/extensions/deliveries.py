@@ -8,8 +8,8 @@ from syncproxy.matrix.devices import Device
 class Deliveries:
     """Up to which nid devices were handed messages, and up to which they said that they have them.
 
-    It lasts as long as the process. What was stored before `start`, the newest nid when it began, may have been
-    handed out by an earlier one.
+    It lasts as long as the device is polled for. What was stored before `start`, the newest nid when this process
+    began, may have been handed out by an earlier one.
     """
 
     def __init__(self, start: int) -> None:
@@ -35,3 +35,8 @@ class Deliveries:
         if is_new:
             self._acknowledged[device] = nid
         return is_new
+
+    def forget(self, device: Device) -> None:
+        """The device is no longer polled for. If it comes back, whatever any device was handed may have gone to it."""
+        self._start = max(self._start, self._handed_out.pop(device, 0))
+        self._acknowledged.pop(device, None)

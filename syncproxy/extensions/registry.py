@@ -17,13 +17,13 @@ from syncproxy.storage.reader import Reader
 from syncproxy.storage.writer import Writer
 
 
-def factories(reader: Reader, writer: Writer, token_key: bytes, epoch: str) -> dict[str, Callable[[Device], Extension]]:
+def factories(
+    reader: Reader, writer: Writer, token_key: bytes, epoch: str, deliveries: Deliveries
+) -> dict[str, Callable[[Device], Extension]]:
     """What makes each extension for a device's connection.
 
-    Call it once a process, when the writer knows its position: what is older may have been handed to clients by an
-    earlier process. `token_key` is secret and outlives restarts, `epoch` is the database's identity.
+    `token_key` is secret and outlives restarts, `epoch` is the database's identity.
     """
-    deliveries = Deliveries(writer.position)
 
     def to_device(device: Device) -> Extension:
         return ToDeviceExtension(device, reader, writer, SinceTokens(token_key, epoch, device), deliveries)

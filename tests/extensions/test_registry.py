@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.extensions.core import Extended, Extension
+from syncproxy.extensions.deliveries import Deliveries
 from syncproxy.extensions.registry import factories
 from syncproxy.protocol.request import ExtensionParams
 from tests.extensions.fakes import PHONE, FakeReader, FakeUserCache, FakeWriter, context
@@ -17,7 +18,7 @@ class FactoriesTests(SynchronousTestCase):
     """What makes extensions for a connection."""
 
     def setUp(self) -> None:
-        parts: tuple[Any, ...] = (FakeReader(), FakeWriter(), b"key", "epoch")
+        parts: tuple[Any, ...] = (FakeReader(), FakeWriter(), b"key", "epoch", Deliveries(0))
         self.factories = factories(*parts)
 
     def _answer(self, extension: Extension) -> Extended:
