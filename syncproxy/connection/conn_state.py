@@ -24,7 +24,7 @@ from syncproxy.connection.room_answers import Moment, RoomAnswers
 from syncproxy.connection.room_batch import RoomBatch
 from syncproxy.connection.room_config import RoomConfig
 from syncproxy.connection.sent import RoomDelta, SentRooms
-from syncproxy.connection.visible import Configs, Visible, configs, visible
+from syncproxy.connection.visible import Configs, Visible, configs, visible, visible_after
 from syncproxy.connection.whole_members import CompleteMembers, members_completed
 from syncproxy.connection.windows import ListSources, ListWindow, advanced, list_spec
 from syncproxy.extensions.core import Context, Extension
@@ -251,13 +251,14 @@ class ConnState:
     def _shown(self, prepared: Prepared, windows: Mapping[str, ListWindow], marks: Marks, user: UserCache) -> Visible:
         """What is shown now; the same object as before if nothing can have changed."""
         if (
-            prepared.configs is self._configs
-            and windows.keys() == self._windows.keys()
-            and all(window is self._windows[key] for key, window in windows.items())
-            and not self._is_affected(prepared, marks)
+            prepared.configs is not self._configs
+            or windows.keys() != self._windows.keys()
+            or self._is_affected(prepared, marks)
         ):
+            return visible(prepared.configs, windows, user)
+        if all(window is self._windows[key] for key, window in windows.items()):
             return self._visible
-        return visible(prepared.configs, windows, user)
+        return visible_after(self._visible, prepared.configs, windows, user)
 
     def _is_affected(self, prepared: Prepared, marks: Marks) -> bool:
         """Whether marks may change what is shown beside the lists: subscriptions that open, chains of old rooms."""

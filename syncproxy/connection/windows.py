@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import attrs
 
@@ -11,7 +11,7 @@ from syncproxy.caches.sorted_lists import SortedList
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.connection.params import ListConfig
 from syncproxy.protocol.list_ops import Window, moved, replaced
-from syncproxy.protocol.response import ListAnswer, Op, Sync
+from syncproxy.protocol.response import Insert, ListAnswer, Op, Sync
 
 
 @attrs.frozen(eq=False)
@@ -62,13 +62,26 @@ def advanced(
     shown = source.window(0, len(source) - 1) if slow and len(source) else ()
     is_new_list = before is None or before.spec != spec or before.slow != slow
     told = len(shown) if before is None or is_new_list else before.told
-    now = ListWindow(spec, source, source.version, slow, window, frozenset(shown).union(*window.rooms), told)
     if before is None or is_new_list:
         ops = _slow_ops(shown) if slow else replaced(_had(before), window)
     else:
-        ops = [] if slow else _moved(before, now, touched)
+        ops = [] if slow else _moved(before, source, window, touched)
+    if before is None or is_new_list or slow or _came_or_went(before, window, ops):
+        rooms = frozenset(shown).union(*window.rooms)
+    else:
+        rooms = before.shown
+    now = ListWindow(spec, source, source.version, slow, window, rooms, told)
     news = is_new_list or bool(ops) or before is None or before.window.count != window.count
     return Advanced(now, ListAnswer(window.count, tuple(ops)), news)
+
+
+def _came_or_went(before: ListWindow, window: Window, ops: Sequence[Op]) -> bool:
+    """Whether other rooms may be in the ranges: not so if all that happened is that some of them moved."""
+    return (
+        before.window.ranges != window.ranges
+        or before.window.count != window.count
+        or any(isinstance(op, Sync) or (isinstance(op, Insert) and op.room_id not in before.shown) for op in ops)
+    )
 
 
 _EMPTY = Window(0, (), ())
@@ -99,11 +112,10 @@ def _slow_ops(shown: tuple[str, ...]) -> list[Op]:
     return [Sync((0, len(shown) - 1), shown)] if shown else []
 
 
-def _moved(before: ListWindow, now: ListWindow, touched: Collection[str]) -> list[Op]:
-    source = now.source
+def _moved(before: ListWindow, source: SortedList, window: Window, touched: Collection[str]) -> list[Op]:
     # another list object: it was made anew, and nobody counted
-    changes = now.version - before.version if before.source is source else 2
-    return moved(before.window, now.window, changes=changes, touched=touched, place=source.index)
+    changes = source.version - before.version if before.source is source else 2
+    return moved(before.window, window, changes=changes, touched=touched, place=source.index)
 
 
 class ListSources:
