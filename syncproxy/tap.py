@@ -16,7 +16,7 @@ from syncproxy.caches.user_cache_map import UserCacheMap
 from syncproxy.command.listeners import Listeners, metrics_site
 from syncproxy.command.logs import twistd_observer
 from syncproxy.command.options import Options
-from syncproxy.command.process import ExitStatus, raise_file_limit
+from syncproxy.command.process import ExitStatus, heed_one_signal, raise_file_limit
 from syncproxy.command.secret import derived_key, read_secret
 from syncproxy.command.service import SyncproxyService
 from syncproxy.command.settings import Settings
@@ -74,6 +74,7 @@ def makeService(options: Options, reached: Observer = nobody) -> SyncproxyServic
     service = SyncproxyService(lambda stack: _start(settings, listeners, service, stack, reactor, reached))
     if options.parent is not None:
         raise_file_limit()
+        heed_one_signal(reactor)
         service.observer = twistd_observer(options.parent, settings.log_level, settings.log_format)
         service.failed = ExitStatus(reactor).failed
     return service
