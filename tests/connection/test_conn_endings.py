@@ -156,7 +156,7 @@ class WorkingTests(HeldCase):
         self.assert_let_go()
 
     def test_superseded(self) -> None:
-        """A request that another supersedes while a room is read is answered with it; the other, its repeat, gets the same."""
+        """A request that is superseded while a room is read is answered with it; its repeat gets the same."""
         message = self.stage.message("!a")
         opened = self.stage.close_gate("!a")
         first, second = self.client.send(timeout_s=30), self.client.send(timeout_s=30)
