@@ -64,8 +64,10 @@ class Delta:
     leftovers: bool
 
     def without_rooms(self, room_ids: Collection[str]) -> Delta:
-        """The same, these rooms not having been sent."""
-        return attrs.evolve(self, rooms={key: room for key, room in self.rooms.items() if key not in room_ids})
+        """The same, these rooms not having been sent; those that are not shown any more are gone all the same."""
+        gone = {key: RoomDelta(None) for key in room_ids if key in self.rooms and self.rooms[key].sent is None}
+        sent = {key: room for key, room in self.rooms.items() if key not in room_ids}
+        return attrs.evolve(self, rooms={**sent, **gone})
 
 
 @attrs.frozen(eq=False)
