@@ -16,7 +16,7 @@ from syncproxy.caches.user_cache_map import UserCacheMap
 from syncproxy.command.listeners import Listeners, metrics_site
 from syncproxy.command.logs import twistd_observer
 from syncproxy.command.options import Options
-from syncproxy.command.process import ExitStatus, raise_file_limit
+from syncproxy.command.process import ExitStatus, heed_one_signal, raise_file_limit
 from syncproxy.command.secret import derived_key, read_secret
 from syncproxy.command.service import SyncproxyService
 from syncproxy.command.settings import Settings
@@ -29,6 +29,7 @@ from syncproxy.dialects.msc4186 import MSC4186
 from syncproxy.dialects.msc4186_unstable import MSC4186_UNSTABLE
 from syncproxy.errors import ConfigurationError
 from syncproxy.extensions.core import Extension
+from syncproxy.extensions.deliveries import Deliveries
 from syncproxy.extensions.registry import factories
 from syncproxy.homeserver.client import HomeserverClient
 from syncproxy.homeserver.decoding import Decoding
@@ -76,6 +77,7 @@ def makeService(options: Options, reached: Observer = nobody) -> SyncproxyServic
     service = SyncproxyService(lambda stack: _start(settings, listeners, service, stack, reactor, reached))
     if options.parent is not None:
         raise_file_limit()
+        heed_one_signal(reactor)
         service.observer = twistd_observer(options.parent, settings.log_level, settings.log_format)
         service.failed = ExitStatus(reactor).failed
     return service
@@ -95,6 +97,7 @@ class _Stages:
     members: MemberLists
     refresh: StateRefresh
     global_cache: GlobalCache
+    tracker: JoinedRoomsTracker
     user_caches: UserCacheMap
     dispatcher: Dispatcher
     purger: Purger
@@ -119,7 +122,10 @@ async def _start(
     stages = _created(settings, database, cipher, reactor, metrics, reached)
     _wire(stages)
     await _start_storing(stages, stack)
-    extensions = factories(stages.reader, stages.writer, reactor, derived_key(secret, "since tokens"), database.epoch)
+    deliveries = Deliveries()
+    stages.pollers.poller_stopped = partial(_poller_stopped, stages, deliveries)
+    key = derived_key(secret, "since tokens")
+    extensions = factories(stages.reader, stages.writer, reactor, key, database.epoch, deliveries)
     conns = _connections(settings, stages, extensions, database.epoch, reactor, metrics)
     web = make_resource(
         stages.tokens,
@@ -180,6 +186,7 @@ def _created(
         members=MemberLists(blocks, reactor, metrics, pollers.token_of),
         refresh=StateRefresh(blocks, reactor, metrics, tracker.users, pollers.token_of_user),
         global_cache=global_cache,
+        tracker=tracker,
         user_caches=user_caches,
         dispatcher=Dispatcher(global_cache, tracker, user_caches, reactor, metrics),
         purger=Purger(database, writer, pollers, reactor, metrics),
@@ -195,7 +202,7 @@ def _wire(stages: _Stages) -> None:
     bus.subscribe(stages.dispatcher.received)
     bus.subscribe(stages.refresh.received)
     stages.purger.rooms_purged = partial(_rooms_purged, stages.global_cache, stages.user_caches)
-    stages.pollers.poller_stopped = stages.dispatcher.poller_stopped
+    stages.tracker.polled.polled_for = lambda: {device.user_id for device in stages.pollers.devices}
 
 
 async def _start_storing(stages: _Stages, stack: AsyncExitStack) -> None:
@@ -230,6 +237,16 @@ def _connections(
     stages.pollers.dead_token = conns.token_died
     stages.pollers.device_lost = conns.close_device
     return conns
+
+
+def _poller_stopped(stages: _Stages, deliveries: Deliveries, device: Device) -> None:
+    """What is remembered of those who are polled for goes."""
+    stages.dispatcher.poller_stopped(device)
+    deliveries.forget(device)
+    if stages.pollers.token_of_user(device.user_id) is None:
+        stages.tracker.polled.forget(device.user_id)
+        # it is loaded anew with the horizon of what is stored
+        stages.user_caches.evict(device.user_id)
 
 
 def _rooms_purged(

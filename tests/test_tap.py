@@ -11,6 +11,7 @@ from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent, HTTPConnectionPool, readBody
 
@@ -85,6 +86,18 @@ class ReadyTests(CommandCase):
         run = self.run_proxy()
         await run.ready()
         self.assertEqual(-signal.SIGTERM, await run.stopped(signal.SIGTERM), run.output)
+        self.assertNotIn("Traceback", run.output)
+        self.assertEqual([], list((self.cwd / "syncproxy-data").glob("postgresql-*/postmaster.pid")))
+
+    async def test_impatience(self) -> None:
+        """Who cannot wait and sends it again changes nothing, and sees no traceback."""
+        run = self.run_proxy()
+        await run.ready()
+        ended = ensureDeferred(run.stopped(signal.SIGTERM))
+        while not ended.called:
+            await deferLater(reactor, 0.05)
+            run.process.send_signal(signal.SIGTERM)
+        self.assertEqual(-signal.SIGTERM, await ended, run.output)
         self.assertNotIn("Traceback", run.output)
         self.assertEqual([], list((self.cwd / "syncproxy-data").glob("postgresql-*/postmaster.pid")))
 

@@ -110,6 +110,7 @@ class GlobalCache:
         if self.position_of(room_id) == position:
             self.index.remove(room_id)
             self._hot.evict(room_id)
+            self._typing.forget(room_id)
 
     def typing_changed(self, change: TypingChange) -> bool:
         """Take in who is typing; whether that changed anything."""

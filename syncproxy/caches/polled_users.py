@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 
 import attrs
 
@@ -28,7 +28,7 @@ class PolledUsers:
     """How far each user's own polls vouch for the user's memberships.
 
     Positions are *s* of the newest finished poll: the newest committed nid when it was first sent. Polls that brought
-    nothing count like all others.
+    nothing count like all others. `polled_for` tells the users who have a poller; whoever knows them puts that in.
     """
 
     def __init__(self) -> None:
@@ -37,6 +37,7 @@ class PolledUsers:
         self._waiting: dict[str, int] = {}
         #: room -> its gaps, the oldest first
         self._gaps: dict[str, list[Gap]] = {}
+        self.polled_for: Callable[[], Iterable[str]] | None = None
 
     def __contains__(self, user_id: object) -> bool:
         """Whether a poll of the user finished in this process."""
@@ -75,3 +76,18 @@ class PolledUsers:
     def is_waiting(self, user_id: str) -> bool:
         """Whether the user sees less than there is until a poll of the user that is sent from now on has finished."""
         return user_id in self._waiting
+
+    def forget(self, user_id: str) -> None:
+        """The user has no poller any more: what the user's polls said is as old as what an earlier process knew."""
+        self._positions.pop(user_id, None)
+        self._waiting.pop(user_id, None)
+
+    def forget_old_gaps(self) -> None:
+        """Forget the gaps past which everybody may see who is polled for; a poll that begins later is newer."""
+        if self.polled_for is None or not self._gaps:
+            return
+        certain_to = min((self._positions.get(user_id, 0) for user_id in self.polled_for()), default=0)
+        for room_id, gaps in list(self._gaps.items()):
+            gaps[:] = [gap for gap in gaps if gap.nid > certain_to]
+            if not gaps:
+                del self._gaps[room_id]

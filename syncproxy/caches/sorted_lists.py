@@ -26,6 +26,8 @@ class SortedList:
         self.version = 0
         #: sort key and room id, ascending: the room id breaks the last ties
         self._entries: list[tuple[Key, str]] = []
+        #: the room ids alone, in the same order: windows are cut from them at one go
+        self._room_ids: list[str] = []
         self._keys: dict[str, Key] = {}
         #: which rooms the newest versions moved, the newest last
         self._moves: deque[str] = deque(maxlen=_MOST_MOVES)
@@ -40,7 +42,7 @@ class SortedList:
 
     def window(self, first: int, last: int) -> tuple[str, ...]:
         """The room ids from `first` to `last`, both included, clipped to the list's length."""
-        return tuple(room_id for _, room_id in self._entries[first : last + 1])
+        return tuple(self._room_ids[first : last + 1])
 
     def index(self, room_id: str) -> int | None:
         """Where the room stands; `None` if it is not in the list."""
@@ -54,8 +56,9 @@ class SortedList:
     def fill(self, keys: Mapping[str, Key]) -> bool:
         """Make these rooms the contents, in the order of their keys; whether that changed anything."""
         entries = sorted((key, room_id) for room_id, key in keys.items())
-        changed = [room_id for _, room_id in entries] != [room_id for _, room_id in self._entries]
-        self._entries, self._keys = entries, dict(keys)
+        room_ids = [room_id for _, room_id in entries]
+        changed = room_ids != self._room_ids
+        self._entries, self._room_ids, self._keys = entries, room_ids, dict(keys)
         if changed:
             self.version += 1
             self._moves.clear()
@@ -69,13 +72,14 @@ class SortedList:
         before = after = -1
         if known is not None:
             before = bisect_left(self._entries, (known, room_id))
-            del self._entries[before]
+            del self._entries[before], self._room_ids[before]
         if key is None:
             del self._keys[room_id]
         else:
             self._keys[room_id] = key
             after = bisect_left(self._entries, (key, room_id))
             self._entries.insert(after, (key, room_id))
+            self._room_ids.insert(after, room_id)
         if before == after:
             return False
         self.version += 1

@@ -12,6 +12,8 @@ from syncproxy.rooms.changes import TypingChange
 STALE_S = 30
 #: a source that finished no poll for so long does not live, in seconds: two long-polls
 SILENCE_S = 60
+#: rooms that are remembered though nobody types in them: those where somebody typed last
+MOST_SILENT = 10_000
 
 
 class Typing(msgspec.Struct, frozen=True):
@@ -29,7 +31,7 @@ class _Room:
 
 
 class TypingRooms:
-    """The typing users of each room that ever had a typing event in this process.
+    """The typing users of the rooms that had a typing event in this process, as far as it was not long ago.
 
     A source is gone when its poller stopped, and for a room when its user is not in it any more; then, or when it
     finished no poll for a minute, another one takes its place.
@@ -37,6 +39,8 @@ class TypingRooms:
 
     def __init__(self) -> None:
         self._rooms: dict[str, _Room] = {}
+        #: those of them in which nobody types, the longest silent first
+        self._silent: dict[str, None] = {}
         #: when each device finished a poll
         self._polled_s: dict[Device, float] = {}
         #: rooms whose source left somebody typing -> when it went, the first one first
@@ -57,12 +61,18 @@ class TypingRooms:
         room = self._rooms.get(change.room_id)
         if room is None:
             self._rooms[change.room_id] = _Room(Typing(change.user_ids, 1), change.source)
+            self._note_silence(change.room_id, change.user_ids)
             return True
         if room.source != change.source and self._lives(room.source, now_s):
             return False
         room.source = change.source
         self._left_s.pop(change.room_id, None)
-        return _set(room, change.user_ids)
+        return self._set(change.room_id, room, change.user_ids)
+
+    def forget(self, room_id: str) -> None:
+        """The room is no longer stored."""
+        for known in (self._rooms, self._silent, self._left_s):
+            known.pop(room_id, None)
 
     def source_died(self, device: Device, now_s: float) -> None:
         """The device's poller stopped: any other may be the source now."""
@@ -87,7 +97,7 @@ class TypingRooms:
         stale = [room_id for room_id, went_s in self._left_s.items() if now_s - went_s >= STALE_S]
         for room_id in stale:
             del self._left_s[room_id]
-            _set(self._rooms[room_id], ())
+            self._set(room_id, self._rooms[room_id], ())
         return stale
 
     def _is_gone(self, room_id: str, room: _Room, now_s: float) -> None:
@@ -99,9 +109,17 @@ class TypingRooms:
         polled_s = None if source is None else self._polled_s.get(source)
         return polled_s is not None and now_s - polled_s < SILENCE_S
 
+    def _set(self, room_id: str, room: _Room, user_ids: tuple[str, ...]) -> bool:
+        if room.typing.user_ids == user_ids:
+            return False
+        room.typing = Typing(user_ids, room.typing.serial + 1)
+        self._note_silence(room_id, user_ids)
+        return True
 
-def _set(room: _Room, user_ids: tuple[str, ...]) -> bool:
-    if room.typing.user_ids == user_ids:
-        return False
-    room.typing = Typing(user_ids, room.typing.serial + 1)
-    return True
+    def _note_silence(self, room_id: str, user_ids: tuple[str, ...]) -> None:
+        """Remember where nobody types any more, and forget where it has been so for the longest time."""
+        self._silent.pop(room_id, None)
+        if not user_ids:
+            self._silent[room_id] = None
+            if len(self._silent) > MOST_SILENT:
+                self.forget(next(iter(self._silent)))

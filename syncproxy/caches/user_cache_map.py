@@ -104,11 +104,12 @@ class UserCacheMap:
         return woken
 
     def sweep(self) -> None:
-        """Once a minute, drop the users and lists that nobody uses."""
+        """Once a minute, drop the users, lists and gaps that are of no use any more."""
         now_s = self._clock.seconds()
         if now_s - self._swept_s < _SWEEP_EVERY_S:
             return
         self._swept_s = now_s
+        self._tracker.polled.forget_old_gaps()
         for user_id, entry in list(self._entries.items()):
             entry.cache.forget_unused()
             if not entry.cache.is_idle:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import resource
+import signal
 import sys
 from typing import Any
 
@@ -17,6 +18,16 @@ def raise_file_limit() -> None:
     except (ValueError, OSError):
         # macOS promises more than it gives
         return
+
+
+def heed_one_signal(reactor: Any) -> None:
+    """Once the reactor stops, ignore what else asks for that: Twisted would log a traceback for each."""
+
+    def ignore() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
+    reactor.addSystemEventTrigger("before", "shutdown", ignore)
 
 
 class ExitStatus:

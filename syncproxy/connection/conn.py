@@ -81,6 +81,9 @@ class Conn:
             body, is_repeat = await self._in_turn(request, HeldRequest(token_hash, self._clock, hung_up), dialect)
         finally:
             self._current = None
+            if self._closed is not None:
+                # it was closed while the answer was made, which may have taken hold of the user or of a list
+                self._state.close()
             self._turn.release()
         if is_repeat:
             await deferLater(self._clock, REPEAT_DELAY_S)

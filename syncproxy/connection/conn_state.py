@@ -29,7 +29,7 @@ from syncproxy.connection.room_config import RoomConfig
 from syncproxy.connection.sent import RoomDelta, SentRooms
 from syncproxy.connection.simplified_rooms import SimplifiedRooms
 from syncproxy.connection.slices import kept_entries, left_rooms, sliced
-from syncproxy.connection.visible import Configs, Visible, configs, visible
+from syncproxy.connection.visible import Configs, Visible, configs, visible, visible_after
 from syncproxy.connection.whole_members import CompleteMembers, members_completed
 from syncproxy.connection.windows import ListSources, ListWindow, advanced, list_spec
 from syncproxy.extensions.core import Context, Extension
@@ -80,8 +80,10 @@ class Delta:
         return self.is_first or self.subscribes or bool(self.rooms or self.extensions)
 
     def without_rooms(self, room_ids: Collection[str]) -> Delta:
-        """The same, these rooms not having been sent."""
-        return attrs.evolve(self, rooms={key: room for key, room in self.rooms.items() if key not in room_ids})
+        """The same, these rooms not having been sent; those that are not shown any more are gone all the same."""
+        gone = {key: RoomDelta(None) for key in room_ids if key in self.rooms and self.rooms[key].sent is None}
+        sent = {key: room for key, room in self.rooms.items() if key not in room_ids}
+        return attrs.evolve(self, rooms={**sent, **gone})
 
 
 @attrs.frozen(eq=False)
@@ -324,15 +326,16 @@ class ConnState:
 
     def _shown(self, prepared: Prepared, windows: Mapping[str, ListWindow], marks: Marks, user: UserCache) -> Visible:
         """What is shown now; the same object as before if nothing can have changed."""
-        if (
-            prepared.configs is self._configs
-            and windows.keys() == self._windows.keys()
-            and all(window is self._windows[key] for key, window in windows.items())
-            and not self._is_affected(prepared, marks)
-        ):
-            return self._visible
         may_show = user.is_listed if prepared.semantics.forgets_hidden_rooms else user.is_shown
-        return visible(prepared.configs, windows, user, may_show)
+        if (
+            prepared.configs is not self._configs
+            or windows.keys() != self._windows.keys()
+            or self._is_affected(prepared, marks)
+        ):
+            return visible(prepared.configs, windows, user, may_show)
+        if all(window is self._windows[key] for key, window in windows.items()):
+            return self._visible
+        return visible_after(self._visible, prepared.configs, windows, user, may_show)
 
     def _is_affected(self, prepared: Prepared, marks: Marks) -> bool:
         """Whether marks may change what is shown beside the lists: subscriptions that open, chains of old rooms."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import Enum, auto
 
 import attrs
@@ -73,7 +73,7 @@ class Shown:
 def due_rooms(
     shown: Shown, semantics: Semantics, is_listed: Callable[[str], bool], has_left: Callable[[str], bool]
 ) -> Due:
-    """The rooms to look at. Looks at each room shown only if what is shown changed, else at marked ones alone.
+    """The rooms to look at: those that came, went or are marked; each that is shown only if any of them may be due.
 
     `is_listed`: some list of the connection still has the room, in its ranges or not. `has_left`: the user was in the
     room and is not any more, and may be told.
@@ -81,10 +81,12 @@ def due_rooms(
     found: dict[str, DueRoom] = {}
     hidden: Collection[str] = ()
     if shown.now is not shown.before or shown.has_leftovers:
-        for due in _by_windows(shown):
+        difference = None if shown.has_leftovers else shown.now.difference
+        for due in _by_windows(shown, shown.now.rooms if difference is None else difference.came):
             found[due.room_id] = due
         if semantics.forgets_hidden_rooms:
-            hidden = [room_id for room_id in shown.sent.rooms if room_id not in shown.now.rooms]
+            gone = shown.sent.rooms if difference is None else difference.went
+            hidden = [room_id for room_id in gone if room_id in shown.sent.rooms and room_id not in shown.now.rooms]
             for due in _moved_out(shown, hidden, is_listed):
                 found[due.room_id] = due
     for due in _by_marks(shown, has_left):
@@ -93,23 +95,23 @@ def due_rooms(
     return Due(found, hidden)
 
 
-def _by_windows(shown: Shown) -> Iterator[DueRoom]:
-    """Rooms that came, and rooms that are wanted differently."""
-    for room_id, config in shown.now.rooms.items():
-        sent = shown.sent.get(room_id)
+def _by_windows(shown: Shown, room_ids: Iterable[str]) -> Iterator[DueRoom]:
+    """Rooms that came, and rooms that are wanted differently, of these."""
+    for room_id in room_ids:
+        config, sent = shown.now.rooms[room_id], shown.sent.get(room_id)
         if sent is None or (room_id in shown.subscribed_anew and shown.missed is None):
             yield DueRoom(room_id, Reason.INITIAL, config)
             continue
-        mark = shown.marks.get(room_id, Mark(0))
+        missed = Mark(0)
         if shown.missed is not None and room_id not in shown.before.rooms:
-            mark |= shown.missed(room_id, sent)
-        if mark or (sent.config is not config and sent.config != config):
+            missed = shown.missed(room_id, sent)
+        if missed or (sent.config is not config and sent.config != config):
             yield DueRoom(
                 room_id,
                 Reason.CHANGED,
                 config,
                 sent,
-                mark,
+                shown.marks.get(room_id, Mark(0)) | missed,
                 longer=config.timeline_limit > sent.config.timeline_limit,
                 all_state=config.state.widens(sent.config.state),
             )

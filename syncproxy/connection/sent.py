@@ -10,6 +10,10 @@ from syncproxy.connection.coverage import Coverage
 from syncproxy.connection.room_config import RoomConfig
 from syncproxy.matrix.events import StateEntry
 from syncproxy.rooms.user_room import UserRoom
+from syncproxy.v2.recently_used import RecentlyUsed
+
+#: rooms that the client does not have any more of which something is remembered
+MOST_HIDDEN = 500
 
 
 @attrs.frozen
@@ -61,14 +65,20 @@ class RoomDelta:
 
 
 class SentRooms:
-    """All that was acknowledged of rooms. Only `fold` changes it."""
+    """All that was acknowledged of rooms. Only `fold` changes it.
+
+    Of rooms that the client does not have any more a little is remembered, so that it is not sent again: of as many as
+    `MOST_HIDDEN`, the latest.
+    """
 
     def __init__(self) -> None:
         self._rooms: dict[str, SentRoom] = {}
         self._members: dict[str, dict[str, str]] = {}
         self._all_members: dict[str, int] = {}
-        self._leaves: dict[str, str] = {}
         self._left: set[str] = set()
+        #: members of rooms that are not shown now, and the leave events; the oldest first
+        self._hidden_members: RecentlyUsed[str, dict[str, str]] = RecentlyUsed(MOST_HIDDEN)
+        self._leaves: RecentlyUsed[str, str] = RecentlyUsed(MOST_HIDDEN)
 
     def get(self, room_id: str) -> SentRoom | None:
         """The room as last sent; `None`: the client does not have it."""
@@ -83,7 +93,8 @@ class SentRooms:
         """Whether the client was sent this very member event of the room, in the present stay."""
         if entry.valid_from <= self._all_members.get(room_id, 0):
             return True
-        return self._members.get(room_id, _NONE).get(entry.event.state_key or "") == entry.event.event_id
+        members = self._members.get(room_id) or self._hidden_members.get(room_id) or _NONE
+        return members.get(entry.event.state_key or "") == entry.event.event_id
 
     def leave(self, room_id: str) -> str | None:
         """The id of the own leave event that was sent last."""
@@ -96,6 +107,7 @@ class SentRooms:
 
     def fold(self, room_id: str, delta: RoomDelta) -> None:
         """The client has this."""
+        self._fold_members(room_id, delta)
         if delta.sent is not None and delta.sent.membership in ("leave", "ban"):
             self._left.add(room_id)
         else:
@@ -104,15 +116,25 @@ class SentRooms:
             self._rooms.pop(room_id, None)
         else:
             self._rooms[room_id] = delta.sent
-        if delta.forget_members:
-            self._members.pop(room_id, None)
-            self._all_members.pop(room_id, None)
-        if delta.members:
-            self._members.setdefault(room_id, {}).update(delta.members)
-        if delta.all_members_up_to:
-            self._all_members[room_id] = delta.all_members_up_to
+            self._leaves.discard(room_id)
         if delta.leave_told is not None:
             self._leaves[room_id] = delta.leave_told
+
+    def _fold_members(self, room_id: str, delta: RoomDelta) -> None:
+        members = self._members.pop(room_id, None) or self._hidden_members.get(room_id) or {}
+        self._hidden_members.discard(room_id)
+        if delta.forget_members:
+            members = {}
+            self._all_members.pop(room_id, None)
+        members.update(delta.members)
+        if members and delta.sent is None:
+            self._hidden_members[room_id] = members
+        elif members:
+            self._members[room_id] = members
+        if delta.sent is None:
+            self._all_members.pop(room_id, None)
+        elif delta.all_members_up_to:
+            self._all_members[room_id] = delta.all_members_up_to
 
 
 _NONE: Mapping[str, str] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 
 import attrs
 
@@ -11,6 +11,9 @@ from syncproxy.connection.params import ListConfig, Params
 from syncproxy.connection.room_config import RoomConfig, room_config
 from syncproxy.connection.windows import ListWindow
 from syncproxy.protocol.request import SubscriptionParams
+
+#: whether a subscription to this room has something to show
+MayShow = Callable[[str], bool]
 
 
 @attrs.frozen(eq=False)
@@ -45,15 +48,26 @@ class Visible:
     #: the rooms in each list's ranges
     windows: Mapping[str, frozenset[str]] = attrs.field(factory=dict)
     subscribed: frozenset[str] = frozenset()
+    #: rooms that are there as predecessors
+    old_rooms: Set[str] = frozenset()
+    #: how it differs from the one before, if that is known; `None`: in any room
+    difference: Difference | None = None
 
 
-def visible(
-    wanted: Configs, windows: Mapping[str, ListWindow], user: UserCache, may_show: Callable[[str], bool]
-) -> Visible:
+@attrs.frozen
+class Difference:
+    """Rooms that came or are sent in another way now, and rooms that went."""
+
+    came: Collection[str]
+    went: Collection[str]
+
+
+def visible(wanted: Configs, windows: Mapping[str, ListWindow], user: UserCache, may_show: MayShow) -> Visible:
     """What is shown now: costs a look at each room that is. `may_show`: which subscriptions have something to show."""
-    shown = {key: window.shown for key, window in windows.items()}
-    subscribed = frozenset(room_id for room_id in wanted.subscriptions if may_show(room_id))
+    shown = _shown(windows)
+    subscribed = _subscribed(wanted, may_show)
     rooms = _Rooms()
+    old_rooms: set[str] = set()
     # the rooms whose predecessors are wanted, by how
     newer: dict[RoomConfig, set[str]] = {}
     for key, (config, old) in wanted.lists.items():
@@ -67,9 +81,44 @@ def visible(
         if old is not None:
             newer.setdefault(old, set()).add(room_id)
     for old, room_ids in newer.items():
-        for room_id in _old_rooms(room_ids, user):
-            rooms.put(room_id, old)
-    return Visible(rooms.rooms, shown, subscribed)
+        old_rooms.update(rooms.put_all(_old_rooms(room_ids, user), old))
+    return Visible(rooms.rooms, shown, subscribed, old_rooms)
+
+
+def visible_after(
+    before: Visible, wanted: Configs, windows: Mapping[str, ListWindow], user: UserCache, may_show: MayShow
+) -> Visible:
+    """The same, the lists, subscriptions and chains of predecessors being those of `before`.
+
+    Looks only at the rooms that came and went, unless one of them has to do with predecessors.
+    """
+    shown, subscribed = _shown(windows), _subscribed(wanted, may_show)
+    moved = set(subscribed ^ before.subscribed)
+    for key, in_ranges in shown.items():
+        if in_ranges is not before.windows[key]:
+            moved |= in_ranges ^ before.windows[key]
+    if not moved:
+        return before
+    if wanted.has_old_rooms and (not moved.isdisjoint(before.old_rooms) or any(_old_rooms(moved, user))):
+        return visible(wanted, windows, user, may_show)
+    rooms = _Rooms()
+    for key, (config, _) in wanted.lists.items():
+        rooms.put_all(moved & shown[key], config)
+    for room_id in moved & subscribed:
+        rooms.put(room_id, wanted.subscriptions[room_id][0])
+    went = moved - rooms.rooms.keys()
+    now = {**before.rooms, **rooms.rooms}
+    for room_id in went:
+        now.pop(room_id, None)
+    return Visible(now, shown, subscribed, before.old_rooms, Difference(rooms.rooms.keys(), went))
+
+
+def _shown(windows: Mapping[str, ListWindow]) -> Mapping[str, frozenset[str]]:
+    return {key: window.shown for key, window in windows.items()}
+
+
+def _subscribed(wanted: Configs, may_show: MayShow) -> frozenset[str]:
+    return frozenset(room_id for room_id in wanted.subscriptions if may_show(room_id))
 
 
 class _Rooms:
@@ -85,6 +134,13 @@ class _Rooms:
         if known is not None and known is not config:
             config = self._both(known, config)
         self.rooms[room_id] = config
+
+    def put_all(self, room_ids: Iterable[str], config: RoomConfig) -> Iterable[str]:
+        """Put them; returns them."""
+        put = list(room_ids)
+        for room_id in put:
+            self.put(room_id, config)
+        return put
 
     def _both(self, one: RoomConfig, other: RoomConfig) -> RoomConfig:
         key = id(one), id(other)

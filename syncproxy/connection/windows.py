@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import attrs
 
@@ -12,7 +12,7 @@ from syncproxy.caches.user_cache import UserCache
 from syncproxy.connection.params import ListConfig
 from syncproxy.protocol.dialect import LIST_RULES, ListRules
 from syncproxy.protocol.list_ops import Window, moved, replaced
-from syncproxy.protocol.response import ListAnswer, Op, Sync
+from syncproxy.protocol.response import Insert, ListAnswer, Op, Sync
 
 
 @attrs.frozen(eq=False)
@@ -64,13 +64,26 @@ def advanced(before: ListWindow | None, config: ListConfig, spec: ListSpec, sour
     shown = source.window(0, len(source) - 1) if slow and len(source) else ()
     is_new_list = before is None or before.spec != spec or before.slow != slow
     reach = max(len(shown) if is_new_list else 0, _reach(before)) if slow else 0
-    now = ListWindow(spec, source, source.version, slow, window, frozenset(shown).union(*window.rooms), reach)
     if before is None or is_new_list:
         ops = _slow_ops(shown) if slow else replaced(_had(before), window)
     else:
-        ops = [] if slow else _moved(before, now)
+        ops = [] if slow else _moved(before, source, window)
+    if before is None or is_new_list or slow or _came_or_went(before, window, ops):
+        rooms = frozenset(shown).union(*window.rooms)
+    else:
+        rooms = before.shown
+    now = ListWindow(spec, source, source.version, slow, window, rooms, reach)
     news = is_new_list or bool(ops) or before is None or before.window.count != window.count
     return Advanced(now, ListAnswer(window.count, tuple(ops)), news)
+
+
+def _came_or_went(before: ListWindow, window: Window, ops: Sequence[Op]) -> bool:
+    """Whether other rooms may be in the ranges: not so if all that happened is that some of them moved."""
+    return (
+        before.window.ranges != window.ranges
+        or before.window.count != window.count
+        or any(isinstance(op, Sync) or (isinstance(op, Insert) and op.room_id not in before.shown) for op in ops)
+    )
 
 
 _EMPTY = Window(0, (), ())
@@ -107,14 +120,13 @@ def _slow_ops(shown: tuple[str, ...]) -> list[Op]:
     return [Sync((0, len(shown) - 1), shown)] if shown else []
 
 
-def _moved(before: ListWindow, now: ListWindow) -> list[Op]:
-    source = now.source
+def _moved(before: ListWindow, source: SortedList, window: Window) -> list[Op]:
     # another list object: it was made anew, and nobody counted
     movers = source.movers(before.version) if before.source is source else None
     if movers is None:
-        return moved(before.window, now.window, changes=2)
+        return moved(before.window, window, changes=2)
     # one room that was put elsewhere more than once, by its event and by its counts, moved once for the client
-    return moved(before.window, now.window, changes=len(movers), touched=movers, place=source.index)
+    return moved(before.window, window, changes=len(movers), touched=movers, place=source.index)
 
 
 class ListSources:

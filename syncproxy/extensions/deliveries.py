@@ -39,7 +39,7 @@ class Delivery:
 
 
 class Deliveries:
-    """What is known of each device, as long as the process lasts."""
+    """What is known of each device, as long as it is polled for."""
 
     def __init__(self) -> None:
         self._devices: dict[Device, Delivery] = {}
@@ -47,3 +47,7 @@ class Deliveries:
     def of(self, device: Device) -> Delivery:
         """The device's, the same object each time."""
         return self._devices.setdefault(device, Delivery())
+
+    def forget(self, device: Device) -> None:
+        """The device is no longer polled for: if it comes back, the database knows what it was handed."""
+        self._devices.pop(device, None)

@@ -21,13 +21,12 @@ from syncproxy.storage.writer import Writer
 
 
 def factories(
-    reader: Reader, writer: Writer, clock: IReactorTime, token_key: bytes, epoch: str
+    reader: Reader, writer: Writer, clock: IReactorTime, token_key: bytes, epoch: str, deliveries: Deliveries
 ) -> dict[str, Callable[[Device], Extension]]:
     """What makes each extension for a device's connection. Call it once a process.
 
     `token_key` is secret and outlives restarts, `epoch` is the database's identity.
     """
-    deliveries = Deliveries()
 
     def to_device(device: Device) -> Extension:
         delivery = deliveries.of(device)

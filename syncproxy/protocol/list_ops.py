@@ -151,6 +151,9 @@ def _steps(old: _Rooms, new: _Rooms, touched: Collection[str]) -> list[tuple[Del
     """Lone DELETEs and pairs that turn `old` into `new`; indexes count from the beginning of both."""
     if old == new:
         return []
+    shift = _shift(old, new)
+    if shift is not None:
+        return [shift]
     kept = _kept_in_place(old, new, touched)
     now = list(old)
     stays = set(new)
@@ -170,6 +173,37 @@ def _steps(old: _Rooms, new: _Rooms, touched: Collection[str]) -> list[tuple[Del
         now.insert(to, room_id)
         steps.append((Delete(hole), Insert(to, room_id)))
     return steps
+
+
+def _shift(old: _Rooms, new: _Rooms) -> tuple[Delete, Insert] | None:
+    """The one step of most changes: a room went, one came elsewhere, and all between them moved by one.
+
+    `None` if more happened, or if it is a matter of choice which room moved. Only compares whole slices, so that a long
+    window costs hardly more than a short one.
+    """
+    if len(old) != len(new):
+        return None
+    first = _alike(old, new)
+    last = len(old) - 1 - _alike(old[::-1], new[::-1])
+    if last - first < 2:
+        return None
+    if old[first + 1 : last + 1] == new[first:last]:
+        return Delete(first), Insert(last, new[last])
+    if old[first:last] == new[first + 1 : last + 1]:
+        return Delete(last), Insert(first, new[first])
+    return None
+
+
+def _alike(one: _Rooms, other: _Rooms) -> int:
+    """How many rooms both begin with."""
+    alike, most = 0, len(one)
+    while alike < most:
+        middle = (alike + most + 1) // 2
+        if one[alike:middle] == other[alike:middle]:
+            alike = middle
+        else:
+            most = middle - 1
+    return alike
 
 
 def _taken(rooms: list[str], room_id: str) -> int:

@@ -54,8 +54,6 @@ class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     sort_ts: int = 0
     #: `is_direct` of the invite
     is_direct: bool = False
-    #: nothing earlier is shown by MSC4186: the lowest nid that the own poller was handed with the join
-    handed_from: int = 0
     #: when this membership came about, in ms, comparable with the `recency` of events
     recency: int = 0
     #: after leaving: what was known of the room then; `None`: that is not certain

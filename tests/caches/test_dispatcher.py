@@ -7,6 +7,7 @@ from time import perf_counter
 from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from syncproxy.caches import typing_rooms
 from syncproxy.caches.sorted_lists import ListSpec
 from syncproxy.caches.typing_rooms import SILENCE_S, STALE_S, Typing
 from syncproxy.caches.updates import Mark, UserMark
@@ -210,6 +211,23 @@ class TypingTests(DispatcherCase):
         self.world.told(self.db.standing(ALICE, "!r", "leave"))
         self.world.clock.advance(STALE_S)
         self.assertEqual(self.world.global_cache.typing("!r"), Typing((), 2))
+
+    def test_silent_rooms_are_forgotten(self) -> None:
+        """Of many rooms where nobody types any more those are remembered where somebody typed last."""
+        self.patch(typing_rooms, "MOST_SILENT", 2)
+        rooms = ["!1", "!2", "!3"]
+        self.world.told(*(TypingChange(room_id, (BOB,), PHONE) for room_id in ("!0", *rooms)))
+        self.world.told(*(TypingChange(room_id, (), PHONE) for room_id in rooms))
+        known = [room_id for room_id in ("!0", *rooms) if self.world.global_cache.typing(room_id) is not None]
+        self.assertEqual(known, ["!0", "!2", "!3"])
+        self.world.told(TypingChange("!1", (BOB,), PHONE))
+        self.assertEqual(self.world.global_cache.typing("!1"), Typing((BOB,), 1))
+
+    def test_purged_room_is_forgotten(self) -> None:
+        """Who typed in a room that is no longer stored is not remembered."""
+        self.typing(BOB)
+        self.world.global_cache.room_purged("!r", self.world.global_cache.position_of("!r"))
+        self.assertIsNone(self.world.global_cache.typing("!r"))
 
 
 class FailureTests(DispatcherCase):

@@ -129,3 +129,35 @@ class PolledUsersTests(SynchronousTestCase):
                 if all(gap <= position for gap, _ in gaps):
                     self.assertEqual(self.shown(reader), 99)
                     self.assertFalse(self.polled.is_waiting(reader))
+
+    def test_old_gaps_are_forgotten(self) -> None:
+        """Once everybody who is polled for may see past a gap it is forgotten; before, it is not."""
+        self.polled.polled_for = lambda: ["a", "b"]
+        self.gap(6)
+        self.gap(9)
+        self.polled.finished("a", 9)
+        self.polled.forget_old_gaps()
+        self.assertEqual((self.open_gap("b"), self.shown("b")), (6, 5))
+        self.polled.finished("b", 6)
+        self.polled.forget_old_gaps()
+        self.assertEqual([self.open_gap(user) for user in "abc"], [0, 9, 9])
+        self.polled.finished("b", 9)
+        self.polled.forget_old_gaps()
+        self.assertEqual(self.open_gap("c"), 0)
+        self.assertEqual(self.polled._gaps, {})
+
+    def test_gaps_are_kept_for_who_never_finished(self) -> None:
+        """A first poll that is still under way may have been sent before the gap."""
+        self.polled.polled_for = lambda: ["a", "new"]
+        self.gap(6)
+        self.polled.finished("a", 9)
+        self.polled.forget_old_gaps()
+        self.assertEqual(self.open_gap("new"), 6)
+
+    def test_user_without_a_poller_is_forgotten(self) -> None:
+        """It is as if no poll had finished in this process, and nobody waits for one."""
+        self.gap(6)
+        self.polled.finished("a", 5)
+        self.open_gap("a")
+        self.polled.forget("a")
+        self.assertEqual((self.polled.position("a"), self.polled.is_waiting("a")), (None, False))

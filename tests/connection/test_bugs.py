@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from syncproxy.connection.room_answers import RoomAnswers
@@ -89,8 +90,8 @@ class RoomTests(HeldCase):
         self.client = Client(self.stage, self.stage.conn("d"))
         self.assertEqual(self.sync(lists=listed()).rooms.keys(), {"!a"})
 
-    def test_encoding(self) -> None:
-        """A room that cannot be encoded is left out of its answer, and told when it changes and can be."""
+    def break_encoding(self) -> Callable[[Answer], bytes]:
+        """From now on `!b` cannot be encoded; what encoded it before."""
         encode = self.client.notebook.encode
 
         def broken(answer: Answer) -> bytes:
@@ -99,6 +100,23 @@ class RoomTests(HeldCase):
             return encode(answer)
 
         self.patch(self.client.notebook, "encode", broken)
+        return encode
+
+    def test_encoding_of_a_room_that_goes(self) -> None:
+        """A room that cannot be encoded as it leaves the window is gone, and initial when it comes back."""
+        self.sync(lists=listed((0, 0)))
+        encode = self.break_encoding()
+        self.stage.message("!b")
+        self.stage.message("!a")
+        self.assertEqual(self.sync().rooms.keys(), {"!a"})
+        self.patch(self.client.notebook, "encode", encode)
+        self.stage.message("!b")
+        self.assertTrue(self.sync().rooms["!b"].initial)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    def test_encoding(self) -> None:
+        """A room that cannot be encoded is left out of its answer, and told when it changes and can be."""
+        encode = self.break_encoding()
         told, missed = self.stage.message("!a"), self.stage.message("!b")
         self.assertEqual({key: room.timeline_ids for key, room in self.sync().rooms.items()}, {"!a": [told]})
         self.patch(self.client.notebook, "encode", encode)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from syncproxy.caches.sorted_lists import UNUSED_S
 from syncproxy.errors import InvalidParam, NotReady, UnknownPos, UnknownToken
 from syncproxy.matrix.devices import Device
 from syncproxy.protocol.request import ExtensionParams
@@ -107,6 +108,96 @@ class EndingTests(HeldCase):
         """A request that comes while it stops is answered at once."""
         self.successResultOf(ensureDeferred(self.client.conn.stop()))
         self.assertEqual(self.sync(timeout_s=30).rooms, {})
+
+
+class WorkingTests(HeldCase):
+    """What ends a connection, or its request, while an answer is being made."""
+
+    def assert_let_go(self) -> None:
+        """The connection keeps neither its user nor a list in memory."""
+        user = self.stage.users.get(ALICE)
+        assert user is not None
+        self.assertTrue(user.is_idle)
+        self.stage.clock.advance(UNUSED_S)
+        user.forget_unused()
+        self.assertEqual(len(user._lists), 0)
+
+    def test_closed_while_its_user_is_loaded(self) -> None:
+        """The request gets the error when the load is done, and nothing is kept."""
+        self.client.conn.close(UnknownPos("gone"))
+        self.stage.users.evict(ALICE)
+        opened = self.stage.close_gate()
+        self.client = Client(self.stage, self.stage.conn("d"))
+        body = self.client.send(lists=listed())
+        self.client.conn.close(UnknownPos("gone"))
+        opened()
+        self.failureResultOf(body, UnknownPos)
+        self.assert_let_go()
+
+    def test_closed_while_a_room_is_read(self) -> None:
+        """So where the answer waits for a room, and asked for another list."""
+        self.stage.message("!a")
+        opened = self.stage.close_gate("!a")
+        body = self.client.send(lists=listed(sort=("by_name",)))
+        self.client.conn.close(UnknownPos("gone"))
+        opened()
+        self.failureResultOf(body, UnknownPos)
+        self.assert_let_go()
+
+    def test_closed_and_evicted_while_a_room_is_read(self) -> None:
+        """So where its user is loaded anew meanwhile."""
+        self.stage.message("!a")
+        opened = self.stage.close_gate("!a")
+        body = self.client.send()
+        self.client.conn.close(UnknownPos("gone"))
+        self.stage.users.evict(ALICE)
+        opened()
+        self.failureResultOf(body, UnknownPos)
+        self.assert_let_go()
+
+    def test_superseded(self) -> None:
+        """A request that is superseded while a room is read is answered with it; its repeat gets the same."""
+        message = self.stage.message("!a")
+        opened = self.stage.close_gate("!a")
+        first, second = self.client.send(timeout_s=30), self.client.send(timeout_s=30)
+        opened()
+        said = self.successResultOf(first)
+        self.assertEqual(self.client.notebook.answers[said].rooms["!a"].timeline_ids, [message])
+        self.stage.clock.advance(1)
+        self.assertEqual(self.successResultOf(second), said)
+
+    def test_hung_up(self) -> None:
+        """A client that goes while a room is read loses nothing by it."""
+        message = self.stage.message("!a")
+        opened = self.stage.close_gate("!a")
+        gone: Deferred[None] = Deferred()
+        body = self.client.send(hung_up=gone)
+        gone.callback(None)
+        opened()
+        self.assertEqual(self.successResultOf(body), b"")
+        self.assertEqual(self.sync().rooms["!a"].timeline_ids, [message])
+
+    def test_token_dies(self) -> None:
+        """A request whose token dies while a room is read gets the error; nothing is lost for the next token."""
+        message = self.stage.message("!a")
+        opened = self.stage.close_gate("!a")
+        body = self.client.send()
+        self.client.conn.token_died(TOKEN, UnknownToken("gone"))
+        opened()
+        self.failureResultOf(body, UnknownToken)
+        self.assertEqual(self.sync(token_hash=b"new").rooms["!a"].timeline_ids, [message])
+
+    def test_stopped(self) -> None:
+        """Stopping waits for the answer."""
+        message = self.stage.message("!a")
+        opened = self.stage.close_gate("!a")
+        body = self.client.send(timeout_s=30)
+        stopped = ensureDeferred(self.client.conn.stop())
+        self.assertNoResult(stopped)
+        opened()
+        self.assertEqual(self.received(body).rooms["!a"].timeline_ids, [message])
+        self.successResultOf(stopped)
+        self.assert_no_delayed_calls()
 
 
 class ThrownAwayTests(HeldCase):

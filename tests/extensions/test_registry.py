@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.extensions.core import Extended, Extension
+from syncproxy.extensions.deliveries import Deliveries
 from syncproxy.extensions.registry import factories
 from syncproxy.protocol.request import ExtensionParams
 from tests.extensions.fakes import PHONE, FakeReader, FakeUserCache, FakeWriter, context
@@ -18,7 +19,7 @@ class FactoriesTests(SynchronousTestCase):
     """What makes extensions for a connection."""
 
     def setUp(self) -> None:
-        parts: tuple[Any, ...] = (FakeReader(), FakeWriter(), Clock(), b"key", "epoch")
+        parts: tuple[Any, ...] = (FakeReader(), FakeWriter(), Clock(), b"key", "epoch", Deliveries())
         self.factories = factories(*parts)
 
     def _answer(self, extension: Extension) -> Extended:
