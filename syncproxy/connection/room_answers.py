@@ -187,7 +187,7 @@ class RoomAnswers:
             None if due.last else now,
             _members(state, due.config.state),
             all_members_up_to=up_to if due.config.state.all_members else 0,
-            forget_members=sent is None and self._stay_is_new(due, row),
+            forget_members=sent is None and self._stay_is_new(row),
         )
         timeline = draft.timeline
         if not is_initial and not state and not timeline.events and not timeline.limited and not shown:
@@ -199,7 +199,7 @@ class RoomAnswers:
         fields = {
             **shown,
             **self._always(facts, row),
-            **self._timeline_fields(timeline, sent),
+            **self._timeline_fields(timeline, self._known(row)),
             "initial": is_initial,
             "required_state": required_state,
         }
@@ -215,23 +215,23 @@ class RoomAnswers:
         }
 
     def _timeline_fields(self, timeline: Timeline, sent: SentRoom | None) -> dict[str, Any]:
+        """What is live came after what was sent of the room's present stay, else after the previous answer."""
+        previous = self._moment.previous
         return {
             "timeline": [self._event_json(event) for event in timeline.events],
             "timeline_ids": [event.event_id for event in timeline.events],
             "prev_batch": timeline.prev_batch,
             "limited": timeline.limited,
-            "num_live": self._num_live(timeline, sent),
+            "num_live": timeline.num_live(previous if sent is None else sent.up_to),
         }
 
-    def _num_live(self, timeline: Timeline, sent: SentRoom | None) -> int:
-        previous = self._moment.previous
-        if previous is None or sent is None:
-            return timeline.num_live(previous)
-        return timeline.num_live(min(previous, sent.up_to))
+    def _known(self, row: UserRoom) -> SentRoom | None:
+        """What the client has of the room's present stay, also if it is to forget it."""
+        sent = self._moment.sent.get(row.room_id)
+        return sent if sent is not None and sent.is_of(row) else None
 
-    def _stay_is_new(self, due: DueRoom, row: UserRoom) -> bool:
-        known = self._moment.sent.get(due.room_id)
-        return known is not None and not known.is_of(row)
+    def _stay_is_new(self, row: UserRoom) -> bool:
+        return self._known(row) is None and self._moment.sent.get(row.room_id) is not None
 
     def _state(self, draft: Draft, view: View) -> Iterator[StateEntry]:
         """The state events that are asked for and due: all of them, or those that changed up to the timeline's end."""
@@ -252,7 +252,7 @@ class RoomAnswers:
         """Member events that the timeline, or somebody's typing, calls for and that the client was never sent."""
         if draft.hot is None or not draft.lazy:
             return []
-        is_new = draft.sent is None and self._stay_is_new(draft.due, draft.row)
+        is_new = draft.sent is None and self._stay_is_new(draft.row)
         found = []
         for user_id in sorted(draft.lazy):
             entry = draft.hot.entry(MEMBER, user_id)
