@@ -39,8 +39,6 @@ from syncproxy.turns import Turn
 _CHUNK = 100
 #: rooms that would make an answer larger than this, in bytes, wait for the next one; a room that is larger goes alone
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-#: what a room's object weighs beside its events, in bytes, roughly
-_OBJECT_BYTES = 400
 #: what may have changed in a room while nobody told
 _ANYTHING = Mark(2 * max(Mark) - 1)
 _ANYTHING_ELSE = UserMark(2 * max(UserMark) - 1)
@@ -250,13 +248,15 @@ class ConnState:
         if subscriptions and marks.user & UserMark.ACCOUNT_DATA:
             # whoever is ignored now: their invites are not shown
             return True
-        if not marks.rooms:
-            return False
-        chained = Mark.MEMBERSHIP | Mark.STATE if prepared.configs.has_old_rooms else Mark(0)
-        return any(
-            bool(mark & chained) or (room_id in subscriptions and (room_id not in shown or mark & Mark.MEMBERSHIP))
-            for room_id, mark in marks.rooms.items()
-        )
+        chained = prepared.configs.has_old_rooms
+
+        def affects(room_id: str, mark: Mark) -> bool:
+            if mark & Mark.MEMBERSHIP:
+                return chained or room_id in subscriptions
+            # what was withheld may be seen now: all of it is marked
+            return room_id not in shown and (room_id in subscriptions or (chained and bool(mark & Mark.STATE)))
+
+        return any(affects(room_id, mark) for room_id, mark in marks.rooms.items())
 
     @staticmethod
     def _is_listed(windows: Mapping[str, ListWindow]) -> Any:
@@ -323,7 +323,7 @@ class ConnState:
             await turn.pause()
             told = maker.tell(due, drafts.get(due.room_id), hot.get(due.room_id))
             if told.answer is not None:
-                weight = _weight(told.answer)
+                weight = told.answer.weight
                 if answers and size + weight > MAX_ANSWER_BYTES:
                     return size, chunk[index:]
                 answers[due.room_id] = told.answer
@@ -376,8 +376,3 @@ class ConnState:
 def _is_owed(due: DueRoom, deltas: Mapping[str, RoomDelta]) -> bool:
     """Whether a room that the client must get could not be sent."""
     return due.reason is Reason.INITIAL and due.room_id not in deltas
-
-
-def _weight(answer: RoomAnswer) -> int:
-    events = sum(map(len, answer.timeline)) + sum(map(len, answer.required_state))
-    return _OBJECT_BYTES + events + len(answer.stripped_state or b"")

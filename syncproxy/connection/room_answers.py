@@ -118,21 +118,30 @@ class RoomAnswers:
         sent = _same_stay(due, row)
         if hot is None and sent is None:
             return None
-        timeline = Timeline() if hot is None else self._timeline(due, sent, hot, view)
-        bounded = view if hot is None else View(view.from_nid, min(view.to_nid, hot.position))
-        return Draft(due, row, sent, bounded, hot, timeline, frozenset(self._lazy(due, timeline)))
+        if hot is None:
+            return Draft(due, row, sent, view, hot, Timeline(), frozenset(self._lazy(due, ())))
+        timeline = self._timeline(due, sent, hot, view)
+        events = timeline.events
+        if due.all_state:
+            # members may be wanted only now, for the timeline that the client has
+            events = [*events, *newest_timeline(hot.timeline, view, due.config.timeline_limit, self._ignored).events]
+        bounded = View(view.from_nid, min(view.to_nid, hot.position))
+        return Draft(due, row, sent, bounded, hot, timeline, frozenset(self._lazy(due, events)))
 
     def _timeline(self, due: DueRoom, sent: SentRoom | None, hot: HotRoom, view: View) -> Timeline:
-        limit = due.config.timeline_limit
         if sent is None or due.longer:
-            return newest_timeline(hot.timeline, view, limit, self._ignored)
-        most = self._moment.most_live_events
+            return newest_timeline(hot.timeline, view, due.config.timeline_limit, self._ignored)
+        return self._live(due, sent, hot, view)
+
+    def _live(self, due: DueRoom, sent: SentRoom, hot: HotRoom, view: View) -> Timeline:
+        most, limit = self._moment.most_live_events, due.config.timeline_limit
         return timeline_since(hot.timeline, view, sent.up_to, limit=limit, most=most, ignored=self._ignored)
 
-    def _lazy(self, due: DueRoom, timeline: Timeline) -> Iterator[str]:
+    def _lazy(self, due: DueRoom, events: Iterable[StoredEvent]) -> Iterator[str]:
+        """Whose member events these events, and typing, call for."""
         if not due.config.state.lazy:
             return
-        for event in timeline.events:
+        for event in events:
             yield event.sender
             if event.type == MEMBER and event.state_key is not None:
                 yield event.state_key
@@ -288,8 +297,9 @@ class RoomAnswers:
             if has_gap(hot.timeline, sent.up_to, view):
                 timeline = Timeline(limited=True)
             else:
-                most, limit = self._moment.most_live_events, due.config.timeline_limit
-                timeline = timeline_since(hot.timeline, view, sent.up_to, limit=limit, most=most, ignored=self._ignored)
+                timeline = self._live(due, sent, hot, view)
+                # what was sent was of an earlier stay
+                timeline = attrs.evolve(timeline, limited=timeline.limited or sent.up_to < view.from_nid)
         if all(event.event_id != leave.event_id for event in timeline.events):
             timeline = Timeline([*timeline.events, leave], timeline.limited)
         wanted = due.config.state.lazy or due.config.state.matches(MEMBER, self._user.user_id)

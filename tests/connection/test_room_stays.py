@@ -167,6 +167,15 @@ class LeaveTests(RoomCase):
         room = self.change()
         self.assertEqual((room.timeline_ids, room.limited), ([leave], True))
 
+    def test_leave_of_another_stay(self) -> None:
+        """Left, back, and left again: what the last stay showed, and something is missing before it."""
+        self.stage.message("!a")
+        self.stage.member("!a", ALICE, "leave")
+        join, seen = self.stage.member("!a", ALICE), self.stage.message("!a")
+        leave = self.stage.member("!a", ALICE, "leave")
+        room = self.sync(lists=listed(required_state=STATE, timeline_limit=5)).rooms["!a"]
+        self.assertEqual((room.timeline_ids, room.limited), ([join, seen, leave], True))
+
     def test_leave_without_a_gap(self) -> None:
         """What was missed and the leave: nothing is missing."""
         self.stage.message("!a")
