@@ -291,15 +291,11 @@ class RoomAnswers:
         leave, view, sent = self._user.leave_event(due.room_id), self._user.last_view(due.room_id), due.sent
         if leave is None:
             return Told(None, RoomDelta(None, forget_members=True))
-        # of a room that the client was never sent, and behind a gap, more happened before
-        timeline = Timeline(limited=sent is None)
-        if hot is not None and view is not None and sent is not None:
-            if has_gap(hot.timeline, sent.up_to, view):
-                timeline = Timeline(limited=True)
-            else:
-                timeline = self._live(due, sent, hot, view)
-                # what was sent was of an earlier stay
-                timeline = attrs.evolve(timeline, limited=timeline.limited or sent.up_to < view.from_nid)
+        # more happened before: in a room that was never sent, in a stay that was not, and behind a gap
+        timeline = Timeline(limited=sent is None or view is not None)
+        if hot is not None and view is not None and sent is not None and not has_gap(hot.timeline, sent.up_to, view):
+            live = self._live(due, sent, hot, view)
+            timeline = Timeline(live.events, live.limited or sent.up_to < view.from_nid)
         if all(event.event_id != leave.event_id for event in timeline.events):
             timeline = Timeline([*timeline.events, leave], timeline.limited)
         wanted = due.config.state.lazy or due.config.state.matches(MEMBER, self._user.user_id)

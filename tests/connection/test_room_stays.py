@@ -86,9 +86,18 @@ class InviteTests(RoomCase):
         leave = self.stage.member("!i", ALICE, "leave")
         answer = self.sync()
         room = answer.rooms["!i"]
-        self.assertEqual((answer.lists["a"].count, room.timeline_ids), (1, [leave]))
+        self.assertEqual((answer.lists["a"].count, room.timeline_ids, room.limited), (1, [leave], False))
         self.assertEqual(event_ids(room.required_state), [leave])
         self.assertEqual(self.sync().rooms, {})
+
+    def test_stay_of_which_only_the_invite_was_sent(self) -> None:
+        """Joined and left again before the client asked: the leave, before which something is missing."""
+        self.invited()
+        self.sync()
+        self.stage.member("!i", ALICE)
+        leave = self.stage.member("!i", ALICE, "leave")
+        room = self.sync().rooms["!i"]
+        self.assertEqual((room.timeline_ids, room.limited), ([leave], True))
 
     def test_invite_of_ignored_user_is_not_sent(self) -> None:
         """Who is ignored invites nobody."""
