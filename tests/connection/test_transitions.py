@@ -111,6 +111,8 @@ class OutsideTests(TransitionCase):
                 room = self.gone()
                 assert room is not None
                 self.assertEqual((room.timeline_ids, room.stripped_state, room.name), ([out], None, None))
+                # what the client was never sent is initial, and has a history
+                self.assertEqual(room.limited, room.initial)
 
 
 class UnseenTests(TransitionCase):
