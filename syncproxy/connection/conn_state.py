@@ -343,13 +343,15 @@ class ConnState:
         if subscriptions and marks.user & UserMark.ACCOUNT_DATA:
             # whoever is ignored now: their invites are not shown
             return True
-        if not marks.rooms:
-            return False
-        chained = Mark.MEMBERSHIP | Mark.STATE if prepared.configs.has_old_rooms else Mark(0)
-        return any(
-            bool(mark & chained) or (room_id in subscriptions and (room_id not in shown or mark & Mark.MEMBERSHIP))
-            for room_id, mark in marks.rooms.items()
-        )
+        chained = prepared.configs.has_old_rooms
+
+        def affects(room_id: str, mark: Mark) -> bool:
+            if mark & Mark.MEMBERSHIP:
+                return chained or room_id in subscriptions
+            # what was withheld may be seen now: all of it is marked
+            return room_id not in shown and (room_id in subscriptions or (chained and bool(mark & Mark.STATE)))
+
+        return any(affects(room_id, mark) for room_id, mark in marks.rooms.items())
 
     @staticmethod
     def _is_listed(windows: Mapping[str, ListWindow]) -> Any:

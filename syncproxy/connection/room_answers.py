@@ -123,21 +123,30 @@ class RoomAnswers:
         sent = _same_stay(due, row)
         if hot is None and sent is None:
             return None
-        timeline = Timeline() if hot is None else self._timeline(due, sent, hot, view)
-        bounded = view if hot is None else View(view.from_nid, min(view.to_nid, hot.position))
-        return Draft(due, row, sent, bounded, hot, timeline, frozenset(self._lazy(due, timeline)))
+        if hot is None:
+            return Draft(due, row, sent, view, hot, Timeline(), frozenset(self._lazy(due, ())))
+        timeline = self._timeline(due, sent, hot, view)
+        events = timeline.events
+        if due.all_state:
+            # members may be wanted only now, for the timeline that the client has
+            events = [*events, *newest_timeline(hot.timeline, view, due.config.timeline_limit, self._ignored).events]
+        bounded = View(view.from_nid, min(view.to_nid, hot.position))
+        return Draft(due, row, sent, bounded, hot, timeline, frozenset(self._lazy(due, events)))
 
     def _timeline(self, due: DueRoom, sent: SentRoom | None, hot: HotRoom, view: View) -> Timeline:
-        limit = due.config.timeline_limit
         if sent is None or due.longer:
-            return newest_timeline(hot.timeline, view, limit, self._ignored)
-        most = self._moment.most_live_events
+            return newest_timeline(hot.timeline, view, due.config.timeline_limit, self._ignored)
+        return self._live(due, sent, hot, view)
+
+    def _live(self, due: DueRoom, sent: SentRoom, hot: HotRoom, view: View) -> Timeline:
+        most, limit = self._moment.most_live_events, due.config.timeline_limit
         return timeline_since(hot.timeline, view, sent.up_to, limit=limit, most=most, ignored=self._ignored)
 
-    def _lazy(self, due: DueRoom, timeline: Timeline) -> Iterator[str]:
+    def _lazy(self, due: DueRoom, events: Iterable[StoredEvent]) -> Iterator[str]:
+        """Whose member events these events, and typing, call for."""
         if not due.config.state.lazy:
             return
-        for event in timeline.events:
+        for event in events:
             yield event.sender
             if event.type == MEMBER and event.state_key is not None:
                 yield event.state_key
@@ -192,7 +201,7 @@ class RoomAnswers:
             None if due.last else now,
             _members(state, due.config.state),
             all_members_up_to=up_to if due.config.state.all_members else 0,
-            forget_members=sent is None and self._stay_is_new(due, row),
+            forget_members=sent is None and self._stay_is_new(row),
         )
         timeline = draft.timeline
         if not is_initial and not state and not timeline.events and not timeline.limited and not shown:
@@ -204,7 +213,7 @@ class RoomAnswers:
         fields = {
             **shown,
             **self._always(facts, row),
-            **self._timeline_fields(timeline, sent),
+            **self._timeline_fields(timeline, self._known(row)),
             "initial": is_initial,
             "required_state": required_state,
         }
@@ -220,23 +229,23 @@ class RoomAnswers:
         }
 
     def _timeline_fields(self, timeline: Timeline, sent: SentRoom | None) -> dict[str, Any]:
+        """What is live came after what was sent of the room's present stay, else after the previous answer."""
+        previous = self._moment.previous
         return {
             "timeline": [self._event_json(event) for event in timeline.events],
             "timeline_ids": [event.event_id for event in timeline.events],
             "prev_batch": timeline.prev_batch,
             "limited": timeline.limited,
-            "num_live": self._num_live(timeline, sent),
+            "num_live": timeline.num_live(previous if sent is None else sent.up_to),
         }
 
-    def _num_live(self, timeline: Timeline, sent: SentRoom | None) -> int:
-        previous = self._moment.previous
-        if previous is None or sent is None:
-            return timeline.num_live(previous)
-        return timeline.num_live(min(previous, sent.up_to))
+    def _known(self, row: UserRoom) -> SentRoom | None:
+        """What the client has of the room's present stay, also if it is to forget it."""
+        sent = self._moment.sent.get(row.room_id)
+        return sent if sent is not None and sent.is_of(row) else None
 
-    def _stay_is_new(self, due: DueRoom, row: UserRoom) -> bool:
-        known = self._moment.sent.get(due.room_id)
-        return known is not None and not known.is_of(row)
+    def _stay_is_new(self, row: UserRoom) -> bool:
+        return self._known(row) is None and self._moment.sent.get(row.room_id) is not None
 
     def _state(self, draft: Draft, view: View) -> Iterator[StateEntry]:
         """The state events that are asked for and due: all of them, or those that changed up to the timeline's end."""
@@ -257,7 +266,7 @@ class RoomAnswers:
         """Member events that the timeline, or somebody's typing, calls for and that the client was never sent."""
         if draft.hot is None or not draft.lazy:
             return []
-        is_new = draft.sent is None and self._stay_is_new(draft.due, draft.row)
+        is_new = draft.sent is None and self._stay_is_new(draft.row)
         found = []
         for user_id in sorted(draft.lazy):
             entry = draft.hot.entry(MEMBER, user_id)
@@ -287,14 +296,11 @@ class RoomAnswers:
         leave, view, sent = self._user.leave_event(due.room_id), self._user.last_view(due.room_id), due.sent
         if leave is None:
             return Told(None, RoomDelta(None, forget_members=True))
-        # of a room that the client was never sent, and behind a gap, more happened before
-        timeline = Timeline(limited=sent is None)
-        if hot is not None and view is not None and sent is not None:
-            if has_gap(hot.timeline, sent.up_to, view):
-                timeline = Timeline(limited=True)
-            else:
-                most, limit = self._moment.most_live_events, due.config.timeline_limit
-                timeline = timeline_since(hot.timeline, view, sent.up_to, limit=limit, most=most, ignored=self._ignored)
+        # more happened before: in a room that was never sent, in a stay that was not, and behind a gap
+        timeline = Timeline(limited=sent is None or view is not None)
+        if hot is not None and view is not None and sent is not None and not has_gap(hot.timeline, sent.up_to, view):
+            live = self._live(due, sent, hot, view)
+            timeline = Timeline(live.events, live.limited or sent.up_to < view.from_nid)
         if all(event.event_id != leave.event_id for event in timeline.events):
             timeline = Timeline([*timeline.events, leave], timeline.limited)
         wanted = due.config.state.lazy or due.config.state.matches(MEMBER, self._user.user_id)

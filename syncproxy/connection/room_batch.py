@@ -24,8 +24,6 @@ _Args = TypeVarTuple("_Args")
 _CHUNK = 100
 #: rooms that would make an answer larger than this, in bytes, wait for the next one; a room that is larger goes alone
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-#: what a room's object weighs beside its events, in bytes, roughly
-_OBJECT_BYTES = 400
 
 
 class RoomMaker(Protocol):
@@ -91,7 +89,7 @@ class RoomBatch:
     def _take(self, room_id: str, told: Told) -> bool:
         """Whether it fitted."""
         if told.answer is not None:
-            weight = _weight(told.answer)
+            weight = told.answer.weight
             if self.answers and self._size + weight > MAX_ANSWER_BYTES:
                 return False
             self.answers[room_id] = told.answer
@@ -145,8 +143,3 @@ class RoomBatch:
         """Called while the error is being handled."""
         self.failed.add(room_id)
         room_failed(room_id, self._metrics)
-
-
-def _weight(answer: RoomAnswer) -> int:
-    events = sum(map(len, answer.timeline)) + sum(map(len, answer.required_state))
-    return _OBJECT_BYTES + events + len(answer.stripped_state or b"")

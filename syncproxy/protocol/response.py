@@ -55,6 +55,9 @@ class Unset:
 
 
 UNSET = Unset()
+#: what a room's object takes beside events and texts, and what a character of a text may take, in bytes
+_OBJECT_BYTES = 400
+_CHARACTER_BYTES = 4
 
 
 @attrs.frozen(kw_only=True)
@@ -93,6 +96,15 @@ class RoomAnswer:
     lists: Sequence[str] | None = None
     #: `(type, state_key)` of state that is not there any more
     removed_state: Sequence[tuple[str, str]] = ()
+
+    @property
+    def weight(self) -> int:
+        """What it takes in an answer, in bytes, roughly."""
+        texts = [text for hero in self.heroes or () for text in (hero.displayname, hero.avatar_url)]
+        texts += [self.name, self.avatar if isinstance(self.avatar, str) else None]
+        characters = sum(len(text) for text in texts if text)
+        events = sum(map(len, self.timeline)) + sum(map(len, self.required_state))
+        return _OBJECT_BYTES + events + len(self.stripped_state or b"") + _CHARACTER_BYTES * characters
 
 
 @attrs.frozen

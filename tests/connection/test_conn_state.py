@@ -179,6 +179,16 @@ class SubscriptionsTests(ConnCase):
         self.assertEqual(self.sync().rooms, {})
         self.assertTrue(self.sync(room_subscriptions=self.one).rooms["!a"].initial)
 
+    def test_unsubscribing_from_a_listed_room_sends_nothing(self) -> None:
+        """The list still shows it, as it wants; subscribed to again it is initial again."""
+        self.sync(lists=listed(timeline_limit=1), room_subscriptions=self.one)
+        self.assertEqual(self.sync(unsubscribe_rooms=("!a",)).rooms, {})
+        message = self.stage.message("!a")
+        self.stage.state("!a", "m.room.topic")
+        room = self.sync().rooms["!a"]
+        self.assertEqual((room.timeline_ids[0], room.required_state), (message, []))
+        self.assertTrue(self.sync(room_subscriptions=self.one).rooms["!a"].initial)
+
     def test_rooms_of_others_are_ignored(self) -> None:
         """Who is not in a room gets nothing of it, silently."""
         self.stage.room("!c", BOB)

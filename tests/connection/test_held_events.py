@@ -9,6 +9,7 @@ import msgspec
 from syncproxy.caches.sorted_lists import ListSpec
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import StoredEvent
+from syncproxy.protocol.request import SubscriptionParams
 from syncproxy.protocol.response import RoomAnswer
 from syncproxy.rooms.changes import TransactionIds
 from tests.caches.fakes import ALICE, BOB, PHONE
@@ -75,6 +76,15 @@ class SenderTests(HoldingCase):
         self.assertEqual((room.num_live, room.timestamp), (1, event.sort_ts))
         self.assertEqual(self.order(), ["!a", "!b"])
         self.assertNotEqual(answer.lists["a"].ops, ())
+
+    def test_what_is_live_in_another_room(self) -> None:
+        """What was sent while it is held is live once, and not again in a longer timeline or a subscription."""
+        self.sent()
+        self.stage.message("!b")
+        self.assertEqual(self.sync().rooms["!b"].num_live, 1)
+        self.assertEqual(self.sync(lists=listed(*self.ranges, timeline_limit=9)).rooms["!b"].num_live, 0)
+        subscribed = {"!b": SubscriptionParams(timeline_limit=1)}
+        self.assertEqual(self.sync(room_subscriptions=subscribed).rooms["!b"].num_live, 0)
 
     def test_no_id_comes(self) -> None:
         """After 300 ms it is shown without."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from twisted.internet.defer import ensureDeferred
 
+from syncproxy.caches.polled_users import PolledUsers
+from syncproxy.connection import conn_state
 from syncproxy.connection.params import Params
 from syncproxy.connection.visible import configs, visible
 from syncproxy.protocol.request import Filters, OldRooms, SubscriptionParams
 from syncproxy.rooms.summary import RoomSummary
-from tests.caches.fakes import ALICE, BOB
+from tests.caches.fakes import ALICE, BOB, PHONE, DeviceRow
 from tests.connection.cases import ConnCase
 from tests.connection.fakes import event_ids, listed
 
@@ -120,6 +122,30 @@ class OldRoomsTests(ConnCase):
         self.stage.message("!a", ALICE)
         self.stage.message("!b")
         self.assertEqual(self.sync().rooms.keys(), {"!b"})
+
+    def test_old_room_that_was_withheld(self) -> None:
+        """A predecessor of which nothing may be told for now comes once that is over."""
+        self.stage.room("!new", ALICE, predecessor="!old")
+        horizon = self.stage.database.nid
+        self.stage.room("!old", ALICE)
+        # as after a start: no poll of hers has finished, and her last one was sent before the older room was known
+        self.stage.tracker.polled = PolledUsers()
+        self.stage.users.evict(ALICE)
+        self.stage.database.device_rows[PHONE] = DeviceRow("s1", horizon)
+        subscribed = {"!new": SubscriptionParams(include_old_rooms=OldRooms())}
+        self.assertEqual(self.sync(room_subscriptions=subscribed).rooms.keys(), {"!new"})
+        self.stage.told(self.stage.polled())
+        self.assertEqual(self.sync().rooms.keys(), {"!old"})
+
+    def test_state_in_what_is_shown_changes_nothing(self) -> None:
+        """The rooms shown are not gathered again for each event."""
+        self.stage.room("!new", ALICE, predecessor="!a")
+        self.sync(room_subscriptions={"!new": SubscriptionParams(include_old_rooms=OldRooms())})
+        self.patch(conn_state, "visible", lambda *args: self.fail("gathered again"))
+        for room_id in ("!a", "!new"):
+            self.stage.state(room_id, "m.room.topic")
+            self.stage.message(room_id)
+        self.assertEqual(self.sync().rooms.keys(), {"!a", "!new"})
 
     def test_invite_does_not_tell_the_predecessor(self) -> None:
         """What an invited user may know of a room does not include what it replaced."""

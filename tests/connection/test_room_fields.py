@@ -6,6 +6,7 @@ import msgspec
 
 from syncproxy.matrix.names import Hero
 from syncproxy.protocol.response import UNSET
+from syncproxy.rooms.memberships import after_joined_section
 from tests.caches.fakes import ALICE, BOB, CAROL
 from tests.connection.cases import RoomCase
 from tests.connection.fakes import Client, event_ids, listed
@@ -65,6 +66,39 @@ class FactsTests(RoomCase):
         room = self.change()
         self.assertEqual((room.name, room.heroes, room.joined_count), ("Bob and Carol", (bob, carol), 3))
 
+    def test_heroes_of_a_room_with_a_name(self) -> None:
+        """They are in an initial room whatever its name, and do not come again with a given one."""
+        bob = Hero(BOB, "join", "Bob")
+        self.stage.state("!a", "m.x", heroes=(bob,))
+        self.assertEqual(self.begin().heroes, (bob,))
+        self.stage.state("!a", NAME, name="Lair")
+        self.assertIsNone(self.change().heroes)
+
+    def test_heroes_of_whom_only_the_avatar_changed(self) -> None:
+        """The computed name is the same: they do not come."""
+        self.stage.state("!a", NAME, name=None, heroes=(Hero(BOB, "join", "Bob"),))
+        self.begin()
+        self.stage.state("!a", "m.x", heroes=(Hero(BOB, "join", "Bob", "mxc://bob"),))
+        room = self.change()
+        self.assertEqual((room.name, room.heroes), (None, None))
+
+    def test_heroes_that_nobody_asked_for(self) -> None:
+        """Neither at first nor when the name changes."""
+        self.stage.state("!a", NAME, name=None, heroes=(Hero(BOB, "join", "Bob"),))
+        first = self.sync(lists=listed()).rooms["!a"]
+        self.stage.state("!a", "m.x", heroes=(Hero(BOB, "join", "Bert"),))
+        later = self.change()
+        self.assertEqual((first.name, first.heroes, later.name, later.heroes), ("Bob", None, "Bert", None))
+
+    def test_avatar_of_the_other_in_a_direct_room(self) -> None:
+        """A room that becomes direct has the other's avatar, and loses it again."""
+        self.stage.state("!a", "m.x", avatar_url=None, heroes=(Hero(BOB, "join", "Bob", "mxc://bob"),))
+        self.begin()
+        self.stage.datum("m.direct", {BOB: ["!a"]})
+        self.assertEqual(self.change().avatar, "mxc://bob")
+        self.stage.datum("m.direct", {})
+        self.assertIsNone(self.change().avatar)
+
     def test_counts_of_members_are_sent_when_they_change(self) -> None:
         """Somebody is invited and joins."""
         self.begin()
@@ -105,6 +139,36 @@ class FactsTests(RoomCase):
         self.stage.message("!a", ts=5000)
         self.stage.state("!a", TOPIC)
         self.assertEqual(self.change(lists=listed(bump_event_types=("m.room.message",))).timestamp, 5000)
+
+    def bumped(self, *types: tuple[str, ...]) -> int | None:
+        """The time of the room for lists that bump by these."""
+        self.client = Client(self.stage, self.stage.conn("b"))
+        lists = {f"{number}": listed(bump_event_types=one)["a"] for number, one in enumerate(types)}
+        return self.sync(lists=lists).rooms["!a"].timestamp
+
+    def test_timestamp_is_of_the_union_of_all_lists(self) -> None:
+        """The newest event of any type that any list has; lists without types do not count, unless none has any."""
+        self.stage.message("!a", ts=5000)
+        self.stage.happened("!a", self.stage.event("m.sticker", ts=6000))
+        self.stage.happened("!a", self.stage.event("m.reaction", ts=7000))
+        message, sticker = ("m.room.message",), ("m.sticker",)
+        self.assertEqual(self.bumped(message), 5000)
+        self.assertEqual(self.bumped(message, sticker), 6000)
+        self.assertEqual(self.bumped(message, ()), 5000)
+        self.assertEqual(self.bumped((), ()), 7000)
+
+    def test_timestamp_is_never_before_the_join(self) -> None:
+        """Neither events from before it count, nor what claims to be older."""
+        self.stage.room("!b", BOB)
+        self.stage.message("!b", ts=9000)
+        join = self.stage.event("m.room.member", ALICE, state_key=ALICE, membership="join", ts=8000)
+        self.stage.happened("!b", join)
+        row = after_joined_section(None, ALICE, "!b", member_nid=join.nid, first_handed_nid=join.nid, join_ts=8000)
+        self.stage.told(self.stage.database.standing(**msgspec.structs.asdict(row)))
+        rooms = self.sync(lists=listed(bump_event_types=("m.room.message",))).rooms
+        self.assertEqual(rooms["!b"].timestamp, 8000)
+        self.stage.message("!b", ts=10)
+        self.assertEqual(self.sync().rooms["!b"].timestamp, 8000)
 
     def test_tags_make_no_object(self) -> None:
         """What belongs to extensions alone is none of the room's fields."""

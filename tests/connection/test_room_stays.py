@@ -86,9 +86,18 @@ class InviteTests(RoomCase):
         leave = self.stage.member("!i", ALICE, "leave")
         answer = self.sync()
         room = answer.rooms["!i"]
-        self.assertEqual((answer.lists["a"].count, room.timeline_ids), (1, [leave]))
+        self.assertEqual((answer.lists["a"].count, room.timeline_ids, room.limited), (1, [leave], False))
         self.assertEqual(event_ids(room.required_state), [leave])
         self.assertEqual(self.sync().rooms, {})
+
+    def test_stay_of_which_only_the_invite_was_sent(self) -> None:
+        """Joined and left again before the client asked: the leave, before which something is missing."""
+        self.invited()
+        self.sync()
+        self.stage.member("!i", ALICE)
+        leave = self.stage.member("!i", ALICE, "leave")
+        room = self.sync().rooms["!i"]
+        self.assertEqual((room.timeline_ids, room.limited), ([leave], True))
 
     def test_invite_of_ignored_user_is_not_sent(self) -> None:
         """Who is ignored invites nobody."""
@@ -166,6 +175,15 @@ class LeaveTests(RoomCase):
         leave = self.stage.member("!a", ALICE, "leave")
         room = self.change()
         self.assertEqual((room.timeline_ids, room.limited), ([leave], True))
+
+    def test_leave_of_another_stay(self) -> None:
+        """Left, back, and left again: what the last stay showed, and something is missing before it."""
+        self.stage.message("!a")
+        self.stage.member("!a", ALICE, "leave")
+        join, seen = self.stage.member("!a", ALICE), self.stage.message("!a")
+        leave = self.stage.member("!a", ALICE, "leave")
+        room = self.sync(lists=listed(required_state=STATE, timeline_limit=5)).rooms["!a"]
+        self.assertEqual((room.timeline_ids, room.limited), ([join, seen, leave], True))
 
     def test_leave_without_a_gap(self) -> None:
         """What was missed and the leave: nothing is missing."""

@@ -42,6 +42,13 @@ class InitialTests(RoomCase):
         self.stage.message("!a")
         self.assertEqual(self.begin().prev_batch, "p2")
 
+    def test_earlier_token_is_not_given(self) -> None:
+        """It would leave a hole between what it leads to and the first event."""
+        self.stage.message("!a", prev_batch="p3")
+        self.stage.messages("!a", 5)
+        room = self.begin()
+        self.assertEqual((room.prev_batch, room.limited), (None, True))
+
     def test_nothing_before_the_own_join(self) -> None:
         """A room joined later shows its events from the join on."""
         self.stage.room("!b", BOB)
@@ -58,6 +65,14 @@ class InitialTests(RoomCase):
         message = self.stage.message("!a")
         room = self.sync().rooms["!a"]
         self.assertEqual((room.initial, room.num_live, room.timeline_ids[-1]), (True, 1, message))
+
+    def test_more_live_events_than_an_initial_timeline_has(self) -> None:
+        """The limit holds, and all that is there is live."""
+        self.stage.rooms("!b")
+        self.sync(lists=listed((0, 0), timeline_limit=2))
+        messages = self.stage.messages("!a", 3)
+        room = self.sync().rooms["!a"]
+        self.assertEqual((room.timeline_ids, room.num_live, room.limited), (messages[1:], 2, True))
 
 
 class LiveTests(RoomCase):
@@ -85,6 +100,16 @@ class LiveTests(RoomCase):
         room = self.change()
         self.assertEqual((room.timeline_ids, room.limited, room.num_live), (messages[-5:], True, 5))
         self.assertIsNone(self.next())
+
+    def test_live_events_where_no_history_is_wanted(self) -> None:
+        """A limit of 0 is for initial timelines; beyond fifty it leaves none."""
+        self.client = Client(self.stage, self.stage.conn("d"))
+        self.sync(lists=listed(timeline_limit=0))
+        few = self.stage.messages("!a", 2)
+        self.assertEqual(self.change().timeline_ids, few)
+        self.stage.messages("!a", 51)
+        room = self.change()
+        self.assertEqual((room.timeline_ids, room.limited, room.num_live), ([], True, 0))
 
     def test_gap_among_live_events(self) -> None:
         """What is before a gap stays behind it."""
@@ -127,6 +152,23 @@ class LiveTests(RoomCase):
         self.next(lists=listed(required_state=state))
         room = self.change(lists=listed(timeline_limit=8), timeout_s=30)
         self.assertEqual((room.initial, room.timeline_ids, room.required_state), (True, messages[-8:], []))
+
+    def test_raised_limit_brings_what_an_initial_room_has(self) -> None:
+        """The client forgets what it had: facts go along, and what is live is counted."""
+        old = self.stage.message("!a")
+        self.next()
+        new = self.stage.message("!a")
+        room = self.change(lists=listed(timeline_limit=8))
+        self.assertEqual((room.name, room.avatar, room.joined_count), ("Den", "mxc://a", 2))
+        self.assertEqual((room.timeline_ids[-2:], room.num_live), ([old, new], 1))
+
+    def test_raised_limit_and_other_state(self) -> None:
+        """Both at once: the longer timeline, and the state that is wanted now."""
+        messages = self.stage.messages("!a", 9)
+        self.next()
+        room = self.change(lists=listed(timeline_limit=8, required_state=(("m.room.create", ""),)), timeout_s=30)
+        self.assertEqual((room.initial, room.timeline_ids), (True, messages[-8:]))
+        self.assertEqual(event_ids(room.required_state), ["$1"])
 
     def test_lowered_limit_sends_nothing(self) -> None:
         """A shorter timeline is not sent again."""

@@ -100,7 +100,19 @@ class OutsideTests(TransitionCase):
             self.stage.message(ROOM)
             room = self.gone()
             assert room is not None
-            self.assertEqual(room.timeline_ids, out)
+            self.assertEqual((room.timeline_ids, room.notification_count, room.highlight_count), (out, 0, 0))
+
+    def test_invite_that_ended_in_a_kick_or_ban(self) -> None:
+        """It arrives, whether the client knew of the invite or not."""
+        for step in ("kick", "ban"):
+            for before, steps in ((("invite",), (step,)), ((), ("invite", step))):
+                self.begin(*before)
+                *_, out = self.happens(*steps)
+                room = self.gone()
+                assert room is not None
+                self.assertEqual((room.timeline_ids, room.stripped_state, room.name), ([out], None, None))
+                # what the client was never sent is initial, and has a history
+                self.assertEqual(room.limited, room.initial)
 
 
 class UnseenTests(TransitionCase):
@@ -120,6 +132,12 @@ class UnseenTests(TransitionCase):
             answer, room = self.told()
             self.assertIsNone(room)
             self.assert_listed(answer, count)
+
+
+class NowhereTests(OutsideTests, UnseenTests):
+    """The client shows another room, and has no list."""
+
+    said = {"room_subscriptions": {"!o": SubscriptionParams(STATE, 5)}}
 
 
 class WindowTests(OutsideTests):
@@ -149,7 +167,7 @@ class WindowTests(OutsideTests):
 
     def test_invite_to_leave(self) -> None:
         """Declined or withdrawn: the leave event alone."""
-        for step in ("leave", "kick"):
+        for step in ("leave", "kick", "ban"):
             self.begin("invite")
             leave = self.happens(step)
             room = self.gone()

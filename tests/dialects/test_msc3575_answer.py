@@ -178,3 +178,24 @@ class RoomTests(SynchronousTestCase):
             event = spelled.encode("utf-8")
             self.assertIn(event, encoded_room(RoomAnswer(timeline=[event])))
             self.assertEqual(room(timeline=[event], required_state=[event])["timeline"], [content])
+
+
+class WeightTests(SynchronousTestCase):
+    """What a room counts for when an answer is filled."""
+
+    def test_events_and_texts(self) -> None:
+        """Whatever part of a room is large, it does not weigh less than it takes."""
+        long, event = "\u20ac" * 10_000, b'"%b"' % (b"x" * 10_000)
+        hero = Hero("@a:hs", "join", long, long)
+        parts = ({"name": long}, {"avatar": long}, {"heroes": [hero]}, {"timeline": [event]})
+        for part in (*parts, {"required_state": [event]}, {"stripped_state": event}):
+            answer = RoomAnswer(**part)
+            taken = len(encoded_room(answer))
+            self.assertTrue(taken <= answer.weight < 2 * taken, part.keys())
+
+    def test_a_room_of_short_parts(self) -> None:
+        """All the rest that a room may have is thought of."""
+        values: dict[str, Any] = {"initial": True, "name": "R", "avatar": None, "prev_batch": "p", "limited": True}
+        values |= {"num_live": 50, "notification_count": 10**6, "highlight_count": 10**6, "joined_count": 10**6}
+        answer = RoomAnswer(**values, invited_count=10**6, is_dm=True, timestamp=10**14)
+        self.assertTrue(len(encoded_room(answer)) <= answer.weight)
