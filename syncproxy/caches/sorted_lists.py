@@ -141,10 +141,7 @@ class SharedLists:
 
     def reevaluate_all(self) -> bool:
         """Look at all rooms again; whether any list changed its order or contents."""
-        changed = False
-        for shared in self._lists.values():
-            changed |= self._fill(shared)
-        return changed
+        return self.reevaluate(tuple(self._room_ids()))
 
     def forget_unused(self, now_s: float) -> None:
         """Drop the lists that nobody has used for five minutes."""
