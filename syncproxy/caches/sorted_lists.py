@@ -47,15 +47,12 @@ class SortedList:
         key = self._keys.get(room_id)
         return None if key is None else bisect_left(self._entries, (key, room_id))
 
-    def fill(self, keys: Mapping[str, Key]) -> bool:
-        """Make these rooms the contents, in the order of their keys; whether that changed anything."""
-        entries = sorted((key, room_id) for room_id, key in keys.items())
-        changed = [room_id for _, room_id in entries] != [room_id for _, room_id in self._entries]
-        self._entries, self._keys = entries, dict(keys)
-        if changed:
-            self.version += 1
-            self._moves.clear()
-        return changed
+    def fill(self, keys: Mapping[str, Key]) -> None:
+        """Make these rooms the contents, in the order of their keys."""
+        self._entries = sorted((key, room_id) for room_id, key in keys.items())
+        self._keys = dict(keys)
+        self.version += 1
+        self._moves.clear()
 
     def put(self, room_id: str, key: Key | None) -> bool:
         """Put the room where its key belongs, `None`: nowhere; whether order or contents changed."""
@@ -149,11 +146,11 @@ class SharedLists:
             if shared.users <= 0 and now_s - shared.unused_since >= UNUSED_S:
                 del self._lists[spec]
 
-    def _fill(self, shared: _Shared) -> bool:
+    def _fill(self, shared: _Shared) -> None:
         keys = {}
         keep, key = shared.keep, shared.key
         for room_id in self._room_ids():
             room = self._facts(room_id)
             if room is not None and (keep is None or keep(room)):
                 keys[room_id] = key(room)
-        return shared.list.fill(keys)
+        shared.list.fill(keys)
