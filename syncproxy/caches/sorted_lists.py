@@ -53,16 +53,13 @@ class SortedList:
         """How many entries stand before one of another list that is sorted alike."""
         return bisect_left(self._entries, entry)
 
-    def fill(self, keys: Mapping[str, Key]) -> bool:
-        """Make these rooms the contents, in the order of their keys; whether that changed anything."""
-        entries = sorted((key, room_id) for room_id, key in keys.items())
-        room_ids = [room_id for _, room_id in entries]
-        changed = room_ids != self._room_ids
-        self._entries, self._room_ids, self._keys = entries, room_ids, dict(keys)
-        if changed:
-            self.version += 1
-            self._moves.clear()
-        return changed
+    def fill(self, keys: Mapping[str, Key]) -> None:
+        """Make these rooms the contents, in the order of their keys."""
+        self._entries = sorted((key, room_id) for room_id, key in keys.items())
+        self._room_ids = [room_id for _, room_id in self._entries]
+        self._keys = dict(keys)
+        self.version += 1
+        self._moves.clear()
 
     def put(self, room_id: str, key: Key | None) -> bool:
         """Put the room where its key belongs, `None`: nowhere; whether order or contents changed."""
@@ -151,10 +148,7 @@ class SharedLists:
 
     def reevaluate_all(self) -> bool:
         """Look at all rooms again; whether any list changed its order or contents."""
-        changed = False
-        for shared in self._lists.values():
-            changed |= self._fill(shared)
-        return changed
+        return self.reevaluate(tuple(self._room_ids()))
 
     def forget_unused(self, now_s: float) -> None:
         """Drop the lists that nobody has used for five minutes."""
@@ -162,11 +156,11 @@ class SharedLists:
             if shared.users <= 0 and now_s - shared.unused_since >= UNUSED_S:
                 del self._lists[spec]
 
-    def _fill(self, shared: _Shared) -> bool:
+    def _fill(self, shared: _Shared) -> None:
         keys = {}
         keep, key = shared.keep, shared.key
         for room_id in self._room_ids():
             room = self._facts(room_id)
             if room is not None and keep(room):
                 keys[room_id] = key(room)
-        return shared.list.fill(keys)
+        shared.list.fill(keys)

@@ -45,7 +45,10 @@ class UserCacheMap:
         tracker: JoinedRoomsTracker,
         clock: IReactorTime,
         metrics: Metrics,
+        kind: type[UserCache] = UserCache,
     ) -> None:
+        """`kind` is what each user's cache is: tests have some with faults."""
+        self._kind = kind
         self._reader = reader
         self._global = global_cache
         self._tracker = tracker
@@ -119,7 +122,7 @@ class UserCacheMap:
 
     def _registered(self, user_id: str) -> _Entry:
         """A cache that hears what is new from now on, and is being filled."""
-        cache = UserCache(user_id, self._global, self._tracker, self._woken)
+        cache = self._kind(user_id, self._global, self._tracker, self._woken)
         entry = self._entries[user_id] = _Entry(cache, self._clock.seconds())
         # a load of its own: it goes on even if those who asked for it hang up
         ensureDeferred(self._fill(entry))

@@ -14,6 +14,7 @@ from syncproxy.caches.dispatcher import Dispatcher
 from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.joined_rooms_tracker import JoinedRoomsTracker
 from syncproxy.caches.updates import Mark, UserMark
+from syncproxy.caches.user_cache import UserCache
 from syncproxy.caches.user_cache_map import UserCacheMap
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import StateEntry, StoredEvent
@@ -300,14 +301,20 @@ class DeafEar(Ear):
 class World:
     """The caches over a fake database, wired as tap does it."""
 
-    def __init__(self, *, cache_bytes: int = MEBIBYTE, transaction_id_wait_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        cache_bytes: int = MEBIBYTE,
+        transaction_id_wait_s: float = 0.0,
+        user_cache: type[UserCache] = UserCache,
+    ) -> None:
         self.database = FakeDatabase()
         self.clock = Clock()
         self.clock.advance(1_000_000)
         self.metrics = Metrics()
         self.tracker = JoinedRoomsTracker(transaction_id_wait_s)
         self.global_cache = GlobalCache(self.database, self.clock, self.metrics, cache_bytes)
-        self.users = UserCacheMap(self.database, self.global_cache, self.tracker, self.clock, self.metrics)
+        self.users = UserCacheMap(self.database, self.global_cache, self.tracker, self.clock, self.metrics, user_cache)
         self.dispatcher = Dispatcher(self.global_cache, self.tracker, self.users, self.clock, self.metrics)
 
     def told(self, *changes: Change) -> None:

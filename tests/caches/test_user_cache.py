@@ -205,6 +205,27 @@ class ListTests(UserCacheCase):
         self.message("!a", ts=6600)
         self.assertEqual(shown(rooms), ("!a", "!i", "!b"))
 
+    def test_without_an_event_of_the_types_the_join_counts(self) -> None:
+        """A room without such an event stands where the join puts it, whatever happens in it."""
+        for room_id in ("!a", "!b", "!c"):
+            self.world.room(room_id, ALICE)
+        rooms = self.user.acquire_list(ListSpec(bump_event_types=frozenset(["m.room.message"])))
+        self.message("!a")
+        self.world.told(self.db.stored("!b", self.db.event("m.reaction")))
+        self.assertEqual(shown(rooms), ("!a", "!c", "!b"))
+
+    def test_names_are_those_that_the_user_sees(self) -> None:
+        """Names from heroes and from invites are searched and sorted by as given names are."""
+        found = self.user.acquire_list(ListSpec(Filters(room_name_like="BOB"), ("by_name",)))
+        self.world.room("!r", ALICE, heroes=(Hero(ALICE, "join"), Hero(BOB, "join", "Bob")), joined_count=2)
+        self.world.room("!s", ALICE, name="(Aunt of Bob)")
+        self.assertEqual(shown(found), ("!s", "!r"))
+        stripped = {"type": "m.room.name", "state_key": "", "sender": BOB, "content": {"name": "Bobs"}}
+        self.invite(stripped_state=json.dumps([stripped]).encode())
+        self.assertEqual(shown(found), ("!s", "!r", "!i"))
+        self.world.told(self.db.stored("!r", self.db.event("m.room.name", state_key=""), name="Den"))
+        self.assertEqual(shown(found), ("!s", "!i"))
+
     def test_ties_go_by_the_raw_time_and_then_by_the_room_id(self) -> None:
         """Of events that count alike the one dated later stands first; of those dated alike the lower room id."""
         rooms = self.user.acquire_list(ListSpec())
@@ -276,6 +297,14 @@ class ListTests(UserCacheCase):
         self.world.told(self.db.standing(ALICE, "!space", "leave", previous="join"))
         self.assertEqual(shown(rooms), ())
 
+    def test_sub_spaces_are_not_looked_into(self) -> None:
+        """A space among the children is one of the rooms, its own children are not."""
+        rooms = self.user.acquire_list(ListSpec(Filters(spaces=frozenset(["!space"]))))
+        self.world.room("!a", ALICE)
+        self.world.room("!sub", ALICE, children=("!a",))
+        self.world.room("!space", ALICE, children=("!sub",))
+        self.assertEqual(shown(rooms), ("!sub",))
+
     def test_unjoined_spaces_list_nothing(self) -> None:
         """A space that the user is not joined to filters everything out (rule 7)."""
         rooms = self.user.acquire_list(ListSpec(Filters(spaces=frozenset(["!space"]))))
@@ -293,6 +322,19 @@ class ListTests(UserCacheCase):
         tombstone = self.db.event("m.room.tombstone", state_key="")
         self.world.told(self.db.stored("!old", tombstone, tombstoned=True, replacement="!new"))
         self.assertEqual(shown(rooms), ("!new",))
+
+    def test_a_chain_of_successors(self) -> None:
+        """The last of a chain that the user has followed is in the space; a tombstone that is withdrawn ends it."""
+        rooms = self.user.acquire_list(ListSpec(Filters(spaces=frozenset(["!space"]))))
+        self.world.room("!1", BOB, tombstoned=True, replacement="!2")
+        self.world.room("!2", ALICE, tombstoned=True, replacement="!3")
+        self.world.room("!space", ALICE, children=("!1",))
+        self.assertEqual(shown(rooms), ("!2",))
+        self.world.room("!3", ALICE)
+        self.assertEqual(shown(rooms), ("!3",))
+        tombstone = self.db.event("m.room.tombstone", state_key="")
+        self.world.told(self.db.stored("!2", tombstone, tombstoned=False, replacement=None))
+        self.assertEqual(shown(rooms), ("!2",))
 
     def test_a_tombstoned_child_stands_for_a_successor_that_one_is_invited_to(self) -> None:
         """An invite to the replacement comes into the space with the tombstone of a room that one was never in."""

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import Deferred, ensureDeferred
 
+from syncproxy.caches.user_cache import UserCache
 from syncproxy.connection.conn import Conn
 from syncproxy.connection.conn_map import ConnMap
 from syncproxy.connection.extension_part import Factories
@@ -29,8 +30,14 @@ TOKEN = b"token"
 class Stage(World):
     """The caches, and rooms in them. Alice is polled, and in no room yet."""
 
-    def __init__(self, *, cache_bytes: int = MEBIBYTE, transaction_id_wait_s: float = 0.0) -> None:
-        super().__init__(cache_bytes=cache_bytes, transaction_id_wait_s=transaction_id_wait_s)
+    def __init__(
+        self,
+        *,
+        cache_bytes: int = MEBIBYTE,
+        transaction_id_wait_s: float = 0.0,
+        user_cache: type[UserCache] = UserCache,
+    ) -> None:
+        super().__init__(cache_bytes=cache_bytes, transaction_id_wait_s=transaction_id_wait_s, user_cache=user_cache)
         self.factories: Factories = {}
         self.complete_members: CompleteMembers = members_as_they_are
         self.events: dict[str, StoredEvent] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+from syncproxy.caches.user_cache import UserCache
 from tests.caches.fakes import ALICE, BOB, CAROL
 from tests.connection.fakes import Stage
 from tests.connection.mirror import TOPIC
@@ -23,9 +24,9 @@ class Happenings:
     #: how long own events wait for their transaction ids, in seconds
     wait_s = 0.0
 
-    def __init__(self, seed: int, stage: type[Stage] = Stage) -> None:
+    def __init__(self, seed: int, user_cache: type[UserCache] = UserCache) -> None:
         self.random = Random(seed)
-        self.stage = stage(transaction_id_wait_s=self.wait_s)
+        self.stage = Stage(transaction_id_wait_s=self.wait_s, user_cache=user_cache)
         #: kicks that the client was not told of yet, by room
         self.kicks: dict[str, str] = {}
         for room_id in ROOMS[:5]:
@@ -100,7 +101,7 @@ class Happenings:
 
     def mine(self, room_id: str) -> None:
         """What concerns Alice alone."""
-        what = self.random.choice(("unread", "unread", "tag", "direct"))
+        what = self.random.choice(("unread", "unread", "tag", "tag", "direct"))
         if what == "tag":
             tags = self.random.sample(TAGS, self.random.randrange(3))
             self.stage.datum("m.tag", {"tags": {tag: {} for tag in tags}}, room_id)

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from syncproxy.protocol.required_state import MEMBER
+from syncproxy.protocol.response import Delete, Insert, Sync
 from tests.caches.fakes import ALICE, BOB, CAROL
 from tests.connection.cases import RoomCase
 from tests.connection.fakes import Client, event_ids, listed
@@ -42,6 +43,20 @@ class InFlightTests(RoomCase):
         opened()
         self.assertEqual(self.received(body).rooms["!a"].timeline_ids, [chosen])
         self.assertEqual(self.change(timeout_s=30).timeline_ids, [later])
+
+    def test_moves_that_come_meanwhile_are_for_the_next_answer(self) -> None:
+        """Ops, count and rooms are of the moment in which the answer was begun, however its rooms went on."""
+        self.stage.room("!b", ALICE, BOB)
+        _, body, opened = self.asked_and_waiting()
+        self.stage.room("!c", ALICE, BOB)
+        self.stage.message("!b")
+        opened()
+        told = self.received(body)
+        begun = (told.lists["a"].count, told.lists["a"].ops, sorted(told.rooms))
+        self.assertEqual(begun, (2, (Delete(1), Insert(1, "!b")), ["!a", "!b"]))
+        later = self.sync()
+        self.assertEqual((later.lists["a"].count, later.lists["a"].ops), (3, (Sync((0, 2), ("!b", "!c", "!a")),)))
+        self.assertTrue(later.rooms["!c"].initial)
 
     def test_state_that_changes_meanwhile_is_for_the_next_answer(self) -> None:
         """A delta has the state up to its timeline's end, the next one the rest."""

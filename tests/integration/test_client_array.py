@@ -51,6 +51,12 @@ class ClientArrayTests(SynchronousTestCase):
         array.apply([delete(0), insert(0, "a")])
         self.assertEqual(array.window(0, 1), ["a", None])
 
+    def test_sync_writes(self) -> None:
+        """SYNC writes its range over what is there, and nothing else."""
+        array = filled("a", "b", "c", "d")
+        array.apply([{"op": "SYNC", "range": [1, 2], "room_ids": ["x", "y"]}])
+        self.assertEqual(array.window(0, 4), ["a", "x", "y", "d", None])
+
     def test_invalidate(self) -> None:
         """INVALIDATE clears a range and moves nothing."""
         array = filled("a", "b", "c", "d")

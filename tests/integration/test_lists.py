@@ -168,6 +168,80 @@ class WindowTests(ListCase):
         self.assertNotIn(plain.room_id, client.rooms)
 
 
+class FollowingTests(ListCase):
+    """Lists follow what they are filtered and sorted by, from the homeserver to the client's array."""
+
+    async def test_by_notification_level(self) -> None:
+        """Highlights and invites first, then unread encrypted rooms, then unread ones, then the rest."""
+        quiet, loud, called = self.create(3)
+        secret = self.hs.create_room(ALICE, name="Secret", members=[BOB], encrypted=True)
+        client = self.client(ALICE)
+        await client.sync(lists={"all": {**ALL, "sort": ["by_notification_level", "by_name"]}})
+        called.message(BOB, "hello alice")
+        secret.message(BOB, "psst")
+        loud.message(BOB, "hello")
+        await client.until(lambda: client.order("all") == ids([called, secret, loud, quiet]))
+        party = self.hs.create_room(CAROL, name="A party")
+        party.invite(CAROL, ALICE)
+        await client.until(lambda: client.order("all") == ids([party, called, secret, loud, quiet]))
+        called.receipt(ALICE, called.events[-1].event_id)
+        await client.until(lambda: client.order("all") == ids([party, secret, loud, quiet, called]))
+
+    async def test_spaces_and_tombstones(self) -> None:
+        """A room comes with the space that lists it; its successor takes its place, in the space and everywhere."""
+        old, other = self.create(2)
+        space = self.hs.create_room(ALICE, name="Space", room_type="m.space")
+        rooms = {**ALL, "filters": {"not_room_types": ["m.space"]}}
+        client = self.client(ALICE)
+        await client.sync(lists={"all": rooms, "space": {**ALL, "filters": {"spaces": [space.room_id]}}})
+        self.assertEqual(client.order("space"), [])
+        space.set_state(ALICE, "m.space.child", {"via": ["hs"]}, state_key=old.room_id)
+        await client.until(lambda: client.order("space") == ids([old]))
+        new = self.hs.create_room(ALICE, name="New", members=[BOB], predecessor=old.room_id)
+        old.set_state(ALICE, "m.room.tombstone", {"replacement_room": new.room_id, "body": "moved"})
+        await client.until(lambda: client.order("space") == ids([new]))
+        self.assertEqual(client.order("all"), ids([new, other]))
+        new.leave(ALICE)
+        await client.until(lambda: client.order("space") == ids([old]))
+
+    async def test_tags_names_and_direct_rooms(self) -> None:
+        """Rooms come and go by what the user says of them, and by their names."""
+        garden, den = self.create(2)
+        wanted = {
+            "tagged": {"tags": ["m.favourite"], "not_tags": ["m.lowpriority"]},
+            "named": {"room_name_like": "DEN"},
+            "direct": {"is_dm": True},
+        }
+        client = self.client(ALICE)
+        await client.sync(lists={key: {**ALL, "filters": filters} for key, filters in wanted.items()})
+        garden.set_name(ALICE, "Garden")
+        self.hs.set_tags(ALICE, den.room_id, {"m.favourite": None})
+        self.hs.set_direct(ALICE, {BOB: [den.room_id]})
+        expected = [ids([den]), ids([garden]), ids([den])]
+        await client.until(lambda: [client.order(key) for key in wanted] == expected)
+        self.hs.set_tags(ALICE, den.room_id, {"m.favourite": None, "m.lowpriority": None})
+        garden.set_name(ALICE, "Hall")
+        self.hs.set_direct(ALICE, {})
+        await client.until(lambda: [client.order(key) for key in wanted] == [[], [], []])
+
+    async def test_slow_list(self) -> None:
+        """A list of all rooms: one SYNC, new rooms as `initial` without ops, one SYNC again for other filters."""
+        rooms = self.create(2)
+        client = self.client(ALICE)
+        slow = {"all": {"slow_get_all_rooms": True, "timeline_limit": 0}}
+        await client.sync(lists=slow)
+        self.assertEqual(self.ops(client), [{"op": "SYNC", "range": [0, 1], "room_ids": ids(rooms)}])
+        fresh = self.hs.create_room(ALICE, name="Fresh", encrypted=True)
+        await client.until(lambda: fresh.room_id in client.rooms)
+        self.assertEqual((self.ops(client), client.lists["all"].count), ([], 3))
+        self.assertTrue(client.room(fresh.room_id).fields["initial"])
+        await client.sync(lists={"all": {"filters": {"is_encrypted": True}}})
+        self.assertEqual(self.ops(client), [{"op": "SYNC", "range": [0, 0], "room_ids": ids([fresh])}])
+        await client.sync(lists={"all": {"slow_get_all_rooms": False, "ranges": [[0, 19]]}})
+        self.assertEqual(client.order("all"), ids([fresh]))
+        self.assertEqual(client.lists["all"].array.window(0, 19), [fresh.room_id, *[None] * 19])
+
+
 class ManyChangesTests(ListCase):
     """After every answer the client's array equals the server's list."""
 

@@ -101,6 +101,15 @@ class BumpTests(SynchronousTestCase):
         self.assertEqual(later.newest, summary.newest)
         self.assertEqual(later.timeline_nid, 4)
 
+    def test_state_of_a_block_counts_for_its_type(self) -> None:
+        """A state-only event is the newest of its type, unless one that is dated later is known."""
+        for first, second, newest in ((1000, 2000, 5), (2000, 1000, 4)):
+            summary = ROOM
+            for nid, ts in ((4, first), (5, second)):
+                name = event(f"${nid}", "m.room.name", state_key="", origin_server_ts=ts)
+                summary = with_bump(summary, stored(name, nid), in_timeline=False)
+            self.assertEqual(summary.newest_by_type["m.room.name"].nid, newest)
+
     def test_a_gap_makes_the_member_list_incomplete(self) -> None:
         """A gap is remembered with its nid."""
         complete = RoomSummary("!room:hs", members_complete=True)
