@@ -391,6 +391,20 @@ class EncryptionTests(ExtensionCase):
         await client.until(lambda: client.key_counts == {"signed_curve25519": 1})
         self.assertEqual(client.last["extensions"]["e2ee"], {"device_one_time_keys_count": {"signed_curve25519": 1}})
 
+    async def test_two_connections(self) -> None:
+        """Each of a device's connections is told of what none of them acknowledged, in its first answer."""
+        client = await self.start("e2ee")
+        self.hs.login(BOB, "NEW")
+        await client.until(lambda: BOB in client.changed)
+        second = self.client(ALICE, conn_id="second")
+        await second.sync(extensions=enabled("e2ee"))
+        self.assertIn(BOB, second.changed)
+        self.assertEqual((second.key_counts, second.fallback_types), (client.key_counts, client.fallback_types))
+        await client.sync()
+        third = self.client(ALICE, conn_id="third")
+        await third.sync(extensions=enabled("e2ee"))
+        self.assertNotIn(BOB, third.changed)
+
     async def test_back_again(self) -> None:
         """Who left and came back meanwhile has changed, and nothing else."""
         client = await self.start("e2ee")
