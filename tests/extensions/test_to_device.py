@@ -294,6 +294,16 @@ class KeyRequestTests(ToDeviceCase):
             self.clock.advance(5)
             self.failureResultOf(answer, NotReady)
 
+    def test_cancelled_while_nothing_can_be_stored(self) -> None:
+        """What annihilated itself stays gone for all of the device's connections, deleted or not."""
+        self._asks(1)
+        self._cancels(2)
+        self._numbers(3)
+        self.writer.away = True
+        self.assertEqual(self._actions(), [3])
+        self.extension = self._connection()
+        self.assertEqual(self._actions(), [3])
+
     def test_other_messages_wait_for_nothing(self) -> None:
         """What asks for no key is handed out whether anything can be stored or not."""
         self._numbers(1)

@@ -13,6 +13,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred, maybeDeferred
 from twisted.internet.error import ConnectError
@@ -133,6 +134,14 @@ class ProxyCase(TestCase):
         known = [t for t, a in self.hs.tokens.items() if a.user_id == user_id and a.device_id == name]
         token = known[0] if known else self.hs.login(user_id, name)
         return self.client_with(token, conn_id=conn_id)
+
+    async def messages_wait(self, number: int) -> None:
+        """Wait until so many to-device messages are stored."""
+        with psycopg2.connect(self.database) as connection, connection.cursor() as cursor:
+            while cursor.rowcount < number:
+                await deferLater(reactor, 0.02, lambda: None)
+                cursor.execute("SELECT FROM syncproxy.to_device")
+                connection.commit()
 
     async def refusal(self, answer: Deferred[Any]) -> SyncError:
         """The error that a request is answered with."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import psycopg2
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
@@ -54,14 +53,6 @@ class DeliveryCase(ProxyCase):
     async def take(self, client: SlidingClient, body: dict[str, Any]) -> list[int]:
         """The numbers that an answer has, which is held until there is something to say and then taken in."""
         return numbers(client.take(await self.raw(client, body)))
-
-    async def stored(self, number: int) -> None:
-        """Wait until so many messages are stored, of which no client is told: none asks."""
-        with psycopg2.connect(self.database) as connection, connection.cursor() as cursor:
-            while cursor.rowcount < number:
-                await deferLater(reactor, 0.02)
-                cursor.execute("SELECT FROM syncproxy.to_device")
-                connection.commit()
 
 
 class LostAnswerTests(DeliveryCase):
@@ -149,7 +140,7 @@ class PageTests(DeliveryCase):
         self.send(1100)
         limits = ((50_000, 1000), (3, 3), (0, 3))
         since = client.to_device_since
-        await self.stored(1100)
+        await self.messages_wait(1100)
         found = [numbers(client.take(await client.post(asked(since, limit=limit)))) for limit, _ in limits]
         self.assertEqual([len(some) for some in found], [most for _, most in limits])
 
@@ -211,20 +202,20 @@ class KeyRequestTests(DeliveryCase):
         """Nobody was handed either: the client gets neither."""
         await self.begin()
         self.asks("request")
-        await self.stored(1)
+        await self.messages_wait(1)
         self.asks("request_cancellation")
-        await self.stored(2)
+        await self.messages_wait(2)
         self.assertEqual(await self.actions(self.client(ALICE, conn_id="new")), ["last"])
 
     async def test_across_a_restart(self) -> None:
         """That the proxy was started again in between makes no difference."""
         await self.begin()
         self.asks("request")
-        await self.stored(1)
+        await self.messages_wait(1)
         await self.proxy.stop()
         self.asks("request_cancellation")
         await self.proxy.start(self.agent)
-        await self.stored(2)
+        await self.messages_wait(2)
         self.assertEqual(await self.actions(self.client(ALICE)), ["last"])
 
     async def test_handed_out_before_a_restart(self) -> None:
