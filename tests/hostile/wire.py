@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
@@ -42,9 +42,10 @@ class Client(Protocol):
     def send(self, timeout_ms: int = 0, **body: Any) -> Deferred[tuple[int, Json]]:
         """A request at the last position; status and answer."""
         sent = json.dumps({"conn_id": self._conn_id, **body}).encode()
-        head = f"POST {SYNC_PATH}?timeout={timeout_ms}&pos={self.pos} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(sent)}\r\n"
+        line = f"POST {SYNC_PATH}?timeout={timeout_ms}&pos={self.pos} HTTP/1.1"
+        headers = ["Host: x", f"Content-Length: {len(sent)}", f"Authorization: Bearer {self._token}"]
         self._answer = Deferred()
-        self.transport.write(f"{head}Authorization: Bearer {self._token}\r\n\r\n".encode() + sent)
+        self.transport.write("\r\n".join([line, *headers, "", ""]).encode() + sent)
         return self._answer
 
     def dataReceived(self, data: bytes) -> None:
@@ -75,8 +76,8 @@ class ManyCase(CommandCase):
         raise_file_limit()
         self._metrics_port = free_port()
         metrics = f"tcp:{self._metrics_port}:interface=127.0.0.1"
-        self.run = self.run_proxy("--database", fresh_database(), "--metrics", metrics)  # type: ignore[method-assign,assignment]
-        await self.run.ready()
+        self.proxy = self.run_proxy("--database", fresh_database(), "--metrics", metrics)
+        await self.proxy.ready()
         self.clients: list[Client] = []
         self.addCleanup(self.hang_up)
 
