@@ -125,3 +125,15 @@ class SenderTests(SlowCase):
                 self.assertTrue((await talk(self.server, ASKED)).endswith(b"{}"))
             await deferLater(reactor, 0)
         self.assertTrue((await sender.closed).endswith(b"{}"))
+
+    async def test_one_that_stops(self) -> None:
+        """Half a request is waited for, a minute from its last byte; then its connection is closed."""
+        silence = Clock()
+        server = Server(self.edge, silence)
+        self.addCleanup(lambda: Deferred.fromCoroutine(server.close()))
+        sender = await connect(server, Talk(ASKED[:40]))
+        await self.until(lambda: bool(silence.getDelayedCalls()))
+        await deferLater(reactor, 0.02)
+        silence.advance(60)
+        self.assertEqual(b"", await sender.closed)
+        self.assertEqual([], self.edge.conns.requests)
