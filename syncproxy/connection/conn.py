@@ -89,7 +89,13 @@ class Conn:
         if isinstance(wanted, Repeated):
             return wanted.body, wanted.is_same_request
         self._acknowledge()
-        return await self._fresh(request, wanted, held, dialect), False
+        body = b""
+        try:
+            body = await self._fresh(request, wanted, held, dialect)
+        finally:
+            if not body:
+                self._positions.withdrawn(request)
+        return body, False
 
     def _acknowledge(self) -> None:
         """The client has everything up to the position that it named."""
