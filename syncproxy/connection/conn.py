@@ -102,7 +102,13 @@ class Conn:
             self._acknowledge()
         else:
             self._take_back()
-        return await self._fresh(request, wanted, held, dialect), False
+        body = b""
+        try:
+            body = await self._fresh(request, wanted, held, dialect)
+        finally:
+            if not body:
+                self._positions.withdrawn(request)
+        return body, False
 
     def _acknowledge(self) -> None:
         """The client has everything up to the position that it named."""

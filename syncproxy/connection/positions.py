@@ -92,6 +92,11 @@ class Positions:
         self._kept = _Kept(asked, body)
         self._last += 1
 
+    def withdrawn(self, asked: Request) -> None:
+        """The request that `received` was told of last got no answer: it takes no place in the queue."""
+        if self._queue and self._queue[-1] is asked:
+            self._queue.pop()
+
     def dequeued(self) -> None:
         """The queue's head was answered."""
         self._queue.popleft()

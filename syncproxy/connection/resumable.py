@@ -96,6 +96,9 @@ class ResumablePositions:
         self._newest = self._next(changed=changed)
         self._is_new = False
 
+    def withdrawn(self, asked: Request) -> None:
+        """Its client has gone, or was refused: it left nothing behind."""
+
     def dequeued(self) -> None:
         """Nothing is ever queued."""
 

@@ -219,7 +219,7 @@ class PollerMap:
         for device in self._uses.idle(self._pollers.devices, self._idle_s):
             poller = self._pollers.get(device)
             if poller is not None:
-                self._remove(poller, NotReady("The device was idle: try again", retry_after_s=1))
+                self._remove(poller, NotReady("The device was idle: try again", retry_after_s=5))
 
     def _remove(self, poller: Poller, error: MatrixError) -> None:
         """Poll no more for the device; who waits for its first poll gets the error."""

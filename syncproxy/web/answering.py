@@ -17,6 +17,7 @@ from syncproxy.protocol.dialect import Dialect
 from syncproxy.web import responses
 from syncproxy.web.authentication import access_token, client_address
 from syncproxy.web.penalties import Failures
+from syncproxy.web.sending import sent
 from syncproxy.web.settings import WebSettings
 from syncproxy.web.sync import HungUp, SyncRequests
 
@@ -37,7 +38,7 @@ class Answering:
         self._failures = Failures(clock)
 
     def answer(self, request: IRequest, dialect: Dialect) -> Deferred[bytes]:
-        """Fires with the response's body, its head being set by then; never fails.
+        """Fires with the response's body, or what is left to send of it, its head being set by then; never fails.
 
         Klein cancels it when the client hangs up. That must not reach what the answer is made from, which others
         may share: it only fires `hung_up`.
@@ -60,7 +61,8 @@ class Answering:
             client = token_hash = sha256(token.encode("ascii")).digest()
             body = await self._requests.answer(request, dialect, token, token_hash, address, hung_up)
             self._failures.succeeded(client)
-            return await responses.compressed(request, body, self._clock)
+            whole = await responses.compressed(request, body, self._clock)
+            return b"" if hung_up.called else await sent(request, whole, self._clock)
         except HungUp:
             return b""
         except Exception as error:  # the client gets an answer whatever it is, and the log the traceback

@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.connection.positions import MAX_QUEUED, Fresh, Positions, Repeated, is_same
@@ -199,6 +200,20 @@ class RetryTests(ConnCase):
         """A position that another connection handed out is foreign here."""
         other = self.stage.conn("d")
         self.failureResultOf(type(self.client)(self.stage, other).send(pos=self.client.pos), UnknownPos)
+
+    def test_who_hangs_up_does_not_wait(self) -> None:
+        """A request that found the queue occupied, and whose client went before it was answered, is not in it."""
+        self.lost(txn_id="one")
+        self.received(self.client.send(txn_id="two"))
+        gone: Deferred[None] = Deferred()
+        self.stage.message("!a")
+        opened = self.stage.close_gate("!a")
+        body = self.client.send(lists=listed((0, 0)), txn_id="three", hung_up=gone)
+        gone.callback(None)
+        opened()
+        self.assertEqual(self.successResultOf(body), b"")
+        self.assertEqual([self.sync(txn_id="four").txn_id for _ in range(2)], ["two", "four"])
+        self.assertNoResult(self.client.send(timeout_s=30))
 
     def test_queue_on_a_connection_is_bounded(self) -> None:
         """A client that changes its mind a seventeenth time without going on has to start over."""

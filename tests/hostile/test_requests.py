@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThread
 
 from tests.integration.client import SYNC_PATH
@@ -158,12 +158,30 @@ class DocumentTests(FuzzCase):
         await self.in_thread(fuzz)
 
 
+class CrowdTests(FuzzCase):
+    """A client that does not wait for its answers."""
+
+    async def test_one_connection(self) -> None:
+        """Two hundred requests at one position: the first is answered, sixteen wait, and it can start anew."""
+        client = self.client(ALICE)
+        await client.sync(lists={"all": ALL})
+        sent = [Deferred.fromCoroutine(client.post({"txn_id": str(number)})) for number in range(200)]
+        answers: list[tuple[bool, Any]] = await DeferredList(sent, consumeErrors=True)
+        refusals = [answer.value for is_good, answer in answers if not is_good]
+        self.assertEqual({"M_UNKNOWN_POS"}, {refusal.errcode for refusal in refusals})
+        self.assertEqual(200 - 1 - 16, len(refusals))
+        self.assertEqual(1, len({answer for is_good, answer in answers if is_good}))
+        client.pos = None
+        await client.sync(lists={"all": ALL})
+
+
 class SchemathesisTests(FuzzCase):
     """What schemathesis makes of the document."""
 
     async def test_all_operations(self) -> None:
         """Good and bad requests to each path get answers as described, never a fault, and do no harm."""
-        schema = schemathesis.openapi.from_dict(document())
+        # without types, so that mypy says the same where schemathesis is not installed
+        schema: Any = schemathesis.openapi.from_dict(document())
         turns = iter(range(10_000))
         checked = [
             not_a_server_error,

@@ -127,8 +127,9 @@ class Edge:
 class Server:
     """An edge behind a real site on a port of its own, and a client for it. Close it after the test."""
 
-    def __init__(self, edge: Edge) -> None:
-        site = BoundedSite(edge.resource, edge.settings.max_request_size, reactor)
+    def __init__(self, edge: Edge, clock: Any = reactor) -> None:
+        """`clock` tells how long clients have been silent."""
+        site = BoundedSite(edge.resource, edge.settings.max_request_size, clock)
         site.linger_s = 0.05
         self.port = reactor.listenTCP(0, site, interface="127.0.0.1")
         self.url = f"http://127.0.0.1:{self.port.getHost().port}"
