@@ -229,10 +229,11 @@ class _AnswerAccumulator:
         if not is_join or (row is not None and member_nid <= row.membership_nid):
             # no member event names this stay
             member_nid = work.summary.position
-        join_ts = _join_ts(room, self._me)
-        sorted_ts = sort_ts(join_ts, self._answer.received_ms)
         if member is not None and is_join:
-            join_ts, sorted_ts = member.origin_server_ts, member.sort_ts
+            join_ts, join_sort_ts = member.origin_server_ts, member.sort_ts
+        else:
+            join_ts = _join_ts(room, self._me)
+            join_sort_ts = sort_ts(join_ts, self._answer.received_ms)
         now = memberships.after_joined_section(
             row,
             self._me,
@@ -240,7 +241,7 @@ class _AnswerAccumulator:
             member_nid=member_nid,
             first_handed_nid=work.handed_nid(room.timeline, self._me),
             join_ts=join_ts,
-            join_sort_ts=sorted_ts,
+            join_sort_ts=join_sort_ts,
         )
         now = memberships.with_unread(now, room.notification_count, room.highlight_count, work.summary.position)
         yield from self._standings.set_row(now)
