@@ -259,10 +259,11 @@ class _AnswerAccumulator:
         if not is_join or (row is not None and member_nid <= row.membership_nid):
             # no member event names this stay
             member_nid = work.summary.position
-        join_ts = _join_ts(room, self._me)
-        sorted_ts = sort_ts(join_ts, self._answer.received_ms)
         if member is not None and is_join:
-            join_ts, sorted_ts = member.origin_server_ts, member.sort_ts
+            join_ts, join_sort_ts = member.origin_server_ts, member.sort_ts
+        else:
+            join_ts = _join_ts(room, self._me)
+            join_sort_ts = sort_ts(join_ts, self._answer.received_ms)
         handed_nid = work.handed_nid(room.timeline, self._me)
         stay = self._stay(row, newest_join((*room.state, *room.timeline.events), work.facts.known, self._me))
         now = memberships.after_joined_section(
@@ -272,7 +273,7 @@ class _AnswerAccumulator:
             member_nid=member_nid,
             first_handed_nid=handed_nid,
             join_ts=join_ts,
-            join_sort_ts=sorted_ts,
+            join_sort_ts=join_sort_ts,
             to_come=handed_nid > work.summary.position,
             stay=stay,
         )

@@ -17,7 +17,7 @@ Times = tuple[int, int]
 class PlainRoom(JoinedOrInvited):
     """A joined room or an open invite, as its user sees it."""
 
-    room_id: str
+    room_id: str = "!room"
     name: str = "Room"
     is_invite: bool = False
     is_dm: bool = False

@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
-import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.caches.list_rules import keep_rule, key_rule
 from syncproxy.protocol.request import Filters, Sort
-from tests.caches.standing import JoinedOrInvited
-
-
-@attrs.frozen
-class Room(JoinedOrInvited):
-    """A room's facts, plainly."""
-
-    name: str = "Room"
-    is_invite: bool = False
-    is_dm: bool = False
-    is_encrypted: bool = False
-    is_tombstoned: bool = False
-    room_type: str | None = None
-    tags: Collection[str] = ()
-    notification_count: int = 0
-    highlight_count: int = 0
-    times: tuple[int, int] = (0, 0)
-    space: str = ""
-
-    def recency(self, bump_types: frozenset[str] | None) -> tuple[int, int]:
-        return self.times
-
-    def is_in_any(self, space_ids: frozenset[str], *, follow: bool = True) -> bool:
-        return self.space in space_ids
+from tests.caches.list_model import PlainRoom as Room
 
 
 class FilterTests(SynchronousTestCase):
@@ -84,7 +59,7 @@ class FilterTests(SynchronousTestCase):
 
     def test_spaces(self) -> None:
         """Rooms of one of the spaces."""
-        rooms = Room(space="!a"), Room(space="!c")
+        rooms = Room(spaces=("!a",)), Room(spaces=("!c",))
         self.assertEqual(self.kept(Filters(spaces=frozenset(("!a", "!b"))), *rooms), [True, False])
 
     def test_filters_are_anded(self) -> None:
@@ -103,7 +78,7 @@ class SortTests(SynchronousTestCase):
 
     def test_by_recency(self) -> None:
         """The newest first, ties by the raw time."""
-        self.assertOrder(("by_recency",), Room(times=(9, 9)), Room(times=(8, 12)), Room(times=(8, 8)))
+        self.assertOrder(("by_recency",), Room(joined=(9, 9)), Room(joined=(8, 12)), Room(joined=(8, 8)))
 
     def test_by_name(self) -> None:
         """By name, whatever its case and the signs around it."""
