@@ -33,6 +33,8 @@ REPEAT_DELAY_S = 0.01
 class Conn:
     """One connection. It listens to its user's cache from its first request until it is closed."""
 
+    _kind_of_state: type[ConnState] = ConnState
+
     def __init__(
         self,
         device: Device,
@@ -49,7 +51,9 @@ class Conn:
         self.device_id = device.device_id
         self._clock = clock
         self._metrics = metrics
-        self._state = ConnState(device, self, global_cache, user_caches, factories, clock, metrics, complete_members)
+        self._state = self._kind_of_state(
+            device, self, global_cache, user_caches, factories, clock, metrics, complete_members
+        )
         self._positions = Positions(name) if stored is None else stored.positions
         self._stored = stored
         if stored is not None and stored.base is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -11,9 +11,8 @@ from syncproxy.caches.sorted_lists import ListSpec, SortedList
 from syncproxy.caches.updates import Mark
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.connection.conn import Conn
-from syncproxy.connection.conn_state import ConnState
-from syncproxy.connection.params import Params
-from syncproxy.connection.sent import RoomDelta
+from syncproxy.connection.conn_state import ConnState, Prepared
+from syncproxy.connection.marks import Marks
 from syncproxy.connection.windows import ListWindow
 from syncproxy.protocol.request import Range
 from syncproxy.protocol.response import Delete, Insert, ListAnswer, Op, RoomAnswer
@@ -47,10 +46,7 @@ def with_state(kind: type[ConnState]) -> type[Conn]:
     """A connection that has a state of another kind."""
 
     class Faulty(Conn):
-        def __init__(self, device: Any, name: str, *parts: Any) -> None:
-            super().__init__(device, name, *parts)
-            global_cache, user_caches, factories, clock, _, complete_members = parts
-            self._state = kind(device, self, global_cache, user_caches, factories, clock, complete_members)
+        _kind_of_state = kind
 
     return Faulty
 
@@ -59,12 +55,13 @@ def with_ranges(alter: Callable[[Range], Range]) -> type[Conn]:
     """A connection that has other ranges than it was asked for."""
 
     class Altered(ConnState):
-        def _advance(self, params: Params) -> Any:
+        def _advance(self, prepared: Prepared, marks: Marks, user: UserCache) -> Any:
             lists = {
                 key: attrs.evolve(config, ranges=config.ranges and tuple(map(alter, config.ranges)))
-                for key, config in params.lists.items()
+                for key, config in prepared.params.lists.items()
             }
-            return super()._advance(attrs.evolve(params, lists=lists))
+            params = attrs.evolve(prepared.params, lists=lists)
+            return super()._advance(attrs.evolve(prepared, params=params), marks, user)
 
     return with_state(Altered)
 
@@ -73,8 +70,8 @@ def with_lists(alter: Callable[[ListAnswer, ListWindow | None], ListAnswer]) -> 
     """A connection that answers differently of lists; `alter` is given the list as last sent, too."""
 
     class Altered(ConnState):
-        def _advance(self, params: Params) -> Any:
-            windows, lists, news = super()._advance(params)
+        def _advance(self, prepared: Prepared, marks: Marks, user: UserCache) -> Any:
+            windows, lists, news = super()._advance(prepared, marks, user)
             return windows, {key: alter(one, self._windows.get(key)) for key, one in lists.items()}, news
 
     return with_state(Altered)
@@ -85,13 +82,12 @@ def with_rooms(alter: Callable[[RoomAnswer], RoomAnswer | None]) -> type[Conn]:
 
     class Altered(ConnState):
         async def _rooms(self, *parts: Any) -> Any:
-            answers: Mapping[str, RoomAnswer]
-            deltas: dict[str, RoomDelta]
-            answers, deltas, unserved = await super()._rooms(*parts)
+            made = await super()._rooms(*parts)
             if self._position is None:
-                return answers, deltas, unserved
-            altered = {room_id: alter(answer) for room_id, answer in answers.items()}
-            return {room_id: answer for room_id, answer in altered.items() if answer is not None}, deltas, unserved
+                return made
+            altered = {room_id: alter(answer) for room_id, answer in made.answers.items()}
+            answers = {room_id: answer for room_id, answer in altered.items() if answer is not None}
+            return attrs.evolve(made, answers=answers)
 
     return with_state(Altered)
 

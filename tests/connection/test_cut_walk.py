@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from syncproxy.connection import conn_state
+from syncproxy.connection import room_batch
 from syncproxy.protocol.response import Answer
-from tests.connection.test_random_walk import Walk
+from tests.connection.walk import Walk
 
 #: one room in an answer, or two
 FEW_BYTES = 900
@@ -47,7 +47,7 @@ class CutWalkTests(SynchronousTestCase):
 
     def test_client_sees_what_it_should_see(self) -> None:
         """Nothing is lost, told twice or out of order by having had to wait."""
-        self.patch(conn_state, "MAX_ANSWER_BYTES", FEW_BYTES)
+        self.patch(room_batch, "MAX_ANSWER_BYTES", FEW_BYTES)
         cuts = 0
         for seed in range(40):
             walk = CutWalk(self, seed)

@@ -7,7 +7,7 @@ import re
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.connection.conn_map import MAX_PER_DEVICE
-from syncproxy.connection.conn_state import MAX_ANSWER_BYTES
+from syncproxy.connection.room_batch import MAX_ANSWER_BYTES
 from syncproxy.connection.positions import MAX_QUEUED
 from syncproxy.dialects import msc3575
 from syncproxy.web.sending import STALLED_S
