@@ -7,8 +7,8 @@ import re
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.connection.conn_map import MAX_PER_DEVICE
-from syncproxy.connection.room_batch import MAX_ANSWER_BYTES
 from syncproxy.connection.positions import MAX_QUEUED
+from syncproxy.connection.room_batch import MAX_ANSWER_BYTES
 from syncproxy.dialects import msc3575
 from syncproxy.web.sending import STALLED_S
 from tests.docs.pages import literal, page, rows, section
