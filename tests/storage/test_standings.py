@@ -82,6 +82,15 @@ class JoinTests(StandingsCase):
         row = await self.bob()
         self.assertEqual((row.join_ts, row.sort_ts), (10**9, 300_007))
 
+    async def test_join_that_is_not_stored_dated_ahead(self) -> None:
+        """So is one that is not stored, for somebody's newer answer had the invite before it."""
+        position = self.writer.position
+        await self.happens(of_bob("$invite", "invite"))
+        room = JoinedRoom(ROOM, state=(BOB_JOINS_AHEAD,), timeline=Timeline((event("$8"),), True))
+        await self.polled(BOB, joined=(room,), received_ms=7, position=position)
+        row = await self.bob()
+        self.assertEqual((row.membership, row.join_ts, row.sort_ts), ("join", 10**9, 300_007))
+
     async def test_join_before_the_timeline(self) -> None:
         """Where the join is in the state only, the user sees from the first event on that their poller got."""
         room = JoinedRoom(ROOM, state=(BOB_JOINS,), timeline=Timeline((event("$8"), event("$9")), True))
