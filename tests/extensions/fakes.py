@@ -17,7 +17,7 @@ from syncproxy.rooms.changes import AccountDataChange, DeviceFacts
 from syncproxy.rooms.receipts import Receipt
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
-from syncproxy.storage.work import AcknowledgeToDevice, HandOutToDevice
+from syncproxy.storage.work import AcknowledgeDeviceLists, AcknowledgeToDevice, HandOutToDevice
 
 ALICE = "@alice:example.org"
 BOB = "@bob:example.org"
@@ -166,7 +166,7 @@ class FakeWriter:
 
 @attrs.define
 class StoringWriter(FakeWriter):
-    """Does to a reader's messages what it is told: nothing while it is `away`, the next not before the `gate` opens."""
+    """Does to what a reader has what it is told: nothing while it is `away`, the next not before the `gate` opens."""
 
     reader: FakeReader = attrs.field(factory=FakeReader)
     away: bool = False
@@ -181,6 +181,8 @@ class StoringWriter(FakeWriter):
             return Deferred()
         if isinstance(work, AcknowledgeToDevice):
             reader.messages = [row for row in reader.messages if row[0] > work.up_to]
+        elif isinstance(work, AcknowledgeDeviceLists):
+            reader.lists = [row for row in reader.lists if row[0] > work.up_to]
         elif isinstance(work, HandOutToDevice):
             reader.handed_out = max(reader.handed_out, work.up_to)
             reader.messages = [row for row in reader.messages if row[0] not in work.annihilated]
