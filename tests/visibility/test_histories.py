@@ -87,7 +87,7 @@ class FoundTests(SynchronousTestCase):
 
     def test_a_name_from_behind_a_gap_outlives_the_process(self) -> None:
         """Nor is a name that came with it."""
-        polls = (("poll", BOB, ""), ("poll", ALICE, ""), ("poll", BOB, ""))
+        polls = (("poll", BOB, ""), ("say", ALICE, "!1"), ("poll", ALICE, ""), ("poll", BOB, ""))
         kicked = (("kick", BOB, "!1"), ("talk", ALICE, "!1"), ("rename", ALICE, "!1"), ("poll", ALICE, ""))
         self.check(*polls, *kicked, ("restart", "", ""))
 

@@ -100,10 +100,12 @@ class CertainTests(RuleCase):
     """Rules 3 and 4: somebody may be out whom the last own poll has in."""
 
     def setUp(self) -> None:
-        """Bob is kicked, which a gap hides from Alice's poller."""
+        """Bob is kicked, which a gap hides from Alice's poller; as many are in the room as before."""
         super().setUp()
-        self.poll(BOB)
+        self.say()
+        self.poll(ALICE, BOB)
         self.hs.member(ROOM, BOB, "leave", ALICE)
+        self.hs.member(ROOM, CAROL, "join")
         for _ in range(9):
             self.say()
 
