@@ -278,7 +278,8 @@ def _left(row: UserRoom, membership: str, nid: int, last_nid: int, event: Stored
         room_id=row.room_id,
         membership=membership,
         membership_nid=nid,
-        visible_from=row.visible_from,
+        # of a stay of which all was to come nothing else is surely its own
+        visible_from=last_nid if row.to_come else row.visible_from,
         join_ts=row.join_ts,
         left_nid=last_nid,
         leave_event=event,

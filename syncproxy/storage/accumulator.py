@@ -176,7 +176,10 @@ class _AnswerAccumulator:
             )  # fmt: skip
 
         snapshot = snapshot_of(room, store)
-        event = next(one for one in (*snapshot.timeline, *snapshot.state) if one.event_id == leave.event_id)
+        kept = (one for one in (*snapshot.timeline, *snapshot.state) if one.event_id == leave.event_id)
+        event = next(kept, None) or stored_event(
+            leave, self._nids.draw(), received_ms=self._received_ms(room.room_id), is_live=has_since
+        )
         now = memberships.after_left_section(
             row, self._me, room.room_id, event, nid=event.nid, has_since=has_since, frozen_nid=self._nids.newest
         )
@@ -266,6 +269,9 @@ class _AnswerAccumulator:
             join_sort_ts = sort_ts(join_ts, self._answer.received_ms)
         handed_nid = work.handed_nid(room.timeline, self._me)
         stay = self._stay(row, newest_join((*room.state, *room.timeline.events), work.facts.known, self._me))
+        is_handed = handed_nid <= work.summary.position
+        # what is stored of an old stay is from before what comes next
+        is_old = work.summary.newest is not None and join_ts < work.summary.newest.origin_server_ts
         now = memberships.after_joined_section(
             row,
             self._me,
@@ -274,7 +280,7 @@ class _AnswerAccumulator:
             first_handed_nid=handed_nid,
             join_ts=join_ts,
             join_sort_ts=join_sort_ts,
-            to_come=handed_nid > work.summary.position,
+            to_come=not is_handed and ((row is not None and row.to_come) or not is_old),
             stay=stay,
         )
         now = memberships.with_handed(now, lowest_known_nid(room.timeline, work.facts.known), stay)

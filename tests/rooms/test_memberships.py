@@ -70,6 +70,12 @@ class MemberEventTests(SynchronousTestCase):
         self.assertEqual((row.membership, row.left_nid, row.previous, row.removed), ("leave", 9, "join", False))
         self.assertEqual(row.visible_from, 7)
 
+    def test_a_leave_from_a_stay_that_was_to_come(self) -> None:
+        """Nothing but the leave itself is of that stay for sure."""
+        row = after(msgspec.structs.replace(joined(), to_come=True), LEAVE)
+        assert row is not None
+        self.assertEqual((row.visible_from, row.left_nid, row.to_come), (9, 9, False))
+
     def test_a_kick_is_a_removal(self) -> None:
         """A leave that somebody else sent is marked as removed."""
         row = after(joined(), KICK)

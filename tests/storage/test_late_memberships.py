@@ -180,6 +180,15 @@ class GivingTests(SynchronousTestCase):
         stored.polled(ALICE, _BACK, event("$9"))
         self.assertEqual(_visible_from(stored), stored.events["$back"].nid)
 
+    def test_old_stay_of_which_nothing_was_handed(self) -> None:
+        """Who joined before what is stored is shown what others bring next, of a first sync that came late."""
+        stored = Stored()
+        stored.polled(ALICE, event("$1"), since=None, state=(CREATE, ALICE_JOINS))
+        sent = stored.position
+        stored.polled(ALICE, event("$2", origin_server_ts=9999))
+        stored.polled(BOB, event("$4"), since=None, position=sent, limited=True, state=(CREATE, _BACK))
+        self.assertEqual(_visible_from(stored), stored.summary.position + 1)
+
     def test_return_after_which_more_is_handed(self) -> None:
         """It begins with that, if nobody's timeline brings the join."""
         stored = both_in()

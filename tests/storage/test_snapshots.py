@@ -88,6 +88,14 @@ class TakingTests(SnapshotCase):
         await self.left(removal("$ban", "ban", before=None))
         self.assertEqual(await self.snapshot(), (set(), []))
 
+    async def test_contradictory(self) -> None:
+        """A leave that the timeline takes back is the user's all the same: nothing fails."""
+        section = LeftRoom(ROOM, (CREATE, removal()), Timeline((_BOB_JOINS,)))
+        await self.store(BOB, left=(section,))
+        row = await self.row()
+        assert row is not None
+        self.assertEqual((row.membership, row.frozen_nid), ("leave", self.writer.position))
+
     async def test_without_create(self) -> None:
         """A section that does not tell what the room is like is none; the kick is told all the same."""
         await self.left(removal(), "s1", state=(_NAME,))

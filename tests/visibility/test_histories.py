@@ -87,16 +87,9 @@ class FoundTests(SynchronousTestCase):
 
     def test_a_name_from_behind_a_gap_outlives_the_process(self) -> None:
         """Nor is a name that came with it."""
-        polls = (("poll", BOB, ""), ("poll", ALICE, ""))
+        polls = (("poll", BOB, ""), ("say", ALICE, "!1"), ("poll", ALICE, ""), ("poll", BOB, ""))
         kicked = (("kick", BOB, "!1"), ("talk", ALICE, "!1"), ("rename", ALICE, "!1"), ("poll", ALICE, ""))
         self.check(*polls, *kicked, ("restart", "", ""))
-
-    def test_what_has_no_place_behind_a_gap(self) -> None:
-        """Neither who types nor what was read is shown to somebody who may be out, nor after a restart."""
-        polls, told = (("poll", BOB, ""), ("poll", ALICE, "")), (("type", ALICE, "!1"), ("read", ALICE, "!1"))
-        kicked = (("kick", BOB, "!1"), ("talk", ALICE, "!1"))
-        self.check(*polls, *kicked, *told, ("poll", ALICE, ""))
-        self.check(*polls, *kicked, ("poll", ALICE, ""), ("restart", "", ""), *told, ("poll", ALICE, ""))
 
     def test_a_late_first_answer_does_not_bring_back(self) -> None:
         """Who was kicked while the first answer was on its way is not in the room by that answer."""
