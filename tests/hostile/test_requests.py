@@ -128,7 +128,7 @@ class DocumentTests(FuzzCase):
         """A request that is refused changes nothing: the next answer is what it would have been."""
         turns = iter(range(10_000))
 
-        @settings(_FUZZ, max_examples=120)
+        @settings(_FUZZ, max_examples=100)
         @given(bad_requests(), st.booleans())
         def fuzz(body: Any, is_sent_as_it_is: bool) -> None:
             if isinstance(body, dict):
@@ -194,7 +194,7 @@ class SchemathesisTests(FuzzCase):
         self.assertEqual(4, len(operations))
 
         def fuzz_one(operation: Any, mode: Any) -> None:
-            @settings(_FUZZ, max_examples=40)
+            @settings(_FUZZ, max_examples=30)
             @given(operation.as_strategy(generation_mode=mode))
             def fuzz(case: Any) -> None:
                 if case.query:
