@@ -64,12 +64,13 @@ class Accumulator:
         if facts.summary is None:
             return
         work = RoomAccumulator(facts, self.writes, self._nids, Source(True, answer.position, answer.received_ms))
-        yield from work.state_block(part.state, may_restore=True)
+        yield from work.state_block(part.state, may_restore=part.may_restore)
         if part.is_last:
             if isinstance(answer, StateAnswer):
                 work.end_missing(part.keys)
                 work.state_is_sure()
-            work.members_are_complete()
+            if part.has_all:
+                work.members_are_complete(part.behind)
         work.fold_members(None)
         change = work.finish()
         if change is not None:
