@@ -1,9 +1,9 @@
-"""One batch, one transaction: load what is known, then write and COMMIT. Two round trips."""
+"""One batch, one transaction: load what is known, then write and COMMIT. Two round trips, three in a first sync."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, groupby
 
 import attrs
 import psycopg2
@@ -11,6 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from syncproxy.rooms.changes import Change
 from syncproxy.storage.accumulator import Accumulator
+from syncproxy.storage.copy_session import CopySession
+from syncproxy.storage.copying import Copied, Copy, copied
 from syncproxy.storage.database import Database, Session
 from syncproxy.storage.facts import LOAD, Facts, learn, loading, questions_of
 from syncproxy.storage.nids import Nids
@@ -18,7 +20,7 @@ from syncproxy.storage.points import Observer, Point, nobody
 from syncproxy.storage.polls import Polls
 from syncproxy.storage.prepared import Statement
 from syncproxy.storage.problems import DatabaseGone, Superseded
-from syncproxy.storage.slices import Part
+from syncproxy.storage.slices import Part, Slice
 from syncproxy.storage.work import Work
 from syncproxy.storage.working import statements_of
 from syncproxy.storage.writes import STORE
@@ -37,7 +39,7 @@ _OUTCOME = "SELECT position, generation FROM meta FOR SHARE"
 class _Prepared:
     """A batch that is not written yet: its statements (read once), its changes, and the position that it makes."""
 
-    statements: Iterable[Statement]
+    statements: Iterable[Statement | Copy]
     changes: tuple[Change, ...]
     position: int
 
@@ -54,6 +56,8 @@ class Batches:
         self._clock = clock
         self._reached = reached
         self._session: Session = database.session((LOAD, *STORE))
+        #: for batches with a COPY, whose whole transaction is on it
+        self._copies: CopySession = database.copy_session(STORE)
         #: the batch whose transaction broke off, unless it tells nothing: only the same batch may come next
         self._in_doubt: _Prepared | None = None
         self.position = 0
@@ -66,8 +70,9 @@ class Batches:
         self.known_users = {user for (user,) in await self._session.query("SELECT DISTINCT user_id FROM devices")}
 
     def close(self) -> None:
-        """Close the connection; the next batch makes a new one, perhaps to a server that fares better."""
+        """Close the connections; the next batch makes new ones, perhaps to a server that fares better."""
         self._session.close()
+        self._copies.close()
 
     async def commit(self, parts: Sequence[Part], work: Sequence[Work]) -> tuple[Change, ...]:
         """Store these; what they changed. After an unknown outcome the same ones are to be given again."""
@@ -106,7 +111,8 @@ class Batches:
         facts = Facts()
         if not parts:
             return facts
-        asked = questions_of(parts, self.known_users, self.polls.live_users)
+        new_rooms = await self._new_rooms(parts)
+        asked = questions_of(parts, self.known_users, self.polls.live_users, new_rooms)
         await turn.pause()
         rows = await self._session.query(*loading(asked))
         turn.restart()
@@ -115,22 +121,58 @@ class Batches:
             await turn.pause()
         return facts
 
+    async def _new_rooms(self, parts: Sequence[Part]) -> set[str]:
+        """The rooms of first syncs that are not known: nothing has to be looked up of what they bring."""
+        answers = [part.answer for part in parts if isinstance(part, Slice) and part.answer.is_first]
+        room_ids = {room.room_id for answer in answers for room in answer.joined}
+        if not room_ids:
+            return set()
+        rows = await self._session.query("SELECT room_id FROM rooms WHERE room_id = ANY(%s)", (list(room_ids),))
+        return room_ids - {room_id for (room_id,) in rows}
+
     async def _run(self, batch: _Prepared, end: str, turn: Turn) -> None:
         """The transaction, from BEGIN to its end."""
         generation = self._database.generation()
         fence = (_FENCE, (generation, self.position, batch.position))
         statements = chain((("BEGIN", ()), fence), batch.statements, ((end, ()),))
-        text = await self._session.mogrified(statements, turn)
+        script = await self._script(statements, turn)
         if end == "COMMIT" and batch.position != self.position:
             self._in_doubt = batch
         self._reached(Point.BATCH_READY)
         try:
-            await self._session.query(text)
+            await self._send(script)
         except psycopg2.Error as problem:
-            await self._session.query("ROLLBACK")
             if problem.diag.table_name == "meta":
                 raise await self._fenced_off() from None
             self._in_doubt = None
+            raise
+
+    async def _script(self, statements: Iterable[Statement | Copy], turn: Turn) -> list[bytes | Copied]:
+        """All that is sent: the statements between COPYs as one text each."""
+        script: list[bytes | Copied] = []
+        for is_copy, some in groupby(statements, lambda one: isinstance(one, Copy)):
+            if is_copy:
+                script += [await _copied(copy, turn) for copy in some if isinstance(copy, Copy)]
+            else:
+                script.append(await self._session.mogrified((one for one in some if not isinstance(one, Copy)), turn))
+        return script
+
+    async def _send(self, script: Sequence[bytes | Copied]) -> None:
+        """Run a script; what fails is rolled back."""
+        *before, last = script
+        if not before and isinstance(last, bytes):
+            try:
+                await self._session.query(last)
+            except psycopg2.Error:
+                await self._session.query("ROLLBACK")
+                raise
+            return
+        try:
+            await self._copies.run(before)
+            self._reached(Point.COPIED)
+            await self._copies.run([last])
+        except psycopg2.Error:
+            await self._copies.run([b"ROLLBACK"])
             raise
 
     async def _fenced_off(self) -> Exception:
@@ -147,3 +189,11 @@ class Batches:
             raise Superseded
         batch, self._in_doubt = self._in_doubt, None
         return batch if position == batch.position else None
+
+
+async def _copied(copy: Copy, turn: Turn) -> Copied:
+    made = []
+    for rows in copy.rows:
+        made.append(rows)
+        await turn.pause()
+    return copied(copy, made)
