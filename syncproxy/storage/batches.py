@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from itertools import chain, groupby
 
 import attrs
 import psycopg2
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 
 from syncproxy.rooms.changes import Change
@@ -44,6 +46,19 @@ class _Prepared:
     position: int
 
 
+@attrs.frozen
+class _Ahead:
+    """A batch of this part alone, as it is to be written behind `position`."""
+
+    part: Part
+    position: int
+    batch: _Prepared
+
+    def is_for(self, parts: Sequence[Part], work: Sequence[Work], position: int) -> bool:
+        """Whether it is what is to be stored now, and nothing was stored in between."""
+        return len(parts) == 1 and parts[0] is self.part and not work and position == self.position
+
+
 class Batches:
     """Commits batches on a connection of its own. `position` is the newest committed nid.
 
@@ -58,6 +73,8 @@ class Batches:
         self._session: Session = database.session((LOAD, *STORE))
         #: for batches with a COPY, whose whole transaction is on it
         self._copies: CopySession = database.copy_session(STORE)
+        #: what is likely to come next, prepared while the database worked
+        self._ahead: _Ahead | None = None
         #: the batch whose transaction broke off, unless it tells nothing: only the same batch may come next
         self._in_doubt: _Prepared | None = None
         self.position = 0
@@ -74,13 +91,23 @@ class Batches:
         self._session.close()
         self._copies.close()
 
-    async def commit(self, parts: Sequence[Part], work: Sequence[Work]) -> tuple[Change, ...]:
-        """Store these; what they changed. After an unknown outcome the same ones are to be given again."""
+    async def commit(
+        self, parts: Sequence[Part], work: Sequence[Work], following: Part | None = None
+    ) -> tuple[Change, ...]:
+        """Store these; what they changed. After an unknown outcome the same ones are to be given again.
+
+        `following` may be prepared meanwhile: it touches no room that these touch, and is likely to be stored next.
+        """
+        ahead, self._ahead = self._ahead, None
         stored = await self._stored_after_all()
         if stored is None:
             turn = Turn(self._clock)
-            stored = await self._prepare(parts, work, turn)
-            await self._run(stored, "COMMIT", turn)
+            if ahead is not None and ahead.is_for(parts, work, self.position):
+                stored = ahead.batch
+            else:
+                self.polls.begun()
+                stored = await self._prepare(parts, work, turn, self.position)
+            await self._run(stored, "COMMIT", turn, following)
         self._reached(Point.COMMITTED)
         self._in_doubt = None
         self.position = stored.position
@@ -89,10 +116,11 @@ class Batches:
     async def try_out(self, part: Part) -> None:
         """See whether this could be stored, and store nothing."""
         turn = Turn(self._clock)
-        await self._run(await self._prepare([part], (), turn), "ROLLBACK", turn)
+        self.polls.begun()
+        await self._run(await self._prepare([part], (), turn, self.position), "ROLLBACK", turn)
 
-    async def _prepare(self, parts: Sequence[Part], work: Sequence[Work], turn: Turn) -> _Prepared:
-        nids = Nids(self.position)
+    async def _prepare(self, parts: Sequence[Part], work: Sequence[Work], turn: Turn, position: int) -> _Prepared:
+        nids = Nids(position)
         accumulator = Accumulator(await self._loaded(parts, turn), nids, self.known_users, self.polls)
         changes: list[Change] = []
         for part in parts:
@@ -101,7 +129,7 @@ class Batches:
                     changes.append(change)
                 if turn.is_over:
                     await turn.pause()
-        if changes and nids.newest == self.position:
+        if changes and nids.newest == position:
             # each batch that tells something has a position of its own, by which it is found out if it was committed
             nids.draw()
         statements = chain(accumulator.writes.statements(), *map(statements_of, work))
@@ -130,7 +158,14 @@ class Batches:
         rows = await self._session.query("SELECT room_id FROM rooms WHERE room_id = ANY(%s)", (list(room_ids),))
         return room_ids - {room_id for (room_id,) in rows}
 
-    async def _run(self, batch: _Prepared, end: str, turn: Turn) -> None:
+    async def _prepare_ahead(self, part: Part, position: int) -> None:
+        try:
+            prepared = await self._prepare([part], (), Turn(self._clock), position)
+        except Exception:  # it comes again when the part is prepared in its turn
+            return
+        self._ahead = _Ahead(part, position, prepared)
+
+    async def _run(self, batch: _Prepared, end: str, turn: Turn, following: Part | None = None) -> None:
         """The transaction, from BEGIN to its end."""
         generation = self._database.generation()
         fence = (_FENCE, (generation, self.position, batch.position))
@@ -140,7 +175,8 @@ class Batches:
             self._in_doubt = batch
         self._reached(Point.BATCH_READY)
         try:
-            await self._send(script)
+            meanwhile = None if following is None else partial(self._prepare_ahead, following, batch.position)
+            await self._send(script, meanwhile)
         except psycopg2.Error as problem:
             if problem.diag.table_name == "meta":
                 raise await self._fenced_off() from None
@@ -157,8 +193,10 @@ class Batches:
                 script.append(await self._session.mogrified((one for one in some if not isinstance(one, Copy)), turn))
         return script
 
-    async def _send(self, script: Sequence[bytes | Copied]) -> None:
-        """Run a script; what fails is rolled back."""
+    async def _send(
+        self, script: Sequence[bytes | Copied], meanwhile: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Run a script; what fails is rolled back. What there is to do `meanwhile` is done during a COPY."""
         *before, last = script
         if not before and isinstance(last, bytes):
             try:
@@ -168,7 +206,10 @@ class Batches:
                 raise
             return
         try:
-            await self._copies.run(before)
+            copying = ensureDeferred(self._copies.run(before))
+            if meanwhile is not None:
+                await meanwhile()
+            await copying
             self._reached(Point.COPIED)
             await self._copies.run([last])
         except psycopg2.Error:
