@@ -1,4 +1,7 @@
-"""Row 6: the first login of a user in 2,000 rooms: how long, how much memory, and how long nobody else is served."""
+"""Row 6: the first login of a user in 2,000 rooms: how long, how much memory, and how long nobody else is served.
+
+And that of a user in one room of 50,000, all of whom the homeserver tells at once.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,13 @@ from benchmarks.turns import Turn, turns_in
 from syncproxy.v2.filters import sync_filter
 
 _ROOMS = 2000
+_MEMBERS = 50_000
 #: one event a room, as the proxy's first polls ask for
 _FILTER = sync_filter(timeline_limit=1)
 #: until the server is idle again
 _REST_S = 2.0
 _LONG_MS = 50
+_MOST_S = 1.5
 
 
 @attrs.frozen
@@ -48,13 +53,20 @@ class Login:
 
 
 def measure(bench: Bench) -> Iterator[Measurement]:
-    """One measurement: the median of some logins, each at a server of its own; of turns, the longest of them all."""
-    yield measurement([_login(bench, number) for number in range(int(bench.options.amount(3, 7)))])
+    """The median of some logins, each at a server of its own; of turns, the longest of them all."""
+    rooms = [Group(f"login{number}x", 1, _ROOMS) for number in _numbers(bench)]
+    yield measurement(f"first login, {_ROOMS} rooms", [_login(bench, group) for group in rooms])
+    members = [Group(f"huge{number}x", 1, 1, members=_MEMBERS, eager=True) for number in _numbers(bench)]
+    yield measurement(f"first login, all {_MEMBERS} members of a room", [_login(bench, group) for group in members])
 
 
-def _login(bench: Bench, number: int) -> Login:
-    (user,) = bench.homeserver.add(Group(f"login{number}x", 1, _ROOMS))
-    (other,) = bench.homeserver.add(Group(f"before{number}x", 1, 20))
+def _numbers(bench: Bench) -> range:
+    return range(int(bench.options.amount(3, 7)))
+
+
+def _login(bench: Bench, group: Group) -> Login:
+    (user,) = bench.homeserver.add(group)
+    (other,) = bench.homeserver.add(Group(f"before-{group.name}", 1, 20))
     # the first time, the stand-in makes the rooms
     _alone(bench, user)
     own_s, answer_bytes = min(_alone(bench, user) for _ in range(3))
@@ -90,17 +102,17 @@ def _alone(bench: Bench, user: Identity) -> tuple[float, int]:
     return time.perf_counter() - began, len(answer)
 
 
-def measurement(logins: list[Login]) -> Measurement:
+def measurement(what: str, logins: list[Login]) -> Measurement:
     """What the logins say together."""
     middle = sorted(logins, key=lambda login: login.seconds)[len(logins) // 2]
-    one = Measurement(row=6, what=f"first login, {_ROOMS} rooms", usage=middle.usage)
+    one = Measurement(row=6, what=what, usage=middle.usage)
     beyond_s = median(login.seconds - login.own_s for login in logins)
     one.values |= {
         "answer of /sync, MB": round(middle.answer_bytes / 1e6, 1),
         "seconds": round(middle.seconds, 3),
         "the homeserver's own seconds": round(median(login.own_s for login in logins), 3),
     }
-    one.expect("seconds beyond the homeserver's own", beyond_s, 1.5)
+    one.expect("seconds beyond the homeserver's own", beyond_s, _MOST_S)
     grown = [login.grown_mib for login in logins if login.grown_mib is not None]
     if grown:
         one.expect("peak RSS above idle, MiB", median(grown), 120)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from syncproxy.rooms.answers import JoinedRoom
+import msgspec
+
+from syncproxy.matrix.events import Event
+from syncproxy.rooms.answers import JoinedRoom, SummaryBlock
 
 _MEMBER = "m.room.member"
 
@@ -17,9 +20,26 @@ def has_all_members(room: JoinedRoom, user_id: str) -> bool:
     """
     if not room.timeline.limited and any(event.type == "m.room.create" for event in room.timeline.events):
         return True
-    members = {event.state_key: event for event in room.state if event.type == _MEMBER and event.state_key is not None}
-    silent = members.keys() - _asked_for(room) - {user_id}
-    return bool(silent) and _as_many_as_counted(room)
+    asked_for = {*_asked_for(room), user_id}
+    is_silent = any(event.type == _MEMBER and event.state_key not in asked_for for event in room.state)
+    return is_silent and _as_many_as_counted(room)
+
+
+def without_silent_members(room: JoinedRoom, user_id: str) -> tuple[JoinedRoom, tuple[Event, ...]]:
+    """The section as it would be if this user's poller had been given members lazily, with its counts; and the rest.
+
+    For an answer without `since`: what it does not count is counted.
+    """
+    asked_for = {*_asked_for(room), user_id}
+    kept: list[Event] = []
+    silent: list[Event] = []
+    for event in room.state:
+        (silent if event.type == _MEMBER and event.state_key not in asked_for else kept).append(event)
+    summary = room.summary or SummaryBlock()
+    if summary.joined_count is None:
+        counts = _counts(room)
+        summary = msgspec.structs.replace(summary, joined_count=counts["join"], invited_count=counts["invite"])
+    return msgspec.structs.replace(room, state=tuple(kept), summary=summary), tuple(silent)
 
 
 def _asked_for(room: JoinedRoom) -> set[str | None]:
@@ -32,7 +52,13 @@ def _asked_for(room: JoinedRoom) -> set[str | None]:
 def _as_many_as_counted(room: JoinedRoom) -> bool:
     if room.summary is None:
         return True
-    members = {e.state_key: e.membership for e in (*room.state, *room.timeline.events) if e.type == _MEMBER}
-    counts = Counter(members.values())
+    counts = _counts(room)
     wanted = (("join", room.summary.joined_count), ("invite", room.summary.invited_count))
     return all(counts[membership] >= (count or 0) for membership, count in wanted)
+
+
+def _counts(room: JoinedRoom) -> Counter[str | None]:
+    """How many members it names of each membership, as they are after the timeline."""
+    events = (*room.timeline.events, *room.state) if room.state_after else (*room.state, *room.timeline.events)
+    members = {event.state_key: event.membership for event in events if event.type == _MEMBER}
+    return Counter(members.values())

@@ -23,10 +23,16 @@ _IN = ("join", "invite")
 _Facts = dict[str, Any]
 
 
+class _WithContent(msgspec.Struct):
+    content: Any = None
+
+
+_event = msgspec.json.Decoder(_WithContent)
+
+
 def content_of(json: bytes) -> dict[str, Any]:
     """An event's `content`; empty for anything but an object."""
-    event = msgspec.json.decode(json)
-    content = event.get("content")
+    content = _event.decode(json).content
     return content if isinstance(content, dict) else {}
 
 

@@ -48,7 +48,6 @@ class Accumulator:
         self._nids = nids
         self._known_users = known_users
         self._polls = polls or Polls()
-        self._polls.begun()
         self.writes = Writes()
 
     def add(self, part: Part) -> Iterator[Change | None]:
@@ -68,12 +67,13 @@ class Accumulator:
         if facts.summary is None:
             return
         work = RoomAccumulator(facts, self.writes, self._nids, Source(True, answer.position, answer.received_ms))
-        yield from work.state_block(part.state, may_restore=True)
+        yield from work.state_block(part.state, may_restore=part.may_restore)
         if part.is_last:
             if isinstance(answer, StateAnswer):
                 work.end_missing(part.keys)
                 work.state_is_sure()
-            work.members_are_complete()
+            if part.has_all:
+                work.members_are_complete(part.behind)
         work.fold_members(None)
         change = work.finish()
         if change is not None:

@@ -1,17 +1,21 @@
-"""One batch, one transaction: load what is known, then write and COMMIT. Two round trips."""
+"""One batch, one transaction: load what is known, then write and COMMIT. Two round trips, three in a first sync."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from itertools import chain, groupby
 
 import attrs
 import psycopg2
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from syncproxy.rooms.changes import Change
 from syncproxy.storage.accumulator import Accumulator
+from syncproxy.storage.copy_session import CopySession
+from syncproxy.storage.copying import Copied, Copy, copied
 from syncproxy.storage.database import Database, Session
 from syncproxy.storage.facts import LOAD, Facts, learn, loading, questions_of
 from syncproxy.storage.nids import Nids
@@ -19,7 +23,7 @@ from syncproxy.storage.points import Observer, Point, nobody
 from syncproxy.storage.polls import Polls
 from syncproxy.storage.prepared import Statement
 from syncproxy.storage.problems import Blame, DatabaseGone, Superseded, blame
-from syncproxy.storage.slices import Part
+from syncproxy.storage.slices import Part, Slice
 from syncproxy.storage.work import Work
 from syncproxy.storage.working import statements_of
 from syncproxy.storage.writes import STORE
@@ -38,9 +42,22 @@ _OUTCOME = "SELECT position, generation FROM meta FOR SHARE"
 class _Prepared:
     """A batch that is not written yet: its statements (read once), its changes, and the position that it makes."""
 
-    statements: Iterable[Statement]
+    statements: Iterable[Statement | Copy]
     changes: tuple[Change, ...]
     position: int
+
+
+@attrs.frozen
+class _Ahead:
+    """A batch of this part alone, as it is to be written behind `position`."""
+
+    part: Part
+    position: int
+    batch: _Prepared
+
+    def is_for(self, parts: Sequence[Part], work: Sequence[Work], position: int) -> bool:
+        """Whether it is what is to be stored now, and nothing was stored in between."""
+        return len(parts) == 1 and parts[0] is self.part and not work and position == self.position
 
 
 class Batches:
@@ -58,6 +75,10 @@ class Batches:
         self._clock = clock
         self._reached = reached
         self._session: Session = database.session((LOAD, *STORE))
+        #: for batches with a COPY, whose whole transaction is on it
+        self._copies: CopySession = database.copy_session(STORE)
+        #: what is likely to come next, prepared while the database worked
+        self._ahead: _Ahead | None = None
         #: the batch whose transaction broke off, unless it tells nothing: only the same batch may come next
         self._in_doubt: _Prepared | None = None
         self.position = 0
@@ -70,16 +91,27 @@ class Batches:
         self.known_users = {user for (user,) in await self._session.query("SELECT DISTINCT user_id FROM devices")}
 
     def close(self) -> None:
-        """Close the connection; the next batch makes a new one, perhaps to a server that fares better."""
+        """Close the connections; the next batch makes new ones, perhaps to a server that fares better."""
         self._session.close()
+        self._copies.close()
 
-    async def commit(self, parts: Sequence[Part], work: Sequence[Work]) -> tuple[Change, ...]:
-        """Store these; what they changed. After an unknown outcome the same ones are to be given again."""
+    async def commit(
+        self, parts: Sequence[Part], work: Sequence[Work], following: Part | None = None
+    ) -> tuple[Change, ...]:
+        """Store these; what they changed. After an unknown outcome the same ones are to be given again.
+
+        `following` may be prepared meanwhile: it touches no room that these touch, and is likely to be stored next.
+        """
+        ahead, self._ahead = self._ahead, None
         stored = await self._stored_after_all()
         if stored is None:
             turn = Turn(self._clock)
-            stored = await self._prepare(parts, work, turn)
-            await self._run(stored, "COMMIT", turn)
+            if ahead is not None and ahead.is_for(parts, work, self.position):
+                stored = ahead.batch
+            else:
+                self.polls.begun()
+                stored = await self._prepare(parts, work, turn, self.position)
+            await self._run(stored, "COMMIT", turn, following)
         self._reached(Point.COMMITTED)
         self._in_doubt = None
         self.position = stored.position
@@ -88,10 +120,11 @@ class Batches:
     async def try_out(self, part: Part) -> None:
         """See whether this could be stored, and store nothing."""
         turn = Turn(self._clock)
-        await self._run(await self._prepare([part], (), turn), "ROLLBACK", turn)
+        self.polls.begun()
+        await self._run(await self._prepare([part], (), turn, self.position), "ROLLBACK", turn)
 
-    async def _prepare(self, parts: Sequence[Part], work: Sequence[Work], turn: Turn) -> _Prepared:
-        nids = Nids(self.position)
+    async def _prepare(self, parts: Sequence[Part], work: Sequence[Work], turn: Turn, position: int) -> _Prepared:
+        nids = Nids(position)
         accumulator = Accumulator(await self._loaded(parts, turn), nids, self.known_users, self.polls)
         changes: list[Change] = []
         for part in parts:
@@ -100,7 +133,7 @@ class Batches:
                     changes.append(change)
                 if turn.is_over:
                     await turn.pause()
-        if changes and nids.newest == self.position:
+        if changes and nids.newest == position:
             # each batch that tells something has a position of its own, by which it is found out if it was committed
             nids.draw()
         statements = chain(accumulator.writes.statements(), *map(statements_of, work))
@@ -110,7 +143,8 @@ class Batches:
         facts = Facts()
         if not parts:
             return facts
-        asked = questions_of(parts, self.known_users, self.polls.live_users)
+        new_rooms = await self._new_rooms(parts)
+        asked = questions_of(parts, self.known_users, self.polls.live_users, new_rooms)
         await turn.pause()
         rows = await self._session.query(*loading(asked))
         turn.restart()
@@ -119,19 +153,35 @@ class Batches:
             await turn.pause()
         return facts
 
-    async def _run(self, batch: _Prepared, end: str, turn: Turn) -> None:
+    async def _new_rooms(self, parts: Sequence[Part]) -> set[str]:
+        """The rooms of first syncs that are not known: nothing has to be looked up of what they bring."""
+        answers = [part.answer for part in parts if isinstance(part, Slice) and part.answer.is_first]
+        room_ids = {room.room_id for answer in answers for room in answer.joined}
+        if not room_ids:
+            return set()
+        rows = await self._session.query("SELECT room_id FROM rooms WHERE room_id = ANY(%s)", (list(room_ids),))
+        return room_ids - {room_id for (room_id,) in rows}
+
+    async def _prepare_ahead(self, part: Part, position: int) -> None:
+        try:
+            prepared = await self._prepare([part], (), Turn(self._clock), position)
+        except Exception:  # it comes again when the part is prepared in its turn
+            return
+        self._ahead = _Ahead(part, position, prepared)
+
+    async def _run(self, batch: _Prepared, end: str, turn: Turn, following: Part | None = None) -> None:
         """The transaction, from BEGIN to its end."""
         generation = self._database.generation()
         fence = (_FENCE, (generation, self.position, batch.position))
         statements = chain((("BEGIN", ()), fence), batch.statements, ((end, ()),))
-        text = await self._session.mogrified(statements, turn)
+        script = await self._script(statements, turn)
         if end == "COMMIT" and batch.position != self.position:
             self._in_doubt = batch
         self._reached(Point.BATCH_READY)
         try:
-            await self._session.query(text)
+            meanwhile = None if following is None else partial(self._prepare_ahead, following, batch.position)
+            await self._send(script, meanwhile)
         except psycopg2.Error as problem:
-            await self._session.query("ROLLBACK")
             if problem.diag.table_name == "meta":
                 raise await self._fenced_off() from None
             self._in_doubt = None
@@ -141,6 +191,39 @@ class Batches:
                 raise
             self._log.failure("A statement broke off by an error of ours")
             raise DatabaseGone(f"a statement broke off: {type(problem).__name__}") from problem
+
+    async def _script(self, statements: Iterable[Statement | Copy], turn: Turn) -> list[bytes | Copied]:
+        """All that is sent: the statements between COPYs as one text each."""
+        script: list[bytes | Copied] = []
+        for is_copy, some in groupby(statements, lambda one: isinstance(one, Copy)):
+            if is_copy:
+                script += [await _copied(copy, turn) for copy in some if isinstance(copy, Copy)]
+            else:
+                script.append(await self._session.mogrified((one for one in some if not isinstance(one, Copy)), turn))
+        return script
+
+    async def _send(
+        self, script: Sequence[bytes | Copied], meanwhile: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Run a script; what fails is rolled back. What there is to do `meanwhile` is done during a COPY."""
+        *before, last = script
+        if not before and isinstance(last, bytes):
+            try:
+                await self._session.query(last)
+            except psycopg2.Error:
+                await self._session.query("ROLLBACK")
+                raise
+            return
+        try:
+            copying = ensureDeferred(self._copies.run(before))
+            if meanwhile is not None:
+                await meanwhile()
+            await copying
+            self._reached(Point.COPIED)
+            await self._copies.run([last])
+        except psycopg2.Error:
+            await self._copies.run([b"ROLLBACK"])
+            raise
 
     async def _fenced_off(self) -> Exception:
         """Why the row was not ours to write: another process, or an earlier try that was late, which is in doubt."""
@@ -156,3 +239,11 @@ class Batches:
             raise Superseded
         batch, self._in_doubt = self._in_doubt, None
         return batch if position == batch.position else None
+
+
+async def _copied(copy: Copy, turn: Turn) -> Copied:
+    made = []
+    for rows in copy.rows:
+        made.append(rows)
+        await turn.pause()
+    return copied(copy, made)

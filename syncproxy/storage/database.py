@@ -15,6 +15,7 @@ from txpostgres import txpostgres
 
 from syncproxy.errors import ConfigurationError
 from syncproxy.metrics import Metrics
+from syncproxy.storage.copy_session import CopySession
 from syncproxy.storage.migrating import migrate
 from syncproxy.storage.ownership import Ownership
 from syncproxy.storage.pool import Pool, Row
@@ -59,7 +60,7 @@ class Session:
 
     def __init__(self, conninfo: str, clock: IReactorTime, prepared: Sequence[Prepared] = ()) -> None:
         self._conninfo = conninfo
-        self._set_up = f"{_SET_UP};\n{preparations(prepared)}" if prepared else _SET_UP
+        self._set_up = _set_up(prepared)
         self._clock = clock
         self._connection: Any = None
 
@@ -104,7 +105,7 @@ class Session:
     async def _connected(self) -> Any:
         if self._connection is not None and not self._connection.closed:
             return self._connection
-        conninfo = make_dsn(**{**_KEEPALIVES, **parse_dsn(self._conninfo)})
+        conninfo = _kept_alive(self._conninfo)
         connection = _Connection()
         # libpq does not watch the time of a connection that is made like this
         too_late = self._clock.callLater(_CONNECT_S, lambda: connection.close())
@@ -125,7 +126,7 @@ class Session:
 
 
 class Database:
-    """The database of one service. `connections` counts those that read; the writer and the lock have their own.
+    """The database of one service. `connections` counts those that read; writer, COPY and lock have their own.
 
     `conninfo` is a libpq connection string or URL. `epoch` tells this database from every other one.
     """
@@ -166,6 +167,10 @@ class Database:
         """A connection of its own, for the writer; its owner closes it."""
         return Session(self._conninfo, self._clock, prepared)
 
+    def copy_session(self, prepared: Sequence[Prepared]) -> CopySession:
+        """A connection of its own for the writer's COPYs; its owner closes it."""
+        return CopySession(_kept_alive(self._conninfo), _CONNECT_S, _set_up(prepared))
+
     async def _reached(self) -> None:
         """Try for a while: a database that starts together with us may need it."""
         give_up_s = self._clock.seconds() + _START_S
@@ -183,6 +188,14 @@ class Database:
                 raise ConfigurationError(f"--database is no connection string: {in_one_line(problem)}.") from None
         if version < _OLDEST:
             raise ConfigurationError(f"The database is PostgreSQL {version // 10000}: syncproxy needs 13 or newer.")
+
+
+def _set_up(prepared: Sequence[Prepared]) -> str:
+    return f"{_SET_UP};\n{preparations(prepared)}" if prepared else _SET_UP
+
+
+def _kept_alive(conninfo: str) -> str:
+    return str(make_dsn(**{**_KEEPALIVES, **parse_dsn(conninfo)}))
 
 
 def _executed(connection: Any, sql: str | bytes, args: Sequence[object] | None) -> Deferred[list[Row]]:

@@ -103,27 +103,32 @@ class Questions:
 
 
 def questions_of(
-    parts: Iterable[Part], known_users: Collection[str], polled_users: Callable[[], set[str]] = set
+    parts: Iterable[Part],
+    known_users: Collection[str],
+    polled_users: Callable[[], set[str]] = set,
+    new_rooms: Collection[str] = (),
 ) -> Questions:
     """What must be known to store these answers and slices of answers.
 
     `known_users` are those that have a device here; `polled_users` gives those that are polled now, which few answers
-    need to know.
+    need to know; of `new_rooms` no events are stored.
     """
     asked = Questions()
     for part in parts:
         if isinstance(part, Slice):
-            _ask(asked, part.answer, known_users)
+            _ask(asked, part.answer, known_users, new_rooms)
             if part.is_last and part.answer.is_first and part.answer.complete:
                 asked.whole_users.add(part.answer.device.user_id)
         else:
             _ask_block(asked, part.answer, known_users)
+            if part.behind is not None:
+                asked.events.add((part.answer.room_id, part.behind))
     if asked.doubtful:
         asked.polled_users = polled_users()
     return asked
 
 
-def _ask(asked: Questions, answer: PollAnswer, known_users: Collection[str]) -> None:
+def _ask(asked: Questions, answer: PollAnswer, known_users: Collection[str], new_rooms: Collection[str]) -> None:
     me = answer.device.user_id
     asked.devices.add(answer.device)
     for datum in answer.account_data:
@@ -131,38 +136,53 @@ def _ask(asked: Questions, answer: PollAnswer, known_users: Collection[str]) -> 
     rooms: tuple[JoinedRoom | LeftRoom, ...] = (*answer.joined, *answer.left)
     for room in rooms:
         room_id = room.room_id
-        asked.rooms.add(room_id)
         asked.users.add((me, room_id))
-        asked.state.add((room_id, _MEMBER, me))
         asked.account_data.update((me, room_id, datum.type) for datum in room.account_data)
-        for event in (*room.state, *room.timeline.events):
-            asked.events.add((room_id, event.event_id))
-            _ask_state(asked, room_id, event, known_users)
-            if event.redacts is not None:
-                asked.targets.add((room_id, event.redacts))
         if room.timeline.events and (room.timeline.limited or answer.is_first):
             asked.doubtful.add(room_id)
-        if room.timeline.prev_batch is not None and room.timeline.events:
-            # if it is known without a token, this is its token
-            asked.targets.add((room_id, room.timeline.events[0].event_id))
+        _ask_users(asked, room_id, (*room.state, *room.timeline.events), known_users)
+        if room_id not in new_rooms:
+            _ask_stored(asked, answer, room)
     for joined in answer.joined:
-        if answer.is_first and answer.complete:
-            asked.whole_rooms.add(joined.room_id)
-        for user_id in (joined.summary.heroes or ()) if joined.summary is not None else ():
-            asked.state.add((joined.room_id, _MEMBER, user_id))
         for receipt in joined.receipts:
             asked.receipts.add((joined.room_id, receipt.user_id, receipt.thread_id or "", receipt.private))
     asked.users.update((me, stripped.room_id) for stripped in answer.stripped)
 
 
-def _ask_state(asked: Questions, room_id: str, event: Event, known_users: Collection[str]) -> None:
+def _ask_stored(asked: Questions, answer: PollAnswer, room: JoinedRoom | LeftRoom) -> None:
+    """Ask for the room itself, its events and its state."""
+    room_id, me = room.room_id, answer.device.user_id
+    asked.rooms.add(room_id)
+    asked.state.add((room_id, _MEMBER, me))
+    # of the state of a left room only the own leave is used
+    state = room.state if isinstance(room, JoinedRoom) else [event for event in room.state if event.state_key == me]
+    for event in (*state, *room.timeline.events):
+        asked.events.add((room_id, event.event_id))
+        _ask_state(asked, room_id, event)
+        if event.redacts is not None:
+            asked.targets.add((room_id, event.redacts))
+    if room.timeline.prev_batch is not None and room.timeline.events:
+        # if it is known without a token, this is its token
+        asked.targets.add((room_id, room.timeline.events[0].event_id))
+    if isinstance(room, JoinedRoom):
+        if answer.is_first and answer.complete:
+            asked.whole_rooms.add(room_id)
+        for user_id in (room.summary.heroes or ()) if room.summary is not None else ():
+            asked.state.add((room_id, _MEMBER, user_id))
+
+
+def _ask_state(asked: Questions, room_id: str, event: Event) -> None:
     if event.state_key is None:
         return
     asked.state.add((room_id, event.type, event.state_key))
     if event.type in _NAMES:
         asked.nameless.add(room_id)
-    if event.type == _MEMBER and event.state_key in known_users:
-        asked.users.add((event.state_key, room_id))
+
+
+def _ask_users(asked: Questions, room_id: str, events: Iterable[Event], known_users: Collection[str]) -> None:
+    for event in events:
+        if event.type == _MEMBER and event.state_key is not None and event.state_key in known_users:
+            asked.users.add((event.state_key, room_id))
 
 
 def _ask_block(asked: Questions, answer: MembersAnswer | StateAnswer, known_users: Collection[str]) -> None:
@@ -171,7 +191,8 @@ def _ask_block(asked: Questions, answer: MembersAnswer | StateAnswer, known_user
         asked.whole_rooms.add(answer.room_id)
     for event in answer.state:
         asked.events.add((answer.room_id, event.event_id))
-        _ask_state(asked, answer.room_id, event, known_users)
+        _ask_state(asked, answer.room_id, event)
+    _ask_users(asked, answer.room_id, answer.state, known_users)
 
 
 _NO_EVENT = ", ".join(

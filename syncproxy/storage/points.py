@@ -17,6 +17,8 @@ class Point(Enum):
     BATCH_TAKEN = "batch taken"
     #: the text of the transaction is made, and not sent
     BATCH_READY = "batch ready"
+    #: COPY has sent a batch's many rows, and the rest of the transaction is not sent
+    COPIED = "copied"
     #: COMMIT was answered, nobody knows of it
     COMMITTED = "committed"
     #: the caches were told, and who waits for the answers was not

@@ -171,9 +171,14 @@ class RoomAccumulator:
             known = [row.event for (kind, _), row in self.facts.state.items() if kind == _MEMBER]
             self.summary = with_known_heroes(self.summary, known)
 
-    def members_are_complete(self) -> None:
-        """Every member is known now, unless a gap that came after *s* hides some."""
-        if self.summary.gap_nid <= self._source.position or self.summary.gap_nid > self.began:
+    def members_are_complete(self, behind: str | None = None) -> None:
+        """Every member is known now, unless a gap that came after *s* hides some.
+
+        One that this answer brought hides none, nor does the one before the event `behind`, which it brought before.
+        """
+        gap_nid = self.summary.gap_nid
+        first = self.facts.known.get(behind) if behind is not None else None
+        if gap_nid <= self._source.position or gap_nid > self.began or (first is not None and first.nid == gap_nid):
             self.summary = msgspec.structs.replace(self.summary, members_complete=True)
 
     def state_is_sure(self) -> None:
@@ -358,7 +363,8 @@ class RoomAccumulator:
         self.facts.state[key] = CurrentState(valid_from, stored)
         self._state[key] = StateEntry(valid_from, stored)
         self.summary = with_state(self.summary, stored)
-        self.summary = msgspec.structs.replace(self.summary, position=max(self.summary.position, valid_from))
+        if valid_from > self.summary.position:
+            self.summary = msgspec.structs.replace(self.summary, position=valid_from)
 
     def _redact(self, target_id: str, redaction: StoredEvent) -> None:
         """Prune a stored event; if it is current state, its row ends and one opens here."""

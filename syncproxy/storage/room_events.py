@@ -11,7 +11,7 @@ from syncproxy.rooms.timelines import KnownEvent
 from syncproxy.rooms.times import recency, sort_ts
 from syncproxy.storage.facts import RoomFacts
 from syncproxy.storage.nids import Nids
-from syncproxy.storage.writes import EventRow, Writes
+from syncproxy.storage.writes import Writes
 
 
 def stored_event(
@@ -70,8 +70,8 @@ class RoomEvents:
             prev_batch=prev_batch,
         )
         stored = self._pruned_if_redacted(made, room_version)
-        row = EventRow(self._facts.room_id, stored, in_timeline, event.redacts)
-        self._writes.events[self._facts.room_id, event.event_id] = row
+        is_new = event.event_id not in self._facts.known
+        self._writes.event(self._facts.room_id, stored, event.redacts, in_timeline=in_timeline, is_new=is_new)
         self._facts.known[event.event_id] = KnownEvent(stored.nid, in_timeline, gap_before, prev_batch)
         return stored
 

@@ -9,9 +9,11 @@ import msgspec
 
 from syncproxy.matrix.events import Event
 from syncproxy.rooms.answers import Answer, JoinedRoom, LeftRoom, MembersAnswer, PollAnswer, StateAnswer, StrippedRoom
+from syncproxy.rooms.lazy_members import has_all_members, without_silent_members
 from syncproxy.rooms.times import times_of_receipt
 
-#: events in one slice, unless one room alone has more
+_MEMBER = "m.room.member"
+#: events in one slice, unless one room alone has more, silent members apart
 MOST_EVENTS = 2000
 
 
@@ -39,6 +41,11 @@ class BlockSlice:
     answer: MembersAnswer | StateAnswer
     is_last: bool
     keys: frozenset[tuple[str, str]]
+    #: whether these are all members, and whether known events may become current again
+    has_all: bool = True
+    may_restore: bool = True
+    #: the first event of the timeline that came with them: a gap before it hides none of them
+    behind: str | None = None
 
     @property
     def state(self) -> tuple[Event, ...]:
@@ -62,7 +69,7 @@ def parts_of(answer: Answer) -> Sequence[Part]:
 def block_slices_of(answer: MembersAnswer | StateAnswer) -> list[BlockSlice]:
     """A member list or a room's state in slices; at least one."""
     state = answer.state
-    keys = frozenset((e.type, e.state_key) for e in state if e.state_key is not None and e.type != "m.room.member")
+    keys = frozenset((e.type, e.state_key) for e in state if e.state_key is not None and e.type != _MEMBER)
     starts = range(0, max(len(state), 1), MOST_EVENTS)
     name = "members" if isinstance(answer, MembersAnswer) else "state"
     return [
@@ -75,26 +82,58 @@ def block_slices_of(answer: MembersAnswer | StateAnswer) -> list[BlockSlice]:
     ]
 
 
-def slices_of(answer: PollAnswer) -> list[Slice]:
-    """The answer in slices of whole rooms, in the order of their newest events, so that nids follow it.
+def slices_of(answer: PollAnswer) -> list[Part]:
+    """The answer in slices, rooms in the order of their newest events, so that nids follow it; most answers are one.
 
-    Most answers are one slice. Storing a slice twice changes nothing.
+    Storing a slice twice changes nothing. A room is stored whole, save that the members of a huge one follow when all
+    rooms are stored, as if they had been loaded lazily and asked for.
     """
     rooms: tuple[JoinedRoom | LeftRoom | StrippedRoom, ...] = (*answer.joined, *answer.left, *answer.stripped)
     room_ids = frozenset(room.room_id for room in rooms)
     live: tuple[JoinedRoom | LeftRoom, ...] = () if answer.is_first else (*answer.left, *answer.joined)
     newest_ts = {room.room_id: _newest_ts(room) for room in live if room.timeline.events}
     times = times_of_receipt(newest_ts, answer.received_ms)
-    groups = list(_groups(sorted(answer.joined, key=_newest_ts)))
-    *others, last = groups or [()]
-    parts = [
+    joined, members = _without_many_members(answer)
+    groups = list(_groups(sorted(joined, key=_newest_ts)))
+    # the last one comes after the members: with it everything is stored
+    *others, last = [*groups, ()] if members or not groups else groups
+    parts: list[Part] = [
         Slice(
             msgspec.structs.replace(answer, joined=group, left=(), stripped=()), False, room_ids, _count(group), times
         )
         for group in others
     ]
+    parts += members
     parts.append(Slice(msgspec.structs.replace(answer, joined=last), True, room_ids, _count(last), times))
     return parts
+
+
+def _without_many_members(answer: PollAnswer) -> tuple[list[JoinedRoom], list[BlockSlice]]:
+    """The joined rooms, and what was taken out of those that are huge."""
+    rooms, members = [], []
+    for room in answer.joined:
+        kept = room
+        if _size(room) > MOST_EVENTS and (answer.is_first or _is_counted(room)):
+            kept, silent = without_silent_members(room, answer.device.user_id)
+            members += _member_slices(answer, room, silent) if silent else []
+        rooms.append(kept)
+    return rooms, members
+
+
+def _member_slices(answer: PollAnswer, room: JoinedRoom, members: tuple[Event, ...]) -> list[BlockSlice]:
+    events = room.timeline.events
+    is_whole = answer.is_first or any(event.type == "m.room.create" for event in room.state)
+    has_all = is_whole and has_all_members(room, answer.device.user_id)
+    may_restore = not answer.is_first and (room.state_after or room.timeline.limited)
+    behind = events[0].event_id if events else None
+    block = MembersAnswer(room.room_id, answer.position, answer.received_ms, members)
+    return [
+        attrs.evolve(part, has_all=has_all, may_restore=may_restore, behind=behind) for part in block_slices_of(block)
+    ]
+
+
+def _is_counted(room: JoinedRoom) -> bool:
+    return room.summary is not None and room.summary.joined_count is not None
 
 
 def _newest_ts(room: JoinedRoom | LeftRoom) -> int:
@@ -105,7 +144,7 @@ def _groups(rooms: Iterable[JoinedRoom]) -> Iterator[tuple[JoinedRoom, ...]]:
     group: list[JoinedRoom] = []
     size = 0
     for room in rooms:
-        events = len(room.state) + len(room.timeline.events)
+        events = _size(room)
         if group and size + events > MOST_EVENTS:
             yield tuple(group)
             group, size = [], 0
@@ -116,4 +155,8 @@ def _groups(rooms: Iterable[JoinedRoom]) -> Iterator[tuple[JoinedRoom, ...]]:
 
 
 def _count(rooms: tuple[JoinedRoom, ...]) -> int:
-    return sum(len(room.state) + len(room.timeline.events) for room in rooms)
+    return sum(map(_size, rooms))
+
+
+def _size(room: JoinedRoom) -> int:
+    return len(room.state) + len(room.timeline.events)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from itertools import islice
 from time import perf_counter
 from typing import TypeVar
 
@@ -213,10 +214,18 @@ class Writer:
         began = perf_counter()
         parts = [item.slices[0] for item in batch if item.slices]
         work = [item.work for item in batch if item.work is not None]
-        changes = await self._lasting(lambda: self._batches.commit(parts, work))
+        changes = await self._lasting(lambda: self._batches.commit(parts, work, self._following(batch)))
         self._metrics.batch_seconds.observe(perf_counter() - began)
         self._metrics.batch_answers.observe(len(parts))
         return changes
+
+    def _following(self, batch: Sequence[_Item]) -> Part | None:
+        """What comes next if nothing else comes: the next rooms of an answer. With the last ones its rooms count."""
+        if self._queue or len(batch) != 1 or len(batch[0].slices) < 2:
+            return None
+        part, following = list(islice(batch[0].slices, 2))
+        are_rooms = isinstance(part, Slice) and isinstance(following, Slice) and not following.is_last
+        return following if are_rooms else None
 
     async def _lasting(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
         """Try until the database can. Raises what the database is not to blame for, and NotReady if we stop before."""

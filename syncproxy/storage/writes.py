@@ -15,22 +15,26 @@ from syncproxy.rooms.receipts import Receipt
 from syncproxy.rooms.snapshot import Snapshot
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
+from syncproxy.storage.copying import COPIED_EVENTS, COPIED_STATE, Copy, Texts, copied_event, copied_state
 from syncproxy.storage.prepared import Prepared, Statement
 from syncproxy.storage.rows import encode
 
 #: rows in one statement: some 5 ms of work for those that are largest
 _ROWS_AT_A_TIME = 250
+#: so many events go by COPY, and their state with them
+_MANY = 250
 StateKey = tuple[str, str, str]
 
 
 @attrs.define
 class EventRow:
-    """An event to be written; one that was known from a state block only is replaced."""
+    """An event to be written; one that is not new was known from a state block only, and is replaced."""
 
     room_id: str
     event: StoredEvent
     in_timeline: bool
     redacts: str | None
+    is_new: bool
 
 
 @attrs.define
@@ -74,6 +78,12 @@ class Writes:
     snapshots: dict[tuple[str, str], Snapshot | None] = attrs.field(factory=dict)
     rewritten: dict[tuple[str, str], tuple[bytes, str | None]] = attrs.field(factory=dict)
 
+    def event(self, room_id: str, event: StoredEvent, redacts: str | None, *, in_timeline: bool, is_new: bool) -> None:
+        """Write this event; `is_new`: it is not known, neither from the database nor from what is written already."""
+        before = self.events.get((room_id, event.event_id))
+        is_new = is_new if before is None else before.is_new
+        self.events[room_id, event.event_id] = EventRow(room_id, event, in_timeline, redacts, is_new)
+
     def state_changed(self, key: StateKey, event_id: str, nid: int, *, had_row: bool) -> None:
         """This event is current from `nid` on; what was current, if anything, ends there."""
         self.state_ended(key, nid, had_row=had_row)
@@ -87,13 +97,22 @@ class Writes:
         elif had_row:
             self.ended.setdefault(key, nid)
 
-    def statements(self) -> Iterator[Statement]:
+    def statements(self) -> Iterator[Statement | Copy]:
         """The statements that write the rows, in an order that their keys allow; each is made when it is asked for."""
         state = ((key, row) for key, rows in self.state.items() for row in rows)
-        yield from _bulk(_EVENTS, map(_event_columns, self.events.values()))
+        are_many = len(self.events) >= _MANY
+        texts = Texts()
+        if are_many:
+            yield Copy(COPIED_EVENTS, _joined(_copied_event(row, texts) for row in self.events.values() if row.is_new))
+        others = (row for row in self.events.values() if not (are_many and row.is_new))
+        yield from _bulk(_EVENTS, map(_event_columns, others))
         yield from _bulk(_REWRITTEN, ((*key, Binary(json), batch) for key, (json, batch) in self.rewritten.items()))
         yield from _bulk(_ENDED, ((*key, nid) for key, nid in self.ended.items()))
-        yield from _bulk(_STATE, ((*key, row.event_id, row.valid_from, row.valid_to) for key, row in state))
+        if are_many:
+            rows = (copied_state(texts, key, row.event_id, row.valid_from, row.valid_to) for key, row in state)
+            yield Copy(COPIED_STATE, _joined(rows))
+        else:
+            yield from _bulk(_STATE, ((*key, row.event_id, row.valid_from, row.valid_to) for key, row in state))
         yield from _bulk(_ROOMS, ((room_id, row.position, Binary(encode(row))) for room_id, row in self.rooms.items()))
         yield from _bulk(_USERS, ((*key, row.membership, Binary(encode(row))) for key, row in self.users.items()))
         yield from _bulk(_SNAPSHOTS_GONE, self.snapshots)
@@ -111,6 +130,17 @@ def _bulk(statement: Prepared, rows: Iterable[Sequence[Any]]) -> Iterator[Statem
     left = iter(rows)
     while some := list(islice(left, _ROWS_AT_A_TIME)):
         yield statement.call([list(column) for column in zip(*some, strict=True)])
+
+
+def _joined(rows: Iterable[bytes]) -> Iterator[bytes]:
+    """So many rows at a time that none takes long to make."""
+    left = iter(rows)
+    while some := b"".join(islice(left, _ROWS_AT_A_TIME)):
+        yield some
+
+
+def _copied_event(row: EventRow, texts: Texts) -> bytes:
+    return copied_event(texts, row.room_id, row.event, row.redacts, in_timeline=row.in_timeline)
 
 
 def _event_columns(row: EventRow) -> tuple[object, ...]:

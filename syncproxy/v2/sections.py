@@ -183,7 +183,8 @@ class Sections:
             self._dropped.part("room", room_id, raw, str(problem))
             return None
         lifted = self._lifted.get((name, room_id), {})
-        for field in msgspec.structs.fields(kind):
+        # few rooms were decoded elsewhere, and looking up a struct's fields takes longer than decoding it
+        for field in msgspec.structs.fields(kind) if lifted else ():
             section = getattr(block, field.name)
             if section is not None and field.encode_name in lifted:
                 section.events = lifted[field.encode_name]

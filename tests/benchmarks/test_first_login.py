@@ -27,7 +27,7 @@ class MeasurementTests(SynchronousTestCase):
             login(1.0, 200.0, 0),
             login(2.0, 180.0, 2, Turn(1, 60 * MS, 55 * MS)),
         ]
-        one = measurement(logins)
+        one = measurement("logins", logins)
         found = {target.name: (target.value, target.is_met) for target in one.targets}
         self.assertEqual(
             {
@@ -42,5 +42,5 @@ class MeasurementTests(SynchronousTestCase):
 
     def test_a_server_that_cannot_be_looked_into(self) -> None:
         """Of one that runs elsewhere there are the seconds only."""
-        one = measurement([Login(1.0, 0.1, 18_000_000, None, Usage(seconds=1.0), [])])
+        one = measurement("logins", [Login(1.0, 0.1, 18_000_000, None, Usage(seconds=1.0), [])])
         self.assertEqual(["seconds beyond the homeserver's own"], [target.name for target in one.targets])

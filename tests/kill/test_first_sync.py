@@ -14,6 +14,7 @@ from tests.integration.client import SlidingClient
 from tests.integration.harness import ALICE, BOB
 from tests.kill.harness import KillCase
 from tests.kill.program import arm, was_hit
+from tests.kill.traps import COPIES, Trap
 
 _ROOMS = 3
 _LIST: dict[str, Any] = {"ranges": [[0, 9]], "timeline_limit": 20, "required_state": [["org.example.fact", "*"]]}
@@ -86,6 +87,49 @@ class FirstSyncTests(KillCase):
     async def test_killed_before_the_second(self) -> None:
         """So if it dies when the transaction of the second slice is ready."""
         await self.killed_at(Point.BATCH_READY, 3)
+
+    async def test_killed_when_copied(self) -> None:
+        """So if it dies between the COPYs of the first slice and the rest of its transaction."""
+        await self.killed_at(Point.COPIED)
+
+    async def test_killed_when_the_second_is_copied(self) -> None:
+        """So if that is the second slice."""
+        await self.killed_at(Point.COPIED, 2)
+
+    async def killed_while_copying(self, copy: str) -> None:
+        """Kill while the server is at a COPY, begun and with all its rows; it may go on when the next process asks."""
+        await self.begin()
+        trap = Trap(self.database)
+        self.addCleanup(trap.close)
+        for when in ("BEFORE", "AFTER"):
+            trap.set(copy, when)
+            asked = self.asks(self.alice)
+            await self.looks_until(trap.waiting, f"{when} {copy}")
+            self.child.kill()
+            await asked.addErrback(lambda failure: None)
+            self.child.launch()
+            await self.looks_until(trap.is_waited_for, "the next process has begun")
+            trap.open()
+            await self.child.ready(self.agent)
+            self.alice = self.client(ALICE)
+        await self.asks(self.alice)
+        for room in self.rooms:
+            room.message(BOB, "meanwhile")
+        await self.all_is_there()
+
+    async def test_killed_while_copying_events(self) -> None:
+        """Nothing of a COPY that nobody waits for any more is stored."""
+        await self.killed_while_copying(COPIES[0])
+
+    async def test_killed_while_copying_state(self) -> None:
+        """So if it is the second COPY of the transaction."""
+        await self.killed_while_copying(COPIES[1])
+
+    async def test_cut_when_copied(self) -> None:
+        """If the connection is cut between COPY and COMMIT, all of the slice is stored on another."""
+        await self.begin()
+        await (await self.until_hit(Point.COPIED, cut=True))
+        await self.all_is_there()
 
     async def test_cut_between_slices(self) -> None:
         """If the connections are cut the rest is stored on others."""

@@ -37,6 +37,9 @@ _STATEMENTS = {
     "UPDATE meta": ("meta", "UPDATE", ""),
 }
 STATEMENTS = tuple(_STATEMENTS)
+#: those of large batches, which are sent by themselves
+_COPIES = {"COPY events": ("events", "INSERT", ""), "COPY room_state": ("room_state", "INSERT", "")}
+COPIES = tuple(_COPIES)
 #: in COMMIT itself, after all statements
 COMMIT = "COMMIT"
 _KEY = 0x74726170
@@ -44,7 +47,7 @@ _FUNCTION = f"""CREATE SCHEMA IF NOT EXISTS killing;
     CREATE SEQUENCE IF NOT EXISTS killing.hits;
     SELECT setval('killing.hits', 1, false);
     CREATE OR REPLACE FUNCTION killing.reached() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        IF current_query() LIKE '%' || TG_ARGV[0] || '%' AND current_query() LIKE '%COMMIT'
+        IF current_query() LIKE '%' || TG_ARGV[0] || '%' AND current_query() ~ '^COPY|COMMIT$'
             AND nextval('killing.hits') <= TG_ARGV[1]::int
         THEN
             PERFORM pg_advisory_xact_lock({_KEY});
@@ -72,7 +75,7 @@ class Trap:
             how = "CONSTRAINT TRIGGER {} AFTER UPDATE ON syncproxy.{} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
             row = ""
         else:
-            self._table, event, row = _STATEMENTS[statement]
+            self._table, event, row = {**_STATEMENTS, **_COPIES}[statement]
             how = f"TRIGGER {{}} {when} {event} ON syncproxy.{{}}"
         made = how.format("trap", self._table)
         self._query(f"CREATE {made} {row} EXECUTE FUNCTION killing.reached('{statement}', {tries})")

@@ -9,14 +9,15 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from syncproxy.rooms.answers import JoinedRoom, PollAnswer
+from syncproxy.rooms.answers import AccountDatum, JoinedRoom, PollAnswer
 from syncproxy.storage.accumulator import Accumulator
+from syncproxy.storage.copying import Copy
 from syncproxy.storage.database import Session
 from syncproxy.storage.facts import Facts, questions_of
 from syncproxy.storage.nids import Nids
 from syncproxy.storage.prepared import Statement
 from syncproxy.storage.problems import DatabaseGone
-from syncproxy.storage.slices import parts_of
+from syncproxy.storage.slices import Slice, parts_of
 from syncproxy.turns import Turn
 from tests.postgres import fresh_database
 from tests.rooms.events import member
@@ -72,11 +73,28 @@ class StepsTests(SynchronousTestCase):
 
     def test_many_rows_make_many_statements(self) -> None:
         """No statement has more than 250 rows, and none is lost."""
+        data = tuple(AccountDatum(f"m.{number}", b"{}") for number in range(602))
+        (part,) = parts_of(answer(ALICE, account_data=data))
+        accumulator = Accumulator(Facts(), Nids(0), ())
+        self.assertTrue(list(accumulator.add(part)))
+        calls = [one for one in accumulator.writes.statements() if not isinstance(one, Copy)]
+        counts = [len(args[0]) for sql, args in calls if "store_account_data" in sql]  # type: ignore[arg-type] # columns are lists
+        self.assertEqual([250, 250, 102], counts)
+
+    def test_many_events_are_copied_in_steps(self) -> None:
+        """A room's events and its state make one COPY each, whose rows come 250 at a time."""
         (part,) = parts_of(first_answer(joined("!r", 600)))
         accumulator = Accumulator(Facts(), Nids(0), ())
         self.assertTrue(list(accumulator.add(part)))
-        counts = [len(args[0]) for sql, args in accumulator.writes.statements() if "store_events" in sql]  # type: ignore[arg-type] # columns are lists
-        self.assertEqual([250, 250, 102], counts)
+        copies = [one for one in accumulator.writes.statements() if isinstance(one, Copy)]
+        self.assertEqual([3, 3], [len(list(copy.rows)) for copy in copies])
+
+    def test_a_huge_room_is_many_slices(self) -> None:
+        """Of 50,000 members who come in one answer no slice has more than 2,000; the `since` is in the last."""
+        parts = parts_of(first_answer(joined("!r", 50_000)))
+        self.assertGreater(len(parts), 25)
+        self.assertLessEqual(max(part.events for part in parts), 2000)
+        self.assertEqual([isinstance(part, Slice) and part.is_last for part in parts], [False] * 26 + [True])
 
     def test_the_users_rooms_are_asked_for_once(self) -> None:
         """Of a first sync in slices only the last one tells what rooms are gone."""
