@@ -47,8 +47,8 @@ class Claim:
     """How far an answer can be trusted about a user: its *s*, and whether it is the user's own.
 
     `polled_at` is *s* of the user's own newest stored poll: what that one did not bring, an older answer does not give.
-    `began` was the newest nid before the answer: what is newer came with it. `state_is_sure`: no gap hides what state
-    the room has.
+    `began` was the newest nid before the answer: what is newer came with it. `state_is_sure`: it tells what the room is
+    now, and no gap hides what state it has.
     """
 
     position: int
@@ -225,7 +225,7 @@ def _after_join(row: UserRoom | None, news: MemberNews, user_id: str, room_id: s
     if _is_older_than_invite(row, news, claim):
         return row
     joined = _joined(row, user_id, room_id, news.nid, news.nid, news.event.origin_server_ts, news.event.sort_ts)
-    # what the room was before a gap is nothing to somebody who came behind it
+    # what the room was before a gap is nothing to somebody who came behind it, nor what it is to somebody who left
     return joined if claim.is_own or claim.state_is_sure else msgspec.structs.replace(joined, unsure=True)
 
 

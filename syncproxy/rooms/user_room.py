@@ -27,8 +27,8 @@ class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     #: nothing that is stored is surely from this stay: nothing is shown from `visible_from` on, either, until the join
     #: or what the own poller is handed next has its place in the timeline
     to_come: bool = False
-    #: another's answer told of the join while it was unsure what state a gap hides: nothing is shown until the own
-    #: poller brought the room
+    #: another's answer told of the join, and not for sure of what the room is since: a gap hides state, or the answer
+    #: ended with a leave. Nothing is shown until the own poller brought the room
     unsure: bool = False
     #: `origin_server_ts` of the join
     join_ts: int = 0

@@ -149,7 +149,8 @@ class _AnswerAccumulator:
                 yield from work.state_block((leave,), may_restore=False)
             work.fold_members(None)
             yield from self._told(work)
-            yield from self._standings.changes(work, self._answer.position, self._me)
+            # it ends at the own leave: others who came before that may have left since
+            yield from self._standings.changes(work, self._answer.position, self._me, up_to_now=False)
             row = row and self._facts.users.get((self._me, room.room_id))
         elif leave is not None and has_state(room) and memberships.is_frozen(row, leave):
             yield from self._frozen(room, row, leave)

@@ -22,10 +22,12 @@ class Standings:
         self._known_users = known_users
         self._polls = polls
 
-    def changes(self, work: RoomAccumulator, position: int, me: str | None) -> Iterable[UserRoomChange]:
-        """What the member events that an answer brought change."""
+    def changes(
+        self, work: RoomAccumulator, position: int, me: str | None, *, up_to_now: bool = True
+    ) -> Iterable[UserRoomChange]:
+        """What the member events that an answer brought change. `up_to_now`: it tells all that happened since."""
         room_id = work.facts.room_id
-        is_sure = not work.summary.unsure_nid
+        is_sure = up_to_now and not work.summary.unsure_nid
         for news in work.member_news():
             user_id = news.event.state_key
             if user_id is None or (user_id != me and user_id not in self._known_users):

@@ -212,6 +212,13 @@ class GivingTests(SynchronousTestCase):
         stored.polled(BOB, event("$9"), position=early, state=(_BACK,))
         self.assertFalse(_is_unsure(stored))
 
+    def test_join_in_a_room_that_another_left(self) -> None:
+        """What a section of a left room tells ends with the leave: that bob joined before it is unsure."""
+        stored = both_in()
+        stored.polled(ALICE, _GONE)
+        stored.left(ALICE, _BACK, member("$out", "@alice:hs", "leave"))
+        self.assertTrue(_is_unsure(stored))
+
     def test_own_poll_after_a_join_where_a_gap_hides_state(self) -> None:
         """A poll that was sent after the join was stored is of that stay, whatever it brings of the room."""
         stored = both_in()

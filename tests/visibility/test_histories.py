@@ -111,6 +111,11 @@ class FoundTests(SynchronousTestCase):
         """Nor is another's leave."""
         self.check(("ask", ALICE, ""), ("poll", BOB, ""), ("leave", BOB, "!2"), ("join", ALICE, "!2"))
 
+    def test_a_join_within_what_another_was_told_of_a_left_room(self) -> None:
+        """Who joined before another left may have left since: what is told then, as who types, is not shown."""
+        asked = (("ask", ALICE, ""), ("poll", BOB, ""), ("poll", CAROL, ""))
+        self.check(*asked, ("join", CAROL, "!1"), ("ban", BOB, "!1"), ("leave", CAROL, "!1"), ("type", BOB, "!1"))
+
     def test_an_invite_of_who_was_in(self) -> None:
         """Who is invited has left before, though nothing tells of the leave."""
         asked = (("poll", BOB, ""), ("rename", BOB, "!1"), ("poll", ALICE, ""), ("ask", ALICE, ""))
