@@ -6,10 +6,10 @@ import gc
 
 #: objects that are new and alive before the youngest are looked at: as many as a large answer makes, not 700
 _YOUNG = 20_000
-#: looks at the youngest before one at the middle-aged: it holds the reactor for 30 ms while thousands of connections
-#: are being begun, and for 100 ms with ten; and those before one at everything
-_MIDDLE = 3
-_EVERYTHING = 160
+#: how many more looks at the youngest than this come before one at the middle-aged: with ten, such a look took 100 ms
+#: while thousands of connections were begun; and how many of those before one at everything
+_MIDDLE = 1
+_EVERYTHING = 250
 
 
 def settle() -> None:

@@ -129,13 +129,17 @@ class BoundedSite(Site):
         return channel
 
     async def disconnect(self) -> None:
-        """Close all connections: what was written is still sent, for a second at the most."""
+        """Close all connections: answers that were begun are still sent, for a second at the most."""
         if not self._open:
             return
         closed: Deferred[None] = Deferred()
         self._all_closed = closed
         for channel in list(self._open):
-            channel.loseConnection()
+            if any(request.startedWriting for request in channel.requests):
+                # closes by itself once the answer is sent
+                channel.persistent = False
+            else:
+                channel.loseConnection()
         cutting = self._clock.callLater(DISCONNECT_S, self._cut)
         await closed
         if cutting.active():

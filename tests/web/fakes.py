@@ -131,6 +131,7 @@ class Server:
         """`clock` tells how long clients have been silent."""
         site = BoundedSite(edge.resource, edge.settings.max_request_size, clock)
         site.linger_s = 0.05
+        self.site = site
         self.port = reactor.listenTCP(0, site, interface="127.0.0.1")
         self.url = f"http://127.0.0.1:{self.port.getHost().port}"
         self._pool = HTTPConnectionPool(reactor, persistent=False)

@@ -99,6 +99,16 @@ class ReaderTests(SlowCase):
         await reader.closed
         await self.until(lambda: not self.clock.getDelayedCalls())
 
+    async def test_stopping(self) -> None:
+        """When the service stops, an answer that is being sent is sent to its end."""
+        server = Server(self.edge, Clock())
+        self.addCleanup(lambda: Deferred.fromCoroutine(server.close()))
+        # one that would stay open
+        reader = await connect(server, Talk(ASKED.replace(b"Connection: close\r\n", b"")))
+        await self.until(lambda: len(reader.received) > 0)
+        await server.site.disconnect()
+        self.assertEqual(LARGE, (await reader.closed).partition(b"\r\n\r\n")[2])
+
     async def test_one_that_hung_up_before(self) -> None:
         """So does one that goes while its answer is being compressed."""
         zipped = ASKED.replace(b"Host: x", b"Host: x\r\nAccept-Encoding: gzip")
