@@ -36,6 +36,8 @@ class RoomWant:
     since: int | None = None
     receipts: bool = False
     at: int | None = None
+    #: whose snapshot of the room it is; `None`: it is not from one
+    snapshot_of: str | None = None
 
 
 class HotRoom:

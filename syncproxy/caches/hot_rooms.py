@@ -14,6 +14,7 @@ from syncproxy.caches.hot_room import TIMELINE_EVENTS, HotRoom, RoomWant
 from syncproxy.caches.reads import RoomReads
 from syncproxy.caches.together import together
 from syncproxy.errors import NotReady
+from syncproxy.matrix.events import StateEntry
 from syncproxy.rooms.changes import ReceiptsChange, RoomChange
 from syncproxy.rooms.receipts import Receipt
 
@@ -86,8 +87,15 @@ class HotRooms:
     async def _frozen(self, wants: Sequence[RoomWant]) -> dict[str, HotRoom]:
         """Rooms as they were: nobody else holds them, and nothing changes them."""
         loads = [_Load(HotRoom(want.room_id, want.at or 0, 0), want, want.at or 0) for want in wants]
-        if loads:
-            await self._read(loads)
+        stored = [load for load in loads if load.want.snapshot_of is None]
+        if stored:
+            await self._read(stored)
+        for load in loads:
+            if load.want.snapshot_of is not None:
+                snapshot = await self._reads.snapshot(load.want.snapshot_of, load.room.room_id)
+                load.room.take_timeline(snapshot.timeline)
+                load.room.take_all_members((StateEntry(one.nid, one) for one in snapshot.state), load.bound)
+                load.room.is_ready = True
         return {load.room.room_id: load.room for load in loads}
 
     def room_changed(self, change: RoomChange) -> None:

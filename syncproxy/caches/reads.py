@@ -12,6 +12,7 @@ from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import StateEntry, StoredEvent
 from syncproxy.rooms.changes import AccountDataChange, DeviceFacts, TransactionIds
 from syncproxy.rooms.receipts import Receipt
+from syncproxy.rooms.snapshot import Snapshot
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 
@@ -52,6 +53,9 @@ class RoomReads(Protocol):
         self, bounds: Mapping[str, int], after: Mapping[str, int]
     ) -> Awaitable[Mapping[str, Sequence[StateEntry]]]:
         """Current rows, members included, that became current after this nid of each room."""
+
+    def snapshot(self, user_id: str, room_id: str) -> Awaitable[Snapshot]:
+        """The user's own snapshot of a room that nobody else here was in."""
 
     def receipts_on(self, events: Mapping[str, Collection[str]]) -> Awaitable[Sequence[Receipt]]:
         """Receipts on these events, by room."""

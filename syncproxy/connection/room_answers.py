@@ -67,6 +67,8 @@ class Draft:
     lazy: frozenset[str] = frozenset()
     #: the timeline again, and how far back the client has it
     run: Run = Run(Timeline(), 0)
+    #: where members are that were brought into memory for it; `None`: in `hot`
+    members: HotRoom | None = None
 
 
 @attrs.frozen

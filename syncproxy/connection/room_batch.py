@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar, TypeVarTuple
 
+import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from syncproxy.caches.global_cache import GlobalCache
@@ -78,7 +79,9 @@ class RoomBatch:
             draft = self._try(due.room_id, maker.draft, due, hot.get(due.room_id))
             if draft is not None:
                 drafts[due.room_id] = draft
-        await self._hot(self._try(room_id, maker.want_members, draft) for room_id, draft in drafts.items())
+        members = await self._hot(self._try(room_id, maker.want_members, draft) for room_id, draft in drafts.items())
+        for room_id, room in members.items():
+            drafts[room_id] = attrs.evolve(drafts[room_id], members=room)
         for index, due in enumerate(chunk):
             await self._turn.pause()
             told = self._try(due.room_id, maker.tell, due, drafts.get(due.room_id), hot.get(due.room_id))

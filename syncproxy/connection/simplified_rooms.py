@@ -7,6 +7,7 @@ client was sent is remembered for longer, and a room that comes back gets only w
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import attrs
 
@@ -25,7 +26,7 @@ from syncproxy.matrix.events import StateEntry, StoredEvent
 from syncproxy.protocol.required_state import MEMBER
 from syncproxy.protocol.response import RoomAnswer
 from syncproxy.rooms.user_room import UserRoom
-from syncproxy.rooms.visibility import View, stays_after_leaving
+from syncproxy.rooms.visibility import View, frozen_view, stays_after_leaving, with_history
 
 _STRIPPED = ("invite", "knock")
 _OUT = ("leave", "ban")
@@ -59,24 +60,20 @@ class SimplifiedRooms:
         if row is None or row.membership in _STRIPPED or (row.membership in _OUT and not stays_after_leaving(row)):
             return None
         wanted, sent = due.config.state, _same_stay(due, row)
-        at = row.left_nid if row.membership in _OUT else None
-        if sent is None and at is not None and due.sent is not None:
+        if sent is None and row.membership in _OUT and due.sent is not None:
             # it was left since: the events up to the leave
-            return RoomWant(due.room_id, since=due.sent.up_to, at=at)
+            return _want(row, since=due.sent.up_to)
         since = None if sent is None else known_since(sent.coverage, wanted)
         if sent is None or since is None:
             since = None if sent is None else sent.up_to
-            return RoomWant(due.room_id, wanted.named_members, wanted.all_members, since, at=at)
+            return _want(row, members=wanted.named_members, all_members=wanted.all_members, since=since)
         if due.config != sent.config or due.mark & _WITH_EVENTS:
-            return RoomWant(due.room_id, since=min(since, sent.up_to), at=at)
+            return _want(row, since=min(since, sent.up_to))
         return None
 
     def want_members(self, draft: Draft) -> RoomWant | None:
         """What must be in memory to make the object of a draft, beside what is; `None`: nothing."""
-        if not draft.lazy:
-            return None
-        at = draft.row.left_nid if draft.row.membership in _OUT else None
-        return RoomWant(draft.due.room_id, members=draft.lazy, at=at)
+        return _want(draft.row, members=draft.lazy) if draft.lazy else None
 
     # Timelines
 
@@ -95,15 +92,11 @@ class SimplifiedRooms:
         return Draft(due, row, sent, view, hot, run.timeline, frozenset(self._lazy(due, run.timeline)), run)
 
     def _view(self, row: UserRoom) -> View | None:
-        """What the user may see: MSC4186 shows what came with the join, too."""
-        view = (
-            self._user.last_view(row.room_id)
-            if row.membership in _OUT
-            else self._user.view(row.room_id, self._device_id)
-        )
-        if view is None or not row.handed_from:
-            return view
-        return View(min(row.handed_from, view.from_nid), view.to_nid)
+        """What the user may see now, or goes on seeing of a room that was left."""
+        if row.membership in _OUT:
+            return frozen_view(row)
+        view = self._user.view(row.room_id, self._device_id)
+        return None if view is None else with_history(row, view)
 
     def _run(self, due: DueRoom, row: UserRoom, sent: SentRoom | None, hot: HotRoom, view: View) -> Run:
         limit = due.config.timeline_limit
@@ -118,7 +111,7 @@ class SimplifiedRooms:
     def _last_run(self, before: SentRoom, row: UserRoom, hot: HotRoom, view: View, limit: int) -> Run:
         """The events up to the own leave, which is alone behind a gap: it is not known which came before it."""
         if has_gap(hot.timeline, before.up_to, view):
-            return Run(Timeline(), row.left_nid)
+            return Run(Timeline(), _end(row))
         return next_run(
             hot.timeline, view, after=before.up_to, from_nid=before.run_from, limit=limit, ignored=self._ignored
         )
@@ -172,12 +165,12 @@ class SimplifiedRooms:
             timeline = Timeline([*timeline.events, leave], timeline.limited and timeline.prev_batch is not None)
         state: list[StoredEvent] = []
         if draft.sent is not None or due.sent is None:
-            state = list(self._state(draft, row.left_nid))
+            state = list(self._state(draft, _end(row)))
             state += self._members(draft, state, draft.view)
             state = [event for event in state if not _is_member(event, row.user_id)]
         if draft.sent is None and (due.config.state.lazy or due.config.state.matches(MEMBER, row.user_id)):
             state.append(leave)
-        return self._told(draft, row, facts, draft.sent or due.sent, _Events(timeline, state, row.left_nid))
+        return self._told(draft, row, facts, draft.sent or due.sent, _Events(timeline, state, _end(row)))
 
     def _told(self, draft: Draft, row: UserRoom, facts: Facts, before: SentRoom | None, events: _Events) -> Told:
         """The object, told from `before`, which the client has of the room; `None`: it begins anew."""
@@ -272,8 +265,9 @@ class SimplifiedRooms:
         if hot is None or not wanted.lazy or wanted.all_members:
             return []
         entries: dict[str, StateEntry] = {}
+        source = draft.members or hot
         for user_id in sorted(draft.lazy):
-            entry = hot.entry(MEMBER, user_id)
+            entry = source.entry(MEMBER, user_id)
             if entry is not None and not (sent and self._moment.sent.has_member(draft.due.room_id, entry)):
                 entries[user_id] = entry
         if sent is not None and not draft.timeline.limited:
@@ -324,6 +318,19 @@ def _sent(row: UserRoom, facts: Facts, due: DueRoom) -> SentRoom:
         bump_stamp=facts.bump_stamp,
         digests=facts.digests,
     )
+
+
+def _end(row: UserRoom) -> int:
+    """The nid at which a room that was left is frozen."""
+    return row.frozen_nid or row.left_nid
+
+
+def _want(row: UserRoom, **wanted: Any) -> RoomWant:
+    """What is wanted of a room: as it is, or as it was when the user left it."""
+    view = frozen_view(row)
+    if view is None:
+        return RoomWant(row.room_id, **wanted)
+    return RoomWant(row.room_id, at=view.to_nid, snapshot_of=row.user_id if row.frozen_nid else None, **wanted)
 
 
 def _is_member(event: StoredEvent, user_id: str) -> bool:

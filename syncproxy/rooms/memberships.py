@@ -14,6 +14,7 @@ import msgspec
 
 from syncproxy.matrix.events import Event, StoredEvent
 from syncproxy.rooms.answers import StrippedRoom
+from syncproxy.rooms.summary import RoomSummary, frozen_facts
 from syncproxy.rooms.times import sort_ts
 from syncproxy.rooms.user_room import UserRoom
 
@@ -40,6 +41,8 @@ class MemberNews(msgspec.Struct, frozen=True, gc=False):
     last_nid: int
     in_timeline: bool
     rejoins: bool = False
+    #: the room as its members knew it just before
+    facts: RoomSummary | None = None
 
 
 @attrs.frozen
@@ -78,6 +81,20 @@ def after_member_event(
     if event.membership in _ASKED and row is not None and row.membership == "join" and _may_take(row, news, claim):
         return _left(row, "leave", news.nid, min(news.last_nid, news.nid - 1))
     return row
+
+
+def is_same_stay(row: UserRoom | None, now: UserRoom) -> bool:
+    """Whether both tell of the same membership, come about by the same event."""
+    return row is not None and (row.membership, row.membership_nid) == (now.membership, now.membership_nid)
+
+
+def stamped(row: UserRoom, recency: int, facts: RoomSummary | None) -> UserRoom:
+    """A row whose membership came about at this time in ms; of somebody who left, with what was known of the room.
+
+    `facts` are those of a moment at which the user was surely in; `None`: there is none of which that is certain.
+    """
+    has_left = row.membership in _OUT and row.previous == "join" and facts is not None
+    return msgspec.structs.replace(row, recency=recency, frozen=frozen_facts(facts) if has_left and facts else None)
 
 
 def after_joined_section(

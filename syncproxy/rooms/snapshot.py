@@ -8,6 +8,8 @@ import msgspec
 
 from syncproxy.matrix.events import Event, StoredEvent
 from syncproxy.rooms.answers import LeftRoom
+from syncproxy.rooms.summarising import with_known_heroes, with_state
+from syncproxy.rooms.summary import FrozenFacts, RoomSummary, frozen_facts
 
 _CREATE = "m.room.create"
 
@@ -27,6 +29,15 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
 def has_state(room: LeftRoom) -> bool:
     """Whether a section tells what the room was like: not without its `m.room.create`."""
     return any(event.type == _CREATE for event in (*room.state, *room.timeline.events))
+
+
+def facts_of(snapshot: Snapshot) -> FrozenFacts:
+    """What the snapshot tells of the room."""
+    summary = RoomSummary("")
+    for event in snapshot.state:
+        summary = with_state(summary, event)
+    members = {event.state_key: event for event in snapshot.state if event.type == "m.room.member" and event.state_key}
+    return frozen_facts(with_known_heroes(summary, members.values()))
 
 
 def snapshot_of(room: LeftRoom, store: Callable[[Event, bool], StoredEvent]) -> Snapshot:

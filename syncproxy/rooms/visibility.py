@@ -106,4 +106,22 @@ def is_told_of_leave(row: UserRoom) -> bool:
 
 def stays_after_leaving(row: UserRoom) -> bool:
     """Whether somebody who left the room, or was put out, keeps a frozen view of it (MSC4186): who had been in it."""
-    return row.membership in ("leave", "ban") and row.previous == "join" and row.leave_event is not None
+    return frozen_view(row) is not None
+
+
+def frozen_view(row: UserRoom | None) -> View | None:
+    """Which nids somebody who had been in the room and is not any more goes on seeing (MSC4186); `None`: none.
+
+    Of a room that nobody else here was in, those of its snapshot.
+    """
+    if row is None or row.membership not in ("leave", "ban") or row.leave_event is None:
+        return None
+    if row.frozen_nid:
+        return View(0, row.frozen_nid)
+    view = last_view(row)
+    return None if view is None else with_history(row, view)
+
+
+def with_history(row: UserRoom, view: View) -> View:
+    """The view with what came with the join, which MSC4186 shows, too (rule 5)."""
+    return View(min(row.handed_from, view.from_nid), view.to_nid) if row.handed_from else view

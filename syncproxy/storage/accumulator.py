@@ -22,7 +22,7 @@ from syncproxy.rooms.changes import (
 )
 from syncproxy.rooms.lazy_members import has_all_members
 from syncproxy.rooms.memberships import Stay
-from syncproxy.rooms.snapshot import has_state, snapshot_of
+from syncproxy.rooms.snapshot import facts_of, has_state, snapshot_of
 from syncproxy.rooms.timelines import KnownEvent, last_known_nid, lowest_known_nid, newest_join
 from syncproxy.rooms.times import sort_ts
 from syncproxy.rooms.user_room import UserRoom
@@ -161,6 +161,9 @@ class _AnswerAccumulator:
         nid = self._nids.draw() if event is None else event.nid
         has_since = not self._answer.is_first
         now = memberships.after_left_section(row, self._me, room.room_id, event, nid=nid, has_since=has_since)
+        if now is not None and now is not row:
+            recency = self._received_ms(room.room_id) if event is None else event.recency
+            now = memberships.stamped(now, recency, self._standings.certain_facts(work, self._me))
         yield from self._standings.set_row(now)
 
     def _frozen(self, room: LeftRoom, row: UserRoom | None, leave: Event) -> Iterable[UserRoomChange]:
@@ -185,6 +188,8 @@ class _AnswerAccumulator:
             row, self._me, room.room_id, event, nid=event.nid, has_since=has_since, frozen_nid=self._nids.newest
         )
         self._writes.snapshots[self._me, room.room_id] = snapshot
+        if now is not None:
+            now = msgspec.structs.replace(now, recency=event.recency, frozen=facts_of(snapshot))
         yield from self._standings.set_row(now)
 
     def _joins_up(self, work: RoomAccumulator, row: UserRoom | None, timeline: Timeline) -> bool:
@@ -208,14 +213,19 @@ class _AnswerAccumulator:
 
     def _stripped(self, room: StrippedRoom) -> Iterable[Change]:
         answer = self._answer
+        row = self._facts.users.get((self._me, room.room_id))
         now = memberships.after_stripped_section(
-            self._facts.users.get((self._me, room.room_id)),
+            row,
             self._me,
             room,
             nid=self._nids.draw(),
             received_ms=answer.received_ms,
             position=answer.position,
         )
+        recency = answer.received_ms if not answer.is_first else min(now.invite_ts, answer.received_ms)
+        if row is not None and memberships.is_same_stay(row, now):
+            recency = row.recency
+        now = memberships.stamped(now, recency, None)
         yield from self._standings.set_row(now)
 
     def _absent(self) -> Iterable[Change]:
@@ -284,6 +294,9 @@ class _AnswerAccumulator:
             to_come=not is_handed and ((row is not None and row.to_come) or not is_old),
             stay=stay,
         )
+        if not memberships.is_same_stay(row, now):
+            recency = join_ts if self._answer.is_first else self._answer.received_ms
+            now = memberships.stamped(now, recency if member is None or not is_join else member.recency, None)
         now = memberships.with_handed(now, lowest_known_nid(room.timeline, work.facts.known), stay)
         now = memberships.with_unread(now, room.notification_count, room.highlight_count, work.summary.position)
         yield from self._standings.set_row(now)

@@ -61,6 +61,8 @@ class RoomAccumulator:
         #: what has a greater nid was stored by this answer
         self.began = nids.newest
         self._previous = facts.summary.position if facts.summary is not None else 0
+        #: what was known of the room before this answer
+        self.before = facts.summary
         self.summary = facts.summary or RoomSummary(facts.room_id)
         self.timeline: list[StoredEvent] = []
         #: member events of the timeline, and those of state blocks, that say what their users are now
@@ -293,7 +295,9 @@ class RoomAccumulator:
         can_roll = rolls_state and not (behind_gap and current is not None and self._is_newer(current))
         if event.type == _MEMBER and (can_roll or not rolls_state):
             rejoins = not is_current and event.prev_membership not in (None, "join")
-            self._told_members.append(MemberNews(stored, stored.nid, stored.nid, in_timeline=True, rejoins=rejoins))
+            self._told_members.append(
+                MemberNews(stored, stored.nid, stored.nid, in_timeline=True, rejoins=rejoins, facts=self.summary)
+            )
         if can_roll and event.type == _MEMBER:
             before = event.prev_membership if current is None else current.event.membership
             (self._transitions if behind_gap else self._live_transitions).append((before, event.membership))

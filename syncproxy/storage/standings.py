@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 from syncproxy.rooms import memberships
 from syncproxy.rooms.changes import UserRoomChange
+from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.facts import Facts
 from syncproxy.storage.polls import Polls
@@ -35,7 +36,15 @@ class Standings:
             row = self._facts.users.get((user_id, room_id))
             claim = memberships.Claim(position, user_id == me, work.began, self._polls.polled_at(user_id), is_sure)
             now = memberships.after_member_event(row, news, user_id, room_id, claim)
+            if now is not None and not memberships.is_same_stay(row, now):
+                facts = news.facts if news.in_timeline else self.certain_facts(work, user_id)
+                now = memberships.stamped(now, news.event.recency, facts)
             yield from self.set_row(now)
+
+    def certain_facts(self, work: RoomAccumulator, user_id: str) -> RoomSummary | None:
+        """The room as it was before this answer, if the user's own newest poll vouches for having been in by then."""
+        before = work.before
+        return before if before is not None and before.facts_nid <= self._polls.polled_at(user_id) else None
 
     def set_row(self, row: UserRoom | None) -> Iterable[UserRoomChange]:
         """The user's row is this now."""

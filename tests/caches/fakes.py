@@ -30,6 +30,7 @@ from syncproxy.rooms.changes import (
     UserRoomChange,
 )
 from syncproxy.rooms.receipts import Receipt
+from syncproxy.rooms.snapshot import Snapshot
 from syncproxy.rooms.summary import Bump, RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 
@@ -208,6 +209,9 @@ class FakeDatabase:
             room_id: [entry for entry in self._current(room_id, bound) if entry.valid_from > after[room_id]]
             for room_id, bound in bounds.items()
         }
+
+    async def snapshot(self, user_id: str, room_id: str) -> Snapshot:
+        return Snapshot((), ())
 
     async def receipts_on(self, events: Mapping[str, Collection[str]]) -> list[Receipt]:
         await self._read("receipts_on")

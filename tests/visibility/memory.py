@@ -11,6 +11,7 @@ from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import StateEntry, StoredEvent
 from syncproxy.rooms.changes import AccountDataChange, Change, DeviceFacts, TransactionIds
 from syncproxy.rooms.receipts import Receipt
+from syncproxy.rooms.snapshot import Snapshot
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.timelines import KnownEvent
 from syncproxy.rooms.user_room import UserRoom
@@ -165,6 +166,9 @@ class MemoryDatabase:
             entries = [entry for entry in self._as_of(room_id, bound) if entry.valid_from > after[room_id]]
             found[room_id] = sorted(entries, key=lambda entry: entry.valid_from)
         return found
+
+    async def snapshot(self, user_id: str, room_id: str) -> Snapshot:
+        return Snapshot((), ())
 
     async def receipts_on(self, events: Mapping[str, Collection[str]]) -> list[Receipt]:
         return [one for one in self._receipts.values() if one.event_id in events.get(one.room_id, ())]
