@@ -58,7 +58,9 @@ class UserCache:
         self._tracker = tracker
         self._woken = woken
         self._account_data = UserAccountData()
-        self._rooms = UserRooms(user_id, global_cache.index, tracker.polled, self._account_data, tracker.held)
+        self._rooms = UserRooms(
+            user_id, global_cache.index, tracker.polled, self._account_data, tracker.held, global_cache.seconds
+        )
         self._own_receipts = OwnReceipts()
         self._devices = UserDevices(user_id)
         self._lists = SharedLists(self._rooms.listed, lambda: self._rooms.rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from syncproxy.caches.bumps import Bumps
 from syncproxy.caches.held_events import HeldEvents
@@ -21,6 +21,8 @@ from syncproxy.rooms.visibility import View, is_told_of_leave, live_view, stays_
 
 _NAMELESS = RoomName("", (), computed=True)
 _STRIPPED = ("invite", "knock")
+#: for how long lists have a room that the user was thrown out of, in ms
+_REMEMBERED_MS = 30 * 86_400_000
 #: what MSC4186 takes for something new in a room
 BUMP_STAMP_TYPES = frozenset(
     {
@@ -47,7 +49,10 @@ class UserRooms:
         polled: PolledUsers,
         account_data: UserAccountData,
         own_events: HeldEvents,
+        seconds: Callable[[], float],
     ) -> None:
+        """`seconds`: the time."""
+        self._seconds = seconds
         self._user_id = user_id
         self._index = index
         self._polled = polled
@@ -236,7 +241,10 @@ class UserRooms:
             if row.membership == "invite" and facts.inviter in self._account_data.ignored:
                 return None
             return ListedRoom(self, row, row.membership, stripped=facts)
-        return ListedRoom(self, row, "removed" if row.removed else "left") if stays_after_leaving(row) else None
+        if not stays_after_leaving(row):
+            return None
+        is_recent = self._seconds() * 1000 - row.recency < _REMEMBERED_MS
+        return ListedRoom(self, row, "removed" if row.removed and is_recent else "left")
 
     def related(self, room_id: str) -> set[str]:
         """The room, those it replaces, and if it is a space those it lists: what joining or leaving it affects."""

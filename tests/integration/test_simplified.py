@@ -1,0 +1,196 @@
+"""MSC4186 on the real service: rooms, memberships, positions, restarts (spec/msc4186.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import ensureDeferred
+
+from tests.integration.client import SyncError
+from tests.integration.harness import ALICE, BOB, CAROL, ProxyCase
+from tests.integration.simplified_client import ALL, STABLE, UNSTABLE, V4_ALL, SimplifiedClient
+
+
+class SimplifiedCase(ProxyCase):
+    """Alice and Bob in a room."""
+
+    async def setUp(self) -> None:  # type: ignore[override] # trial awaits it
+        await super().setUp()
+        self.room = self.hs.create_room(ALICE, name="Den", members=[BOB])
+
+    def simplified(self, user_id: str = ALICE, path: str = UNSTABLE, **body: Any) -> SimplifiedClient:
+        """A client of a user, with all rooms in a list."""
+        token = self.hs.login(user_id, f"{user_id[1:6].upper()}1")
+        lists = {"all": V4_ALL if path == STABLE else ALL}
+        return SimplifiedClient(
+            self.agent, self.proxy.url, token, reactor, path=path, **{"conn_id": "room-list", "lists": lists, **body}
+        )
+
+    def membership(self, client: SimplifiedClient) -> str:
+        """Alice's own in the room, as the client knows it."""
+        found: str = client.room(self.room.room_id).state["m.room.member", ALICE]["content"]["membership"]
+        return found
+
+    async def restart(self) -> None:
+        """The proxy is started again."""
+        await self.proxy.stop()
+        await self.proxy.start(self.agent)
+
+
+class RoomTests(SimplifiedCase):
+    """From the first request on."""
+
+    async def test_first_login(self) -> None:
+        """The whole room, in both dialects."""
+        for path in (UNSTABLE, STABLE):
+            client = self.simplified(path=path)
+            answer = await client.sync()
+            room = answer["rooms"][self.room.room_id]
+            self.assertEqual((room["initial"], room["name"], room["joined_count"]), (True, "Den", 2))
+            self.assertEqual(answer["lists"]["all"]["count"], 1)
+            self.assertEqual("membership" in room, path == STABLE)
+            self.assertGreater(room["bump_stamp"], 0)
+
+    async def test_live(self) -> None:
+        """A message arrives at a held request."""
+        client = self.simplified()
+        await client.sync()
+        held = ensureDeferred(client.sync(timeout=20_000))
+        self.room.message(BOB, "hello")
+        answer = await held
+        self.assertEqual(client.room(self.room.room_id).bodies, ["hello"])
+        self.assertEqual(answer["rooms"][self.room.room_id]["num_live"], 1)
+
+    async def test_left(self) -> None:
+        """A room that was left comes once more, with the leave."""
+        client = self.simplified()
+        await client.sync()
+        self.room.leave(ALICE)
+        await client.until(lambda: self.membership(client) == "leave")
+        self.room.message(BOB, "secret")
+        other = self.hs.create_room(ALICE, name="Other")
+        await client.until(lambda: other.room_id in client.rooms)
+        self.assertNotIn("secret", str(client.answers))
+        self.assertEqual(client.order("all"), [other.room_id, self.room.room_id])
+
+    async def test_kicked(self) -> None:
+        """A new connection has the room as it was at the kick."""
+        client = self.simplified()
+        await client.sync()
+        self.room.kick(BOB, ALICE)
+        await client.until(lambda: len(client.answers) > 1 and self.room.room_id in client.answers[-1]["rooms"])
+        self.room.message(BOB, "secret")
+        self.room.set_state(BOB, "m.room.name", {"name": "Hideout"})
+        fresh = self.simplified(conn_id="fresh")
+        await fresh.sync()
+        room = fresh.room(self.room.room_id)
+        self.assertEqual((room.fields["name"], room.timeline[-1]["content"]["membership"]), ("Den", "leave"))
+        self.assertNotIn("secret", str(fresh.answers))
+        self.assertNotIn("Hideout", str(fresh.answers))
+
+    async def test_invited(self) -> None:
+        """An invite has its stripped state, a join follows."""
+        client = self.simplified(CAROL)
+        await client.sync()
+        self.room.invite(BOB, CAROL)
+        await client.until(lambda: "invite_state" in client.room(self.room.room_id).fields)
+        self.room.join(CAROL)
+        await client.until(lambda: "invite_state" not in client.room(self.room.room_id).fields)
+        self.assertTrue(client.answers[-1]["rooms"][self.room.room_id]["initial"])
+
+
+class PositionTests(SimplifiedCase):
+    """Positions, and what is told at each."""
+
+    async def test_lost_answer(self) -> None:
+        """What was lost comes again, with what came since."""
+        client = self.simplified()
+        await client.sync()
+        self.room.message(BOB, "one")
+        lost = await client.ask(timeout=10_000)
+        self.assertIn("one", str(lost))
+        self.room.message(BOB, "two")
+        await client.hears(self.room.room_id, "two")
+        self.assertEqual(client.room(self.room.room_id).bodies, ["one", "two"])
+
+    async def test_unknown(self) -> None:
+        """Another connection's position is none."""
+        client, other = self.simplified(), self.simplified(conn_id="other")
+        await client.sync()
+        await other.sync()
+        client.pos = other.pos
+        with self.assertRaises(SyncError) as caught:
+            await client.sync()
+        self.assertEqual(caught.exception.errcode, "M_UNKNOWN_POS")
+
+
+class RestartTests(SimplifiedCase):
+    """A position is good after the proxy was started again."""
+
+    async def test_nothing_happened(self) -> None:
+        """Nothing is sent again."""
+        client = self.simplified()
+        await client.sync()
+        await self.restart()
+        answer = await client.sync(timeout=500)
+        self.assertEqual(answer["rooms"], {})
+        self.assertEqual(answer["lists"]["all"]["count"], 1)
+
+    async def test_what_happened_meanwhile(self) -> None:
+        """What was sent while the proxy was away comes, as a delta."""
+        client = self.simplified()
+        await client.sync()
+        await self.proxy.stop()
+        self.room.message(BOB, "while away")
+        await self.proxy.start(self.agent)
+        await client.hears(self.room.room_id, "while away")
+        room = client.answers[-1]["rooms"][self.room.room_id]
+        self.assertFalse(room.get("initial"))
+        self.assertNotIn("name", room)
+        self.assertEqual(client.room(self.room.room_id).initials, 1)
+
+    async def test_left_meanwhile(self) -> None:
+        """Who was thrown out while the proxy was away is told, and sees nothing later."""
+        client = self.simplified()
+        await client.sync()
+        await self.proxy.stop()
+        self.room.kick(BOB, ALICE)
+        self.room.message(BOB, "secret")
+        await self.proxy.start(self.agent)
+        await client.until(lambda: self.membership(client) == "leave")
+        self.assertNotIn("secret", str(client.answers))
+
+    async def test_several_restarts(self) -> None:
+        """Each goes on where the client was."""
+        client = self.simplified()
+        await client.sync()
+        for number in range(3):
+            self.room.message(BOB, f"before {number}")
+            await client.hears(self.room.room_id, f"before {number}")
+            await self.restart()
+            self.room.message(BOB, f"after {number}")
+            await client.hears(self.room.room_id, f"after {number}")
+        expected = [f"{when} {number}" for number in range(3) for when in ("before", "after")]
+        self.assertEqual(client.room(self.room.room_id).bodies, expected)
+
+    async def test_lost_answer(self) -> None:
+        """An answer that never arrived, and a restart after it: it comes again."""
+        client = self.simplified()
+        await client.sync()
+        self.room.message(BOB, "one")
+        self.assertIn("one", str(await client.ask(timeout=10_000)))
+        await self.restart()
+        await client.hears(self.room.room_id, "one")
+        self.assertEqual(client.room(self.room.room_id).bodies, ["one"])
+
+    async def test_subscriptions_without_conn_id(self) -> None:
+        """A client that says each subscription once has it after the restart, too."""
+        client = self.simplified(conn_id="", lists={})
+        client.said["room_subscriptions"] = {self.room.room_id: {"timeline_limit": 5, "required_state": []}}
+        await client.sync()
+        del client.said["room_subscriptions"]
+        await client.sync()
+        await self.restart()
+        self.room.message(BOB, "hello")
+        await client.hears(self.room.room_id, "hello")
