@@ -260,19 +260,20 @@ class SimplifiedRooms:
                 yield entry.event
 
     def _members(self, draft: Draft, state: list[StoredEvent], view: View) -> list[StoredEvent]:
-        """Members that come lazily: who is in the timeline, and who changed, unless the timeline hides what."""
+        """Members that come lazily: who is in the timeline. Where that is not limited, it has all who changed."""
         hot, sent, wanted = draft.hot, draft.sent, draft.due.config.state
         if hot is None or not wanted.lazy or wanted.all_members:
             return []
         entries: dict[str, StateEntry] = {}
         source = draft.members or hot
+        told = {event.state_key: event.nid for event in draft.timeline.events if event.type == MEMBER}
         for user_id in sorted(draft.lazy):
             entry = source.entry(MEMBER, user_id)
-            if entry is not None and not (sent and self._moment.sent.has_member(draft.due.room_id, entry)):
+            if entry is None or entry.valid_from < told.get(user_id, 0):
+                # what is known is older than what the timeline tells
+                continue
+            if not (sent and self._moment.sent.has_member(draft.due.room_id, entry)):
                 entries[user_id] = entry
-        if sent is not None and not draft.timeline.limited:
-            changed = (entry for entry in hot.state_since(sent.up_to) if entry.event.type == MEMBER)
-            entries.update({entry.event.state_key or "": entry for entry in changed})
         there = {event.event_id for event in state}
         found = (entry for entry in entries.values() if entry.valid_from <= view.to_nid)
         return [entry.event for entry in found if entry.event.event_id not in there]
@@ -322,7 +323,8 @@ def _sent(row: UserRoom, facts: Facts, due: DueRoom) -> SentRoom:
 
 def _end(row: UserRoom) -> int:
     """The nid at which a room that was left is frozen."""
-    return row.frozen_nid or row.left_nid
+    view = frozen_view(row)
+    return 0 if view is None else view.to_nid
 
 
 def _want(row: UserRoom, **wanted: Any) -> RoomWant:

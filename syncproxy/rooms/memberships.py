@@ -88,13 +88,16 @@ def is_same_stay(row: UserRoom | None, now: UserRoom) -> bool:
     return row is not None and (row.membership, row.membership_nid) == (now.membership, now.membership_nid)
 
 
-def stamped(row: UserRoom, recency: int, facts: RoomSummary | None) -> UserRoom:
+def stamped(row: UserRoom, recency: int, facts: RoomSummary | None = None, sure_nid: int = 0) -> UserRoom:
     """A row whose membership came about at this time in ms; of somebody who left, with what was known of the room.
 
     `facts` are those of a moment at which the user was surely in; `None`: there is none of which that is certain.
+    `sure_nid`: what is stored up to there is surely from before the leave.
     """
-    has_left = row.membership in _OUT and row.previous == "join" and facts is not None
-    return msgspec.structs.replace(row, recency=recency, frozen=frozen_facts(facts) if has_left and facts else None)
+    if row.membership not in _OUT or row.previous != "join":
+        return msgspec.structs.replace(row, recency=recency)
+    frozen = None if facts is None else frozen_facts(facts)
+    return msgspec.structs.replace(row, recency=recency, frozen=frozen, sure_nid=min(sure_nid, row.left_nid))
 
 
 def after_joined_section(

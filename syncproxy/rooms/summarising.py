@@ -168,6 +168,7 @@ def _lasting(summary: RoomSummary) -> RoomSummary:
         members_complete=False,
         gap_nid=0,
         unsure_nid=0,
+        jump_nid=0,
         ended_nid=0,
         counts_nid=0,
         facts_nid=0,

@@ -57,6 +57,8 @@ class RoomSummary(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     #: the nid of the newest gap whose `state_after` did not come, or not all of it: what state it hides is unsure until
     #: that was fetched; 0: none
     unsure_nid: int = 0
+    #: the position at which state last came that no timeline tells of: what it hides is as unsure as behind a gap
+    jump_nid: int = 0
     #: the nid at which a complete block last ended rows of state; 0: none did
     ended_nid: int = 0
     #: the position since which nothing has changed but `position` itself, the newest events, and what is known of gaps

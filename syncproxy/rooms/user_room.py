@@ -54,6 +54,8 @@ class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     sort_ts: int = 0
     #: `is_direct` of the invite
     is_direct: bool = False
+    #: after leaving: what is stored up to this nid is surely from before that
+    sure_nid: int = 0
     #: when this membership came about, in ms, comparable with the `recency` of events
     recency: int = 0
     #: after leaving: what was known of the room then; `None`: that is not certain

@@ -119,7 +119,7 @@ def frozen_view(row: UserRoom | None) -> View | None:
     if row.frozen_nid:
         return View(0, row.frozen_nid)
     view = last_view(row)
-    return None if view is None else with_history(row, view)
+    return None if view is None else with_history(row, View(view.from_nid, min(view.to_nid, row.sure_nid)))
 
 
 def with_history(row: UserRoom, view: View) -> View:

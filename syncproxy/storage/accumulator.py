@@ -163,7 +163,7 @@ class _AnswerAccumulator:
         now = memberships.after_left_section(row, self._me, room.room_id, event, nid=nid, has_since=has_since)
         if now is not None and now is not row:
             recency = self._received_ms(room.room_id) if event is None else event.recency
-            now = memberships.stamped(now, recency, self._standings.certain_facts(work, self._me))
+            now = self._standings.left_unseen(now, recency, work)
         yield from self._standings.set_row(now)
 
     def _frozen(self, room: LeftRoom, row: UserRoom | None, leave: Event) -> Iterable[UserRoomChange]:
@@ -225,7 +225,7 @@ class _AnswerAccumulator:
         recency = answer.received_ms if not answer.is_first else min(now.invite_ts, answer.received_ms)
         if row is not None and memberships.is_same_stay(row, now):
             recency = row.recency
-        now = memberships.stamped(now, recency, None)
+        now = memberships.stamped(now, recency)
         yield from self._standings.set_row(now)
 
     def _absent(self) -> Iterable[Change]:
@@ -296,7 +296,7 @@ class _AnswerAccumulator:
         )
         if not memberships.is_same_stay(row, now):
             recency = join_ts if self._answer.is_first else self._answer.received_ms
-            now = memberships.stamped(now, recency if member is None or not is_join else member.recency, None)
+            now = memberships.stamped(now, recency if member is None or not is_join else member.recency)
         now = memberships.with_handed(now, lowest_known_nid(room.timeline, work.facts.known), stay)
         now = memberships.with_unread(now, room.notification_count, room.highlight_count, work.summary.position)
         yield from self._standings.set_row(now)

@@ -228,6 +228,8 @@ class RoomAccumulator:
             self.summary = msgspec.structs.replace(self.summary, position=self._nids.draw())
         if self._takes_counts or self._moves_members():
             self.summary = msgspec.structs.replace(self.summary, counts_nid=self.summary.position)
+        if self._previous and self._jumps():
+            self.summary = msgspec.structs.replace(self.summary, jump_nid=self.summary.position)
         self.summary = with_facts_nid(self.summary, self.facts.summary)
         self.facts.summary = self.summary
         self._writes.rooms[self.facts.room_id] = self.summary
@@ -239,6 +241,17 @@ class RoomAccumulator:
             ended=tuple(self._ended),
             rewritten=tuple(self._events.rewritten.values()),
         )
+
+    def _facts_now(self) -> RoomSummary:
+        """The room as its members know it by now; where state came besides the timeline, that is a jump."""
+        if self._previous and self._jumps():
+            return msgspec.structs.replace(self.summary, jump_nid=self._nids.newest)
+        return self.summary
+
+    def _jumps(self) -> bool:
+        """Whether state other than members came that is not told by the timeline."""
+        told = {event.event_id for event in (*self.timeline, *self._events.rewritten.values())}
+        return any(kind != _MEMBER and one.event.event_id not in told for (kind, _), one in self._state.items())
 
     def _moves_members(self) -> bool:
         """Whether somebody came or went, if only for a moment within the timeline."""
@@ -296,7 +309,7 @@ class RoomAccumulator:
         if event.type == _MEMBER and (can_roll or not rolls_state):
             rejoins = not is_current and event.prev_membership not in (None, "join")
             self._told_members.append(
-                MemberNews(stored, stored.nid, stored.nid, in_timeline=True, rejoins=rejoins, facts=self.summary)
+                MemberNews(stored, stored.nid, stored.nid, in_timeline=True, rejoins=rejoins, facts=self._facts_now())
             )
         if can_roll and event.type == _MEMBER:
             before = event.prev_membership if current is None else current.event.membership

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 from syncproxy.rooms import memberships
 from syncproxy.rooms.changes import UserRoomChange
-from syncproxy.rooms.summary import RoomSummary
+from syncproxy.rooms.memberships import MemberNews
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.facts import Facts
 from syncproxy.storage.polls import Polls
@@ -37,14 +37,23 @@ class Standings:
             claim = memberships.Claim(position, user_id == me, work.began, self._polls.polled_at(user_id), is_sure)
             now = memberships.after_member_event(row, news, user_id, room_id, claim)
             if now is not None and not memberships.is_same_stay(row, now):
-                facts = news.facts if news.in_timeline else self.certain_facts(work, user_id)
-                now = memberships.stamped(now, news.event.recency, facts)
+                now = self._stamped(now, row, news, work)
             yield from self.set_row(now)
 
-    def certain_facts(self, work: RoomAccumulator, user_id: str) -> RoomSummary | None:
-        """The room as it was before this answer, if the user's own newest poll vouches for having been in by then."""
-        before = work.before
-        return before if before is not None and before.facts_nid <= self._polls.polled_at(user_id) else None
+    def _stamped(self, now: UserRoom, row: UserRoom | None, news: MemberNews, work: RoomAccumulator) -> UserRoom:
+        """With its time; and what was before a leave, if that follows in the timeline what the user surely saw."""
+        facts, certain_nid = news.facts, self._polls.polled_at(now.user_id)
+        if row is not None:
+            certain_nid = max(certain_nid, row.visible_from)
+        if facts is not None and max(facts.gap_nid, facts.jump_nid) <= certain_nid:
+            return memberships.stamped(now, news.event.recency, facts, now.left_nid)
+        return self.left_unseen(now, news.event.recency, work)
+
+    def left_unseen(self, now: UserRoom, recency: int, work: RoomAccumulator) -> UserRoom:
+        """A leave of which it is not known what was before it: what the user's own newest poll vouches for was."""
+        polled_at, before = self._polls.polled_at(now.user_id), work.before
+        facts = before if before is not None and before.facts_nid <= polled_at else None
+        return memberships.stamped(now, recency, facts, polled_at)
 
     def set_row(self, row: UserRoom | None) -> Iterable[UserRoomChange]:
         """The user's row is this now."""

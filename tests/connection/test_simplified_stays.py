@@ -26,7 +26,7 @@ class StayCase(SimplifiedCase):
         """Alice is not in the room any more, and knows of it what there was then; the id of the event."""
         event_id = self.stage.member(room_id, ALICE, membership, sender)
         row = self.stage.database.user_rows[ALICE, room_id]
-        now = msgspec.structs.replace(row, frozen=FROZEN, recency=row.left_nid + 1000)
+        now = msgspec.structs.replace(row, frozen=FROZEN, recency=row.left_nid + 1000, sure_nid=row.left_nid)
         self.stage.told(self.stage.database.standing(**msgspec.structs.asdict(now)))
         return event_id
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from random import Random
 
-from tests.visibility.homeserver import ALICE, BOB, CAROL, USERS, Homeserver
+from syncproxy.dialects.msc3575 import MSC3575
+from syncproxy.dialects.msc4186 import MSC4186
+from syncproxy.protocol.dialect import Dialect
+from syncproxy.protocol.response import RoomAnswer
+from tests.visibility.homeserver import ALICE, BOB, CAROL, USERS, Homeserver, Room
 from tests.visibility.oracle import Oracle
 from tests.visibility.proxy import Client, Proxy
 
 ROOMS = ("!1", "!2")
+DIALECTS: tuple[Dialect, ...] = (MSC3575, MSC4186)
 _IN_ROOM = ("say", "talk", "rename", "join", "leave", "invite", "kick", "ban", "profile", "type", "read")
 _POLLS = ("poll", "poll", "ask", "answer", "deliver")
 #: what happens, to or by whom, and in which room
@@ -47,13 +52,13 @@ class History:
         self.homeserver.create("!2", CAROL, BOB)
         self.makers = {"!1": ALICE, "!2": CAROL}
         self.proxy = Proxy(self.homeserver, USERS, state_after=state_after)
-        self._connect()
+        self.clients = [Client(self.proxy, user_id, dialect) for user_id in USERS for dialect in DIALECTS]
 
     def step(self, what: str, user_id: str, room_id: str) -> Iterator[str]:
         """Take a step; what somebody is shown and should not be."""
         if what == "restart":
             self.proxy.start()
-            self._connect()
+            self.clients = [client.proxy_restarted() for client in self.clients]
             yield from self._leaks()
         elif what in ("poll", "deliver"):
             if what == "poll":
@@ -66,14 +71,13 @@ class History:
         else:
             self._happen(what, user_id, room_id)
 
-    def _connect(self) -> None:
-        self.clients = {user_id: Client(self.proxy, user_id) for user_id in USERS}
-
     def _leaks(self) -> Iterator[str]:
-        for user_id, client in self.clients.items():
-            oracle = Oracle(self.homeserver, user_id, self.proxy.pollers[user_id].since or 0)
-            for kind, who in (("goes on", client), ("is new", Client(self.proxy, user_id))):
-                yield from (f"{user_id}, who {kind}: {leak}" for leak in oracle.leaks(who.sync()))
+        for client in self.clients:
+            user_id, simplified = client.user_id, client.is_simplified
+            oracle = Oracle(self.homeserver, user_id, self.proxy.pollers[user_id].since or 0, simplified=simplified)
+            for kind, who in (("goes on", client), ("is new", Client(self.proxy, user_id, client.dialect))):
+                name = f"{user_id}, who {kind}{' by MSC4186' if simplified else ''}"
+                yield from (f"{name}: {leak}" for leak in oracle.leaks(who.sync()))
 
     # What happens
 
@@ -111,25 +115,35 @@ class History:
                 self.homeserver.send(room_id, maker)
             for user_id in (*USERS, *USERS, *USERS):
                 yield from self.step("poll", user_id, "")
-        for user_id, client in self.clients.items():
-            new = Client(self.proxy, user_id)
-            answer = new.sync()
-            client.sync()
-            for room_id, room in self.homeserver.rooms.items():
-                now = self.homeserver.now
-                membership = room.membership(user_id, now)
-                if (membership in ("join", "invite")) != (room_id in answer.rooms):
-                    yield f"{user_id} is in {room_id} by {membership}, and is shown {list(answer.rooms)}"
-                if membership != "join" or room_id not in answer.rooms:
-                    continue
-                shown = answer.rooms[room_id]
-                newest = room.events[-1].event.event_id
-                for who in (client, new):
-                    if newest not in who.events[room_id]:
-                        yield f"{user_id} {room_id}: {newest} is the newest, shown are {who.events[room_id]}"
-                if client.names.get(room_id) != shown.name:
-                    yield f"{user_id} {room_id}: names {client.names.get(room_id)} and {shown.name}"
-                early = room.latest_join(user_id, now)
-                older = [event_id for event_id in shown.timeline_ids if int(event_id[1:]) < early]
-                if older:
-                    yield f"{user_id} {room_id}: {older} are from before the stay that began at {early}"
+        for client in self.clients:
+            yield from self._lost(client)
+
+    def _lost(self, client: Client) -> Iterator[str]:
+        """What a client, or a new one of its user, is not shown."""
+        user_id, now = client.user_id, self.homeserver.now
+        new = Client(self.proxy, user_id, client.dialect)
+        answer = new.sync()
+        client.sync()
+        for room_id, room in self.homeserver.rooms.items():
+            membership = room.membership(user_id, now)
+            is_shown = room_id in answer.rooms and new.memberships.get(room_id, "join") not in ("leave", "ban")
+            if (membership in ("join", "invite")) != is_shown:
+                yield f"{user_id} is in {room_id} by {membership}, and is shown {list(answer.rooms)}"
+            last = client.memberships.get(room_id)
+            if client.is_simplified and last in ("join", "invite") and last != membership:
+                yield f"{user_id} is in {room_id} by {membership}, and was last told {last}"
+            if membership == "join" and room_id in answer.rooms:
+                yield from self._lost_of(room, client, new, answer.rooms[room_id])
+
+    def _lost_of(self, room: Room, client: Client, new: Client, shown: RoomAnswer) -> Iterator[str]:
+        room_id, newest = room.room_id, room.events[-1].event.event_id
+        where = f"{client.user_id} {room_id}"
+        for who in (client, new):
+            if newest not in who.events[room_id]:
+                yield f"{where}: {newest} is the newest, shown are {who.events[room_id]}"
+        if client.names.get(room_id) != shown.name:
+            yield f"{where}: names {client.names.get(room_id)} and {shown.name}"
+        early = 0 if client.is_simplified else room.latest_join(client.user_id, self.homeserver.now)
+        older = [event_id for event_id in shown.timeline_ids if int(event_id[1:]) < early]
+        if older:
+            yield f"{where}: {older} are from before the stay that began at {early}"

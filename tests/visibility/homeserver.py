@@ -96,6 +96,8 @@ class Homeserver:
     def __init__(self) -> None:
         self.now = 0
         self.rooms: dict[str, Room] = {}
+        #: the events of rooms that a user was joined to, in the user's own answers
+        self.handed: dict[str, set[str]] = {}
         self._account_data: dict[str, list[Live]] = {}
 
     @staticmethod
@@ -164,6 +166,8 @@ class Homeserver:
             elif membership in ("leave", "ban") and self._is_told_of_leave(room, user_id, since):
                 left.append(self._left(room, user_id, since or 0, limit))
         rooms = tuple(one for one in joined if one is not None)
+        handed = self.handed.setdefault(user_id, set())
+        handed.update(event.event_id for one in rooms for event in (*one.state, *one.timeline.events))
         data = [one.value for one in self._account_data.get(user_id, ()) if one.order > (since or 0)]
         return Sections(self.now, rooms, tuple(left), tuple(stripped), tuple(data))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any
 
 import msgspec
@@ -21,8 +21,10 @@ class Oracle:
     has in the room.
     """
 
-    def __init__(self, homeserver: Homeserver, user_id: str, polled: int) -> None:
+    def __init__(self, homeserver: Homeserver, user_id: str, polled: int, *, simplified: bool = False) -> None:
+        """`simplified`: MSC4186 shows what the own poller was handed along with a join, too."""
         self._homeserver = homeserver
+        self._handed: Set[str] = homeserver.handed.get(user_id, set()) if simplified else frozenset()
         self._user_id = user_id
         self._polled = polled
 
@@ -46,9 +48,10 @@ class Oracle:
         first = min((*inside, *invites), default=self._homeserver.now)
         endings = {order for order, one in own.items() if one.event.membership in ("leave", "ban") and order > first}
         events = {one.event.event_id for one in room.events if one.order in inside or one.order in endings}
+        events |= self._handed
         yield from (f"event {event_id}" for event_id in shown.timeline_ids if event_id not in events)
         states = {one.event.event_id for order in inside for one in room.state(order).values()}
-        states |= {own[order].event.event_id for order in endings}
+        states |= {own[order].event.event_id for order in endings} | self._handed
         for json in shown.required_state:
             event_id = msgspec.json.decode(json)["event_id"]
             if event_id not in states:

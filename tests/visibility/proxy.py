@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import msgspec
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
@@ -18,12 +18,17 @@ from syncproxy.caches.user_cache_map import UserCacheMap
 from syncproxy.connection.conn import Conn
 from syncproxy.connection.conn_map import ConnMap
 from syncproxy.connection.extension_part import Factories
+from syncproxy.connection.packing import Snapshot, joined, unpacked
+from syncproxy.connection.resumable import Position, ResumablePositions
+from syncproxy.connection.store import StoredConnection
 from syncproxy.connection.whole_members import members_as_they_are
+from syncproxy.dialects.msc3575 import MSC3575
 from syncproxy.extensions.account_data import AccountDataExtension
 from syncproxy.extensions.receipts import ReceiptsExtension
 from syncproxy.extensions.typing import TypingExtension
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
+from syncproxy.protocol.dialect import Dialect
 from syncproxy.protocol.request import ExtensionParams, ListParams, Request, SubscriptionParams
 from syncproxy.protocol.response import Answer
 from syncproxy.pubsub.payloads import Payload
@@ -31,6 +36,7 @@ from syncproxy.rooms.answers import JoinedRoom, LeftRoom, PollAnswer, StrippedRo
 from syncproxy.rooms.changes import Polled
 from syncproxy.storage.polls import Polls
 from syncproxy.storage.slices import Slice
+from syncproxy.storage.work import FoldConnection, SaveDelta, Work
 from tests.connection.fakes import Notebook, asked
 from tests.visibility.homeserver import Homeserver, Sections
 from tests.visibility.memory import MemoryDatabase
@@ -63,17 +69,64 @@ class Poller:
         return Device(self.user_id, "PHONE")
 
 
+class KeptConnection:
+    """What was written of a connection, in place of the writer."""
+
+    def __init__(self, user_id: str) -> None:
+        self._user_id = user_id
+        self._base: tuple[int, bytes] | None = None
+        self._deltas: dict[int, tuple[int, bytes]] = {}
+
+    def do(self, work: Work) -> Deferred[None]:
+        """Store it."""
+        if isinstance(work, SaveDelta):
+            self._deltas[work.version] = (work.counter, work.delta)
+        elif isinstance(work, FoldConnection):
+            self._base = (work.version, work.base)
+            self._deltas = {version: delta for version, delta in self._deltas.items() if version > work.version}
+        return succeed(None)
+
+    def stored(self, clock: Clock) -> StoredConnection:
+        """The connection in a new process, as its client has it: each answer arrived."""
+        state, version, number = Snapshot(0, {}), 0, 0
+        if self._base is not None:
+            version, state = self._base[0], unpacked(self._base[1], self._user_id)
+        for newer, (counter, delta) in sorted(self._deltas.items()):
+            state, version, number = joined(state, unpacked(delta, self._user_id)), newer, counter
+        writer: Any = self
+        acknowledged = Position(version, number) if version else None
+        return StoredConnection(writer, clock, "c", ResumablePositions("e.c", acknowledged), state if version else None)
+
+
 class Client:
     """A client on one connection, which keeps what it was shown of each room: the last name and all events."""
 
-    def __init__(self, proxy: Proxy, user_id: str) -> None:
+    def __init__(self, proxy: Proxy, user_id: str, dialect: Dialect = MSC3575) -> None:
         self._proxy = proxy
         self.user_id = user_id
-        self._conn = proxy.conn(user_id)
-        self._notebook = Notebook()
+        self.dialect = dialect
+        self._kept = KeptConnection(user_id)
+        self._conn = proxy.conn(user_id, self._stored())
+        self._notebook = Notebook(dialect)
         self._pos: str | None = None
         self.names: dict[str, str] = {}
+        self.memberships: dict[str, str] = {}
         self.events: dict[str, set[str]] = {}
+
+    @property
+    def is_simplified(self) -> bool:
+        """Whether it speaks MSC4186."""
+        return self.dialect.semantics.survives_restarts
+
+    def proxy_restarted(self) -> Client:
+        """The client on the connection that the new process has: the same, or a new one."""
+        if not self.is_simplified:
+            return Client(self._proxy, self.user_id)
+        self._conn = self._proxy.conn(self.user_id, self._stored())
+        return self
+
+    def _stored(self) -> StoredConnection | None:
+        return self._kept.stored(self._proxy.clock) if self.is_simplified else None
 
     def sync(self, **said: Any) -> Answer:
         """The next answer, at once; `said` is asked for instead of all rooms, listed and subscribed to."""
@@ -91,6 +144,10 @@ class Client:
         for room_id, room in answer.rooms.items():
             if room.name is not None:
                 self.names[room_id] = room.name
+            elif room.initial:
+                self.names.pop(room_id, None)
+            if room.membership is not None:
+                self.memberships[room_id] = room.membership
             self.events.setdefault(room_id, set()).update(room.timeline_ids)
         return answer
 
@@ -123,8 +180,13 @@ class Proxy:
         for poller in self.pollers.values():
             poller.position = poller.answer = None
 
-    def conn(self, user_id: str) -> Conn:
-        """A new connection of the user's."""
+    @property
+    def clock(self) -> Clock:
+        """This process's."""
+        return self._clock
+
+    def conn(self, user_id: str, stored: StoredConnection | None = None) -> Conn:
+        """A new connection of the user's, or one that was stored."""
         return Conn(
             self.pollers[user_id].device,
             "c",
@@ -134,6 +196,7 @@ class Proxy:
             self._clock,
             self._metrics,
             members_as_they_are,
+            stored,
         )
 
     def conn_map(self) -> ConnMap:
