@@ -63,6 +63,15 @@ def appended(
     return Appended(is_dropped=bool(events))
 
 
+def sent_without_id(timeline: Timeline, user_id: str) -> tuple[str, ...]:
+    """The user's own events, state apart, that came without a transaction id."""
+    return tuple(
+        event.event_id
+        for event in timeline.events
+        if event.transaction_id is None and event.sender == user_id and event.state_key is None
+    )
+
+
 def _unique(events: tuple[Event, ...]) -> tuple[Event, ...]:
     return tuple({event.event_id: event for event in events}.values())
 

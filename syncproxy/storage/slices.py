@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 import msgspec
 
 from syncproxy.matrix.events import Event
-from syncproxy.rooms.answers import Answer, JoinedRoom, LeftRoom, MembersAnswer, PollAnswer, StateAnswer, StrippedRoom
+from syncproxy.rooms.answers import (
+    AccountDatum,
+    Answer,
+    JoinedRoom,
+    LeftRoom,
+    MembersAnswer,
+    PollAnswer,
+    StateAnswer,
+    StrippedRoom,
+    ToDeviceMessage,
+)
 
 #: events in one slice, unless one room alone has more
 MOST_EVENTS = 2000
+#: and bytes: events of usual size are far fewer than that
+MOST_BYTES = 8 * 1024 * 1024
 
 
 @attrs.frozen
 class Slice:
     """A part of an answer. The last one has its `since`, and everything that is not about rooms.
 
-    `room_ids` are all rooms of the whole answer.
+    `room_ids` are all rooms of the whole answer. `size` is that of its events, messages and account data, in bytes.
     """
 
     answer: PollAnswer
     is_last: bool
     room_ids: frozenset[str]
     events: int
+    size: int = 0
 
 
 @attrs.frozen
@@ -47,6 +60,16 @@ class BlockSlice:
     def events(self) -> int:
         """How many events it has."""
         return len(self.state)
+
+    @property
+    def room_ids(self) -> frozenset[str]:
+        """The room that it is about."""
+        return frozenset((self.answer.room_id,))
+
+    @property
+    def size(self) -> int:
+        """That of its events, in bytes."""
+        return _bytes(self.state)
 
 
 Part = Slice | BlockSlice
@@ -77,29 +100,51 @@ def slices_of(answer: PollAnswer) -> list[Slice]:
     """The answer in slices of whole rooms; most answers are one slice. Storing a slice twice changes nothing."""
     rooms: tuple[JoinedRoom | LeftRoom | StrippedRoom, ...] = (*answer.joined, *answer.left, *answer.stripped)
     room_ids = frozenset(room.room_id for room in rooms)
-    groups = list(_groups(answer.joined))
-    *others, last = groups or [()]
+    *others, last = list(_groups(answer.joined)) or [_Group()]
     parts = [
-        Slice(msgspec.structs.replace(answer, joined=group, left=(), stripped=()), False, room_ids, _count(group))
+        Slice(
+            msgspec.structs.replace(answer, joined=tuple(group.rooms), left=(), stripped=()),
+            False,
+            room_ids,
+            group.events,
+            group.size,
+        )
         for group in others
     ]
-    parts.append(Slice(msgspec.structs.replace(answer, joined=last), True, room_ids, _count(last)))
+    whole = msgspec.structs.replace(answer, joined=tuple(last.rooms))
+    parts.append(Slice(whole, True, room_ids, last.events, last.size + _size_of_rest(answer)))
     return parts
 
 
-def _groups(rooms: tuple[JoinedRoom, ...]) -> Iterator[tuple[JoinedRoom, ...]]:
-    group: list[JoinedRoom] = []
-    size = 0
+@attrs.define
+class _Group:
+    """Rooms of one slice, with how many events they have, and of how many bytes."""
+
+    rooms: list[JoinedRoom] = attrs.field(factory=list)
+    events: int = 0
+    size: int = 0
+
+
+def _groups(rooms: tuple[JoinedRoom, ...]) -> Iterator[_Group]:
+    group = _Group()
     for room in rooms:
         events = len(room.state) + len(room.timeline.events)
-        if group and size + events > MOST_EVENTS:
-            yield tuple(group)
-            group, size = [], 0
-        group.append(room)
-        size += events
-    if group:
-        yield tuple(group)
+        size = _bytes(room.state) + _bytes(room.timeline.events) + _bytes(room.account_data)
+        if group.rooms and (group.events + events > MOST_EVENTS or group.size + size > MOST_BYTES):
+            yield group
+            group = _Group()
+        group.rooms.append(room)
+        group.events += events
+        group.size += size
+    if group.rooms:
+        yield group
 
 
-def _count(rooms: tuple[JoinedRoom, ...]) -> int:
-    return sum(len(room.state) + len(room.timeline.events) for room in rooms)
+def _size_of_rest(answer: PollAnswer) -> int:
+    """The bytes of what is not about joined rooms."""
+    left = sum(_bytes(room.state) + _bytes(room.timeline.events) for room in answer.left)
+    return left + _bytes(answer.account_data) + _bytes(answer.to_device)
+
+
+def _bytes(values: Iterable[Event | AccountDatum | ToDeviceMessage]) -> int:
+    return sum(len(value.json) for value in values)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from random import Random
 
-from tests.visibility.homeserver import ALICE, BOB, CAROL, USERS, Homeserver
+from syncproxy.protocol.response import RoomAnswer
+from tests.visibility.homeserver import ALICE, BOB, CAROL, USERS, Homeserver, Room
 from tests.visibility.oracle import Oracle
 from tests.visibility.proxy import Client, Proxy
 
@@ -35,7 +36,10 @@ def _random_step(random: Random) -> Step:
     kind = random.random()
     if kind < 0.5:
         return random.choice(_IN_ROOM), random.choice(USERS), random.choice(ROOMS)
-    return ("restart", "", "") if kind > 0.98 else (random.choice(_POLLS), random.choice(USERS), "")
+    if kind > 0.95:
+        # the process dies, or writes what it has told and not written
+        return ("restart" if kind > 0.98 else "write", "", "")
+    return random.choice(_POLLS), random.choice(USERS), ""
 
 
 class History:
@@ -55,6 +59,8 @@ class History:
             self.proxy.start()
             self._connect()
             yield from self._leaks()
+        elif what == "write":
+            self.proxy.write_pending()
         elif what in ("poll", "deliver"):
             if what == "poll":
                 self.proxy.ask(user_id)
@@ -116,20 +122,23 @@ class History:
             answer = new.sync()
             client.sync()
             for room_id, room in self.homeserver.rooms.items():
-                now = self.homeserver.now
-                membership = room.membership(user_id, now)
+                membership = room.membership(user_id, self.homeserver.now)
                 if (membership in ("join", "invite")) != (room_id in answer.rooms):
                     yield f"{user_id} is in {room_id} by {membership}, and is shown {list(answer.rooms)}"
-                if membership != "join" or room_id not in answer.rooms:
-                    continue
-                shown = answer.rooms[room_id]
-                newest = room.events[-1].event.event_id
-                for who in (client, new):
-                    if newest not in who.events[room_id]:
-                        yield f"{user_id} {room_id}: {newest} is the newest, shown are {who.events[room_id]}"
-                if client.names.get(room_id) != shown.name:
-                    yield f"{user_id} {room_id}: names {client.names.get(room_id)} and {shown.name}"
-                early = room.latest_join(user_id, now)
-                older = [event_id for event_id in shown.timeline_ids if int(event_id[1:]) < early]
-                if older:
-                    yield f"{user_id} {room_id}: {older} are from before the stay that began at {early}"
+                if membership == "join" and room_id in answer.rooms:
+                    yield from self._missing(user_id, room, answer.rooms[room_id], (client, new))
+
+    def _missing(self, user_id: str, room: Room, shown: RoomAnswer, clients: tuple[Client, Client]) -> Iterator[str]:
+        """What one who is in the room is not shown; `shown` is what the new one of the clients was."""
+        room_id, newest = room.room_id, room.events[-1].event.event_id
+        for who in clients:
+            if newest not in who.events[room_id]:
+                yield f"{user_id} {room_id}: {newest} is the newest, shown are {who.events[room_id]}"
+            if who.unread.get(room_id) != self.homeserver.unread(room, user_id):
+                yield f"{user_id} {room_id}: {who.unread} notifications"
+        if clients[0].names.get(room_id) != shown.name:
+            yield f"{user_id} {room_id}: names {clients[0].names.get(room_id)} and {shown.name}"
+        early = room.latest_join(user_id, self.homeserver.now)
+        older = [event_id for event_id in shown.timeline_ids if int(event_id[1:]) < early]
+        if older:
+            yield f"{user_id} {room_id}: {older} are from before the stay that began at {early}"
