@@ -54,6 +54,25 @@ class Server:
         now = self._database_counts() or database
         return result, msgspec.structs.replace(usage, transactions=now[0] - database[0], wal_bytes=now[1] - database[1])
 
+    def statements(self) -> set[tuple[int, object]] | None:
+        """The last statement of each of the proxy's database connections: what is new in it later was run meanwhile.
+
+        Not of the one that has the lock, which is looked at every few seconds.
+        """
+        if self.database is None:
+            return None
+        connection = psycopg2.connect(self.database)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT pid, query_start FROM pg_stat_activity"
+                    " WHERE application_name = 'syncproxy' AND query_start IS NOT NULL"
+                    " AND pid NOT IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted)"
+                )
+                return set(cursor.fetchall())
+        finally:
+            connection.close()
+
     def _cpu_s(self) -> float | None:
         return None if self.pid is None else cpu_s(self.pid)
 

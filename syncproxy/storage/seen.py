@@ -23,6 +23,7 @@ from syncproxy.storage.facts import Facts, RoomFacts
 #: of one room, of each kind; and of all: some 30 MB
 _MOST_OF_ROOM = 2000
 _MOST = 100_000
+_MEMBER = "m.room.member"
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -97,17 +98,20 @@ class Seen:
         self._size -= 0 if room is None else room.size
 
     def _learn_room(self, room_id: str, facts: RoomFacts, summary: RoomSummary) -> None:
-        room = self._rooms.get(room_id)
-        if room is None:
-            room = self._rooms[room_id] = _Room(summary)
+        is_new = room_id not in self._rooms
+        if is_new:
+            self._rooms[room_id] = _Room(summary)
             self._size += 1
+        room = self._rooms[room_id]
         self._rooms.move_to_end(room_id)
         room.summary = summary
         for event_id, known in facts.known.items():
             if known.in_timeline:
                 self._size += _put(room.events, event_id, known)
         for key, row in facts.state.items():
-            self._size += _put(room.current, key, CurrentEvent(row.event.event_id, row.event.membership))
+            # of the state that first syncs bring only members are repeated
+            if not is_new or key[0] == _MEMBER:
+                self._size += _put(room.current, key, CurrentEvent(row.event.event_id, row.event.membership))
 
 
 def _put(known: dict[_K, _V], key: _K, value: _V) -> int:
