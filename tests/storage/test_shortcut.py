@@ -11,13 +11,14 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 
 from syncproxy.matrix.devices import Device
-from syncproxy.rooms.answers import JoinedRoom, Timeline
+from syncproxy.rooms.answers import AccountDatum, JoinedRoom, Timeline
 from syncproxy.rooms.changes import Polled, ReceiptsChange, UserRoomChange
 from syncproxy.rooms.receipts import Receipt
 from syncproxy.storage.database import Session
 from syncproxy.storage.pending import Pending
 from syncproxy.storage.points import Point
 from syncproxy.storage.reader import Reader
+from syncproxy.storage.slices import MOST_BYTES
 from tests.rooms.events import event, member
 from tests.storage.cases import StorageCase
 from tests.storage.events import ALICE, ALICE_JOINS, BOB, CREATE, ROOM, answer
@@ -299,6 +300,13 @@ class OrderTests(ShortcutCase):
         stored = self.store(BOB, event("$3"), notification_count=2)
         await gatherResults([stored, self.store(BOB, event("$2"), notification_count=0)])
         self.assertEqual((await self.reader.user_rooms("@bob:hs"))[0].notification_count, 0)
+
+    async def test_many_bytes(self) -> None:
+        """What waits is taken in batches that are bounded in bytes."""
+        data = (AccountDatum("m.a", b'{"type":"m.a","content":{"is":"%s"}}' % (b"x" * (MOST_BYTES // 2))),)
+        waiting = [answer(device, account_data=data, sequence=99) for device in (ALICE, BOB)]
+        await gatherResults([self.writer.store(one) for one in waiting])
+        self.assertEqual(self.points.count(Point.BATCH_TAKEN), 2)
 
     async def test_one_without_rooms(self) -> None:
         """An answer that brings nothing at all is told at once, whatever waits."""
