@@ -6,7 +6,7 @@ which events are known, and only what was told counts as known. What is not know
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 import msgspec
@@ -156,7 +156,8 @@ def _further(receipts: Iterable[Receipt], known: KnownRoom) -> tuple[Receipt, ..
     """
     newest: dict[Slot, tuple[int, str]] = {}
     found: list[Receipt] = []
-    for receipt, before in _with_known(receipts, known, newest):
+    for receipt in receipts:
+        before = newest.get(receipt.slot) or known.receipts.get(receipt.slot)
         if before is None:
             return None
         if not goes_further(receipt, before):
@@ -166,10 +167,3 @@ def _further(receipts: Iterable[Receipt], known: KnownRoom) -> tuple[Receipt, ..
         newest[receipt.slot] = (receipt.ts, receipt.event_id)
         found.append(receipt)
     return tuple(found)
-
-
-def _with_known(
-    receipts: Iterable[Receipt], known: KnownRoom, newest: Mapping[Slot, tuple[int, str]]
-) -> Iterator[tuple[Receipt, tuple[int, str] | None]]:
-    for receipt in receipts:
-        yield receipt, newest.get(receipt.slot) or known.receipts.get(receipt.slot)
