@@ -70,9 +70,9 @@ class Homeserver:
         """Make events at a rate; returns when all are made."""
         return msgspec.json.decode(self._post("emit", Emit(group, rate, seconds)), type=list[Emitted])
 
-    def start_flood(self, group: str, *, joins: bool = False) -> None:
-        """Answer each poll of a group at once, with a new message or a join."""
-        self._post("flood", StartFlood(group, joins))
+    def start_flood(self, group: str, *, joins: bool = False, repeats: bool = False) -> None:
+        """Answer each poll of a group at once, with a new message, a join, or what was said last."""
+        self._post("flood", StartFlood(group, joins, repeats))
 
     def calm(self) -> FloodResult:
         """End the flood."""

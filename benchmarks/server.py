@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 import msgspec
@@ -21,6 +21,11 @@ _STALL = "syncproxy_reactor_stall_seconds"
 _BATCH = "syncproxy_writer_batch_seconds"
 _POLL = "syncproxy_poll_processing_seconds"
 _REQUEST = "syncproxy_request_processing_seconds"
+_COUNTS = """SELECT (SELECT sum(xact_commit + xact_rollback) FROM pg_stat_database)::bigint,
+    pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"""
+_STATEMENTS = """SELECT pid, query_start FROM pg_stat_activity
+    WHERE application_name = 'syncproxy' AND query_start IS NOT NULL
+        AND pid NOT IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted)"""
 
 
 @attrs.frozen
@@ -54,6 +59,15 @@ class Server:
         now = self._database_counts() or database
         return result, msgspec.structs.replace(usage, transactions=now[0] - database[0], wal_bytes=now[1] - database[1])
 
+    def statements(self) -> set[tuple[int, object]] | None:
+        """The last statement of each of the proxy's database connections: what is new in it later was run meanwhile.
+
+        Not of the one that has the lock, which is looked at every few seconds.
+        """
+        if self.database is None:
+            return None
+        return set(self._rows(self.database, _STATEMENTS))
+
     def _cpu_s(self) -> float | None:
         return None if self.pid is None else cpu_s(self.pid)
 
@@ -64,15 +78,16 @@ class Server:
         """Transactions and bytes of WAL so far. PostgreSQL counts transactions about a second late."""
         if self.database is None:
             return None
-        connection = psycopg2.connect(self.database)
+        ((transactions, wal_bytes),) = self._rows(self.database, _COUNTS)
+        return transactions, wal_bytes
+
+    @staticmethod
+    def _rows(database: str, sql: str) -> list[tuple[Any, ...]]:
+        connection = psycopg2.connect(database)
         try:
             with connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT (SELECT sum(xact_commit + xact_rollback) FROM pg_stat_database)::bigint,"
-                    " pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
-                )
-                transactions, wal_bytes = cursor.fetchone() or (0, 0)
-                return transactions, wal_bytes
+                cursor.execute(sql)
+                return list(cursor.fetchall())
         finally:
             connection.close()
 

@@ -39,6 +39,9 @@ class Metrics:
             "syncproxy_writer_batch_answers", "Answers stored in one batch.", buckets=_COUNTS, registry=registry
         )
         self.writer_queue = Gauge("syncproxy_writer_queue", "Answers that wait to be stored.", registry=registry)
+        self.repeats = Counter(
+            "syncproxy_repeats", "Answers told without the database: all they brought was known.", registry=registry
+        )
         self.poll_processing = Histogram(
             "syncproxy_poll_processing_seconds",
             "From the last byte of a /sync answer until it is stored and dispatched.",

@@ -39,6 +39,7 @@ from syncproxy.pubsub.bus import Bus
 from syncproxy.pubsub.payloads import Payload
 from syncproxy.storage.cipher import TokenCipher, check_secret
 from syncproxy.storage.database import Database
+from syncproxy.storage.pending import Pending
 from syncproxy.storage.points import Observer, nobody
 from syncproxy.storage.purger import Purger
 from syncproxy.storage.purging import IdleRoom
@@ -154,8 +155,9 @@ def _created(
     """All components from the homeserver to the caches; none of them knows whom it tells, and none has started."""
     client = HomeserverClient(reactor, settings.homeserver, max_sync_size=settings.max_sync_size)
     decoding = Decoding(reactor)
-    reader = Reader(database)
-    writer = Writer(database, reactor, metrics, reached)
+    pending = Pending()
+    reader = Reader(database, pending)
+    writer = Writer(database, reactor, metrics, reached, pending)
     tracker = JoinedRoomsTracker(settings.transaction_id_wait)
     global_cache = GlobalCache(reader, reactor, metrics, settings.cache_size)
     user_caches = UserCacheMap(reader, global_cache, tracker, reactor, metrics)
@@ -198,10 +200,9 @@ def _wire(stages: _Stages) -> None:
     bus = Bus()
     stages.writer.committed = lambda changes: bus.publish(Payload(changes))
     stages.writer.polls.live = lambda: stages.pollers.live
-    stages.handler.nothing_came = lambda polled: bus.publish(Payload((polled,)))
     bus.subscribe(stages.dispatcher.received)
     bus.subscribe(stages.refresh.received)
-    stages.purger.rooms_purged = partial(_rooms_purged, stages.global_cache, stages.user_caches)
+    stages.purger.rooms_purged = partial(_rooms_purged, stages.writer, stages.global_cache, stages.user_caches)
     stages.tracker.polled.polled_for = lambda: {device.user_id for device in stages.pollers.devices}
 
 
@@ -250,10 +251,15 @@ def _poller_stopped(stages: _Stages, deliveries: Deliveries, device: Device) -> 
 
 
 def _rooms_purged(
-    global_cache: GlobalCache, user_caches: UserCacheMap, rooms: Iterable[IdleRoom], users: Iterable[str]
+    writer: Writer,
+    global_cache: GlobalCache,
+    user_caches: UserCacheMap,
+    rooms: Iterable[IdleRoom],
+    users: Iterable[str],
 ) -> None:
-    """Rooms are no longer stored: the caches forget them, and who was in one of them."""
+    """Rooms are no longer stored: writer and caches forget them, and who was in one of them."""
     for room in rooms:
+        writer.forget_room(room.room_id)
         global_cache.room_purged(room.room_id, room.position)
     for user_id in users:
         user_caches.evict(user_id)

@@ -51,11 +51,12 @@ class Emit(msgspec.Struct):
 class StartFlood(msgspec.Struct):
     """`POST /control/flood`: answer each poll of a group at once; `/control/calm` ends it and tells how it went.
 
-    Each answer has a new message, or with `joins` somebody's join.
+    Each answer has a new message, or with `joins` somebody's join; with `repeats` the room's newest message again.
     """
 
     group: str
     joins: bool = False
+    repeats: bool = False
 
 
 @attrs.define(eq=False)
@@ -143,8 +144,13 @@ class App:
         if since is None:
             exchange.reply(200, *self._stream.first_answer(user, wanted))
         elif self._flood is not None and user in self._flood.users:
-            self._flood_with(self._flood.asked(user, exchange.arrived_ns))
-            self._flood.answered(user, self._answer(exchange, user, wanted))
+            room = self._flood.asked(user, exchange.arrived_ns)
+            if self._flood.repeats:
+                left_ns = exchange.reply(200, self._stream.repeat(room))
+            else:
+                self._flood_with(room)
+                left_ns = self._answer(exchange, user, wanted)
+            self._flood.answered(user, left_ns)
         elif at_once or args.get("timeout", "0") == "0":
             self._answer(exchange, user, wanted)
         else:
@@ -207,7 +213,7 @@ class App:
             task.add_done_callback(self._tasks.discard)
         elif what == "flood":
             start = msgspec.json.decode(exchange.body, type=StartFlood)
-            self._start_flood(self._world.groups[start.group], joins=start.joins)
+            self._start_flood(self._world.groups[start.group], start)
             exchange.reply(200, b"{}")
         elif what == "calm":
             flood, self._flood = self._flood, None
@@ -228,10 +234,14 @@ class App:
         self._left_ns = None
         exchange.reply(200, msgspec.json.encode(emitted))
 
-    def _start_flood(self, users: list[User], *, joins: bool) -> None:
-        self._flood, self._flood_with = Flood(set(users)), self._join if joins else self._send
+    def _start_flood(self, users: list[User], start: StartFlood) -> None:
+        self._flood = Flood(set(users), start.repeats)
+        self._flood_with = self._join if start.joins else self._send
         for user in users:
-            if user in self._held:
+            if start.repeats:
+                # nothing new happens: they are told that, and ask again
+                self._release(user)
+            elif user in self._held:
                 self._flood_with(user.rooms[0])
 
     def _status(self) -> dict[str, Any]:

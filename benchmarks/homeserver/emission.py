@@ -51,9 +51,11 @@ class FloodResult(msgspec.Struct):
 
 @attrs.define
 class Flood:
-    """Each poll of these users is answered at once, with one new event in one of the user's own rooms."""
+    """Each poll of these users is answered at once, with one event in one of the user's own rooms."""
 
     users: set[User]
+    #: the answers have no new event, but a known one again
+    repeats: bool = False
     started_ns: int = attrs.field(factory=monotonic_ns)
     left_ns: dict[User, int] = attrs.field(factory=dict)
     turns: dict[User, int] = attrs.field(factory=dict)

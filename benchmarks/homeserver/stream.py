@@ -117,6 +117,15 @@ class Stream:
         )
         return b'{"rooms":{"join":{%b}},"next_batch":"s%d",%b}' % (rooms, self.position, _KEYS)
 
+    def repeat(self, room: Room) -> bytes:
+        """An answer that says again what was said last in the room, and who the sender is."""
+        newest = room.timeline[-1]
+        state = [self.world.member(room, orjson.loads(newest)["sender"])]
+        block = _room_block([newest], False, self.position - 1, state, b"", b"{}", room.sent)
+        return b'{"rooms":{"join":{"%b":%b}},"next_batch":"s%d",%b}' % (
+            room.room_id.encode(), block, self.position, _KEYS,
+        )  # fmt: skip
+
     def _room_news(self, room: Room, news: list[News], wanted: Wanted) -> bytes:
         """A joined room with new events, and their senders' member events: redundant ones, as Synapse sends them."""
         kept = news[-wanted.limit :]

@@ -99,6 +99,15 @@ def _is_behind_gap(event: Event, known: Mapping[str, KnownEvent]) -> bool:
     return _is_known(event, known) and known[event.event_id].gap_before
 
 
+def sent_without_id(timeline: Timeline, user_id: str) -> tuple[str, ...]:
+    """The user's own events, state apart, that came without a transaction id."""
+    return tuple(
+        event.event_id
+        for event in timeline.events
+        if event.transaction_id is None and event.sender == user_id and event.state_key is None
+    )
+
+
 def _unique(events: tuple[Event, ...]) -> tuple[Event, ...]:
     return tuple({event.event_id: event for event in events}.values())
 

@@ -17,8 +17,9 @@ from syncproxy.storage.accumulator import Accumulator
 from syncproxy.storage.copy_session import CopySession
 from syncproxy.storage.copying import Copied, Copy, copied
 from syncproxy.storage.database import Database, Session
-from syncproxy.storage.facts import LOAD, Facts, learn, loading, questions_of
+from syncproxy.storage.facts import LOAD, Facts, Questions, learn, loading, questions_of
 from syncproxy.storage.nids import Nids
+from syncproxy.storage.pending import Pending
 from syncproxy.storage.points import Observer, Point, nobody
 from syncproxy.storage.polls import Polls
 from syncproxy.storage.prepared import Statement
@@ -39,12 +40,14 @@ _OUTCOME = "SELECT position, generation FROM meta FOR SHARE"
 
 
 @attrs.frozen
-class _Prepared:
-    """A batch that is not written yet: its statements (read once), its changes, and the position that it makes."""
+class Batch:
+    """A batch: its statements (read once), what it changes, the position that it makes, and the facts after it."""
 
     statements: Iterable[Statement | Copy]
     changes: tuple[Change, ...]
     position: int
+    asked: Questions
+    facts: Facts
 
 
 @attrs.frozen
@@ -53,7 +56,7 @@ class _Ahead:
 
     part: Part
     position: int
-    batch: _Prepared
+    batch: Batch
 
     def is_for(self, parts: Sequence[Part], work: Sequence[Work], position: int) -> bool:
         """Whether it is what is to be stored now, and nothing was stored in between."""
@@ -61,18 +64,19 @@ class _Ahead:
 
 
 class Batches:
-    """Commits batches on a connection of its own. `position` is the newest committed nid.
+    """Commits batches on a connection of its own. `position` is the newest nid that was told: with a batch, or alone.
 
-    `known_users` are those that have a device here. Every method raises DatabaseGone, Superseded, psycopg2.Error, what
-    the values make Python raise, or an error of ours; then nothing was stored, unless COMMIT's outcome is unknown,
-    which only DatabaseGone leaves.
+    `known_users` are those that have a device here; `pending` is what was told before it is written. Every method
+    raises DatabaseGone, Superseded, psycopg2.Error, what the values make Python raise, or an error of ours; then
+    nothing was stored, unless COMMIT's outcome is unknown, which only DatabaseGone leaves.
     """
 
     _log = Logger(namespace="syncproxy")
 
-    def __init__(self, database: Database, clock: IReactorTime, reached: Observer = nobody) -> None:
+    def __init__(self, database: Database, clock: IReactorTime, pending: Pending, reached: Observer = nobody) -> None:
         self._database = database
         self._clock = clock
+        self._pending = pending
         self._reached = reached
         self._session: Session = database.session((LOAD, *STORE))
         #: for batches with a COPY, whose whole transaction is on it
@@ -80,14 +84,17 @@ class Batches:
         #: what is likely to come next, prepared while the database worked
         self._ahead: _Ahead | None = None
         #: the batch whose transaction broke off, unless it tells nothing: only the same batch may come next
-        self._in_doubt: _Prepared | None = None
+        self._in_doubt: Batch | None = None
         self.position = 0
+        #: the position that the database has
+        self._written = 0
         self.known_users: set[str] = set()
         self.polls = Polls()
 
     async def start(self) -> None:
         """Learn where the database stands."""
-        ((self.position,),) = await self._session.query("SELECT position FROM meta")
+        ((self._written,),) = await self._session.query("SELECT position FROM meta")
+        self.position = self._written
         self.known_users = {user for (user,) in await self._session.query("SELECT DISTINCT user_id FROM devices")}
 
     def close(self) -> None:
@@ -95,10 +102,17 @@ class Batches:
         self._session.close()
         self._copies.close()
 
-    async def commit(
-        self, parts: Sequence[Part], work: Sequence[Work], following: Part | None = None
-    ) -> tuple[Change, ...]:
-        """Store these; what they changed. After an unknown outcome the same ones are to be given again.
+    def draw(self) -> int:
+        """The next nid, for what is told now and written with a later batch; while none is under way."""
+        self.position += 1
+        return self.position
+
+    def told_alone(self) -> None:
+        """Something was told without a batch: what was prepared ahead did not know of it."""
+        self._ahead = None
+
+    async def commit(self, parts: Sequence[Part], work: Sequence[Work], following: Part | None = None) -> Batch:
+        """Store these; the batch that did. After an unknown outcome the same ones are to be given again.
 
         `following` may be prepared meanwhile: it touches no room that these touch, and is likely to be stored next.
         """
@@ -110,22 +124,31 @@ class Batches:
                 stored = ahead.batch
             else:
                 self.polls.begun()
-                stored = await self._prepare(parts, work, turn, self.position)
+                stored = await self._prepare(parts, work, turn, self.position, self._written)
             await self._run(stored, "COMMIT", turn, following)
         self._reached(Point.COMMITTED)
         self._in_doubt = None
-        self.position = stored.position
-        return stored.changes
+        self.position = self._written = stored.position
+        self._pending.written(stored.asked)
+        return stored
 
     async def try_out(self, part: Part) -> None:
         """See whether this could be stored, and store nothing."""
         turn = Turn(self._clock)
         self.polls.begun()
-        await self._run(await self._prepare([part], (), turn, self.position), "ROLLBACK", turn)
+        batch = await self._prepare([part], (), turn, self.position, self._written)
+        await self._run(batch, "ROLLBACK", turn)
 
-    async def _prepare(self, parts: Sequence[Part], work: Sequence[Work], turn: Turn, position: int) -> _Prepared:
+    async def _prepare(
+        self, parts: Sequence[Part], work: Sequence[Work], turn: Turn, position: int, written: int
+    ) -> Batch:
+        """A batch behind `position`, to be written when the database is at `written`."""
         nids = Nids(position)
-        accumulator = Accumulator(await self._loaded(parts, turn), nids, self.known_users, self.polls)
+        asked = questions_of(parts, self.known_users, self.polls.live_users, await self._new_rooms(parts))
+        self._pending.ask(asked)
+        facts = await self._loaded(asked, turn) if parts else Facts()
+        accumulator = Accumulator(facts, nids, self.known_users, self.polls)
+        self._pending.lay_over(asked, facts, accumulator.writes)
         changes: list[Change] = []
         for part in parts:
             for change in accumulator.add(part):
@@ -133,18 +156,14 @@ class Batches:
                     changes.append(change)
                 if turn.is_over:
                     await turn.pause()
-        if changes and nids.newest == position:
+        if changes and nids.newest == written:
             # each batch that tells something has a position of its own, by which it is found out if it was committed
             nids.draw()
         statements = chain(accumulator.writes.statements(), *map(statements_of, work))
-        return _Prepared(statements, tuple(changes), nids.newest)
+        return Batch(statements, tuple(changes), nids.newest, asked, facts)
 
-    async def _loaded(self, parts: Sequence[Part], turn: Turn) -> Facts:
+    async def _loaded(self, asked: Questions, turn: Turn) -> Facts:
         facts = Facts()
-        if not parts:
-            return facts
-        new_rooms = await self._new_rooms(parts)
-        asked = questions_of(parts, self.known_users, self.polls.live_users, new_rooms)
         await turn.pause()
         rows = await self._session.query(*loading(asked))
         turn.restart()
@@ -164,18 +183,18 @@ class Batches:
 
     async def _prepare_ahead(self, part: Part, position: int) -> None:
         try:
-            prepared = await self._prepare([part], (), Turn(self._clock), position)
+            prepared = await self._prepare([part], (), Turn(self._clock), position, position)
         except Exception:  # it comes again when the part is prepared in its turn
             return
         self._ahead = _Ahead(part, position, prepared)
 
-    async def _run(self, batch: _Prepared, end: str, turn: Turn, following: Part | None = None) -> None:
+    async def _run(self, batch: Batch, end: str, turn: Turn, following: Part | None = None) -> None:
         """The transaction, from BEGIN to its end."""
         generation = self._database.generation()
-        fence = (_FENCE, (generation, self.position, batch.position))
+        fence = (_FENCE, (generation, self._written, batch.position))
         statements = chain((("BEGIN", ()), fence), batch.statements, ((end, ()),))
         script = await self._script(statements, turn)
-        if end == "COMMIT" and batch.position != self.position:
+        if end == "COMMIT" and batch.position != self._written:
             self._in_doubt = batch
         self._reached(Point.BATCH_READY)
         try:
@@ -230,7 +249,7 @@ class Batches:
         ((_, generation),) = await self._session.query(_OUTCOME)
         return DatabaseGone("an earlier try was late") if generation == self._database.generation() else Superseded()
 
-    async def _stored_after_all(self) -> _Prepared | None:
+    async def _stored_after_all(self) -> Batch | None:
         """The batch whose COMMIT broke off, if it was committed after all."""
         if self._in_doubt is None:
             return None

@@ -10,7 +10,8 @@ from canonicaljson import encode_canonical_json
 from syncproxy.matrix.devices import Device
 from syncproxy.rooms.answers import AccountDatum, PollAnswer, Timeline
 from syncproxy.rooms.changes import AccountDataChange, Change, DeviceChange, ReceiptsChange, TransactionIds
-from syncproxy.rooms.receipts import Receipt
+from syncproxy.rooms.receipts import Receipt, goes_further
+from syncproxy.rooms.timelines import sent_without_id
 from syncproxy.storage.facts import Facts
 from syncproxy.storage.nids import Nids
 from syncproxy.storage.writes import DeviceUpdate, Writes
@@ -42,13 +43,11 @@ class DeviceAccumulator:
         """The receipts that are newer than what is stored."""
         new: list[Receipt] = []
         for receipt in receipts:
-            key = (room_id, receipt.user_id, receipt.thread_id or "", receipt.private)
-            known = self._facts.receipts.get(key)
-            if known is not None and (known[0] > receipt.ts or known == (receipt.ts, receipt.event_id)):
+            if not goes_further(receipt, self._facts.receipts.get(receipt.slot)):
                 continue
             stored = msgspec.structs.replace(receipt, nid=self._nids.draw())
-            self._facts.receipts[key] = (receipt.ts, receipt.event_id)
-            self._writes.receipts[key] = stored
+            self._facts.receipts[receipt.slot] = (receipt.ts, receipt.event_id)
+            self._writes.receipts[receipt.slot] = stored
             new.append(stored)
         if new:
             yield ReceiptsChange(room_id, tuple(new))
@@ -58,11 +57,7 @@ class DeviceAccumulator:
         pairs = tuple(
             (event.event_id, event.transaction_id) for event in timeline.events if event.transaction_id is not None
         )
-        without_id = tuple(
-            event.event_id
-            for event in timeline.events
-            if event.transaction_id is None and event.sender == self._me and event.state_key is None
-        )
+        without_id = sent_without_id(timeline, self._me)
         if pairs or without_id:
             device = self._answer.device
             self._writes.transaction_ids.extend((*device, *pair, self._answer.received_ms) for pair in pairs)

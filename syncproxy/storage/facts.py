@@ -12,6 +12,7 @@ from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import Event, StoredEvent
 from syncproxy.rooms.answers import JoinedRoom, LeftRoom, MembersAnswer, PollAnswer, StateAnswer
 from syncproxy.rooms.changes import DeviceFacts
+from syncproxy.rooms.receipts import Slot
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.timelines import KnownEvent
 from syncproxy.rooms.user_room import UserRoom
@@ -67,8 +68,8 @@ class Facts:
     devices: dict[Device, DeviceRow] = attrs.field(factory=dict)
     #: `(user_id, room_id or "", type)` to the stored event
     account_data: dict[tuple[str, str, str], bytes] = attrs.field(factory=dict)
-    #: `(room_id, user_id, thread_id or "", private)` to `(ts, event_id)`
-    receipts: dict[tuple[str, str, str, bool], tuple[int, str]] = attrs.field(factory=dict)
+    #: to `(ts, event_id)`
+    receipts: dict[Slot, tuple[int, str]] = attrs.field(factory=dict)
 
     def room(self, room_id: str) -> RoomFacts:
         """The room's facts; those of an unknown room are empty."""
@@ -99,7 +100,9 @@ class Questions:
     whole_users: set[str] = attrs.field(factory=set)
     devices: set[Device] = attrs.field(factory=set)
     account_data: set[tuple[str, str, str]] = attrs.field(factory=set)
-    receipts: set[tuple[str, str, str, bool]] = attrs.field(factory=set)
+    receipts: set[Slot] = attrs.field(factory=set)
+    #: users of whose answers the last slice is among the parts: their `since` is stored
+    finishing: set[str] = attrs.field(factory=set)
 
 
 def questions_of(
@@ -117,8 +120,10 @@ def questions_of(
     for part in parts:
         if isinstance(part, Slice):
             _ask(asked, part.answer, known_users, new_rooms)
-            if part.is_last and part.answer.is_first and part.answer.complete:
-                asked.whole_users.add(part.answer.device.user_id)
+            if part.is_last:
+                asked.finishing.add(part.answer.device.user_id)
+                if part.answer.is_first and part.answer.complete:
+                    asked.whole_users.add(part.answer.device.user_id)
         else:
             _ask_block(asked, part.answer, known_users)
             if part.behind is not None:
@@ -145,7 +150,7 @@ def _ask(asked: Questions, answer: PollAnswer, known_users: Collection[str], new
             _ask_stored(asked, answer, room)
     for joined in answer.joined:
         for receipt in joined.receipts:
-            asked.receipts.add((joined.room_id, receipt.user_id, receipt.thread_id or "", receipt.private))
+            asked.receipts.add(receipt.slot)
     asked.users.update((me, stripped.room_id) for stripped in answer.stripped)
 
 

@@ -25,6 +25,8 @@ class Point(Enum):
     TOLD = "told"
     #: a slice was stored, others of the same answer wait
     SLICE_STORED = "slice stored"
+    #: an answer was told that is not stored; its counts and receipts are not written
+    REPEAT_TOLD = "repeat told"
     #: the answer is stored and told, the next request is not made yet
     ANSWER_STORED = "answer stored"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from syncproxy.matrix.devices import Device
+from syncproxy.rooms.answers import PollAnswer
 from syncproxy.storage.slices import Slice
 
 
@@ -31,9 +32,14 @@ class Polls:
             if was_dropped is not None:
                 (self._detached.add if was_dropped else self._detached.discard)((answer.device, room.room_id))
         if part.is_last:
-            self._stored.add(answer.device)
-            if answer.complete:
-                self._positions[answer.device.user_id] = max(answer.position, self.polled_at(answer.device.user_id))
+            self._finished(answer)
+
+    def repeated(self, answer: PollAnswer) -> None:
+        """An answer was told that had nothing to store: all its events were in their places."""
+        for room in answer.joined:
+            if room.timeline.events:
+                self._detached.discard((answer.device, room.room_id))
+        self._finished(answer)
 
     def polled_at(self, user_id: str) -> int:
         """*s* of the user's newest stored poll; 0: none was stored in this process."""
@@ -64,3 +70,8 @@ class Polls:
             if other != device and (polled is None or other.user_id in polled or other.user_id == device.user_id):
                 return True
         return False
+
+    def _finished(self, answer: PollAnswer) -> None:
+        self._stored.add(answer.device)
+        if answer.complete:
+            self._positions[answer.device.user_id] = max(answer.position, self.polled_at(answer.device.user_id))

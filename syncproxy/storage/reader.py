@@ -15,6 +15,7 @@ from syncproxy.rooms.snapshot import Snapshot
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.database import Database
+from syncproxy.storage.pending import Pending
 from syncproxy.storage.pool import Row
 from syncproxy.storage.rows import EVENT_COLUMNS, decode_summary, decode_user_room, entry_of, event_of
 
@@ -69,16 +70,18 @@ class ConnectionRow:
 class Reader:
     """Reads of the database. Every method raises NotReady when it is away for longer.
 
-    `bounds` map a room to the newest nid that may be read of it.
+    `bounds` map a room to the newest nid that may be read of it. What was told already and is `pending` to be written
+    lies over what is read.
     """
 
-    def __init__(self, database: Database, *, background: bool = False) -> None:
+    def __init__(self, database: Database, pending: Pending | None = None, *, background: bool = False) -> None:
         self._database = database
+        self._pending = Pending() if pending is None else pending
         self._query = database.query_in_background if background else database.query
 
     def in_background(self) -> Reader:
         """One whose reads no client waits for: all of them together use one connection."""
-        return Reader(self._database, background=True)
+        return Reader(self._database, self._pending, background=True)
 
     async def summaries(self) -> list[RoomSummary]:
         """All rooms."""
@@ -86,8 +89,9 @@ class Reader:
 
     async def user_rooms(self, user_id: str) -> list[UserRoom]:
         """The user's standings, left rooms included."""
+        over = self._pending.rows_over(user_id)
         rows = await self._query("SELECT row FROM user_rooms WHERE user_id = %s", (user_id,))
-        return [decode_user_room(row[0]) for row in rows]
+        return over(decode_user_room(row[0]) for row in rows)
 
     async def timelines(self, bounds: Mapping[str, int], limit: int) -> dict[str, list[StoredEvent]]:
         """The newest `limit` timeline events of each room, oldest first."""
@@ -172,7 +176,8 @@ class Reader:
 
     async def own_receipts(self, user_id: str) -> list[Receipt]:
         """The user's own receipts, private ones included."""
-        return _receipts(await self._query(f"SELECT {_RECEIPT} FROM receipts r WHERE r.user_id = %s", (user_id,)))
+        over = self._pending.receipts_over(lambda receipt: receipt.user_id == user_id)
+        return over(_receipts(await self._query(f"SELECT {_RECEIPT} FROM receipts r WHERE r.user_id = %s", (user_id,))))
 
     async def receipts_on(self, events: Mapping[str, Collection[str]]) -> list[Receipt]:
         """Receipts on these events, by room."""
@@ -181,13 +186,15 @@ class Reader:
             return []
         sql = f"""SELECT {_RECEIPT} FROM unnest(%s::text[], %s::text[]) q(room_id, event_id)
             JOIN receipts r USING (room_id, event_id)"""
-        return _receipts(await self._query(sql, [list(column) for column in zip(*pairs, strict=True)]))
+        over = self._pending.receipts_over(lambda receipt: receipt.event_id in events.get(receipt.room_id, ()))
+        return over(_receipts(await self._query(sql, [list(column) for column in zip(*pairs, strict=True)])))
 
     async def receipts_since(self, after: Mapping[str, int], bound: int) -> list[Receipt]:
         """The receipts stored after each room's nid, up to the bound, oldest first."""
         sql = f"""SELECT {_RECEIPT} FROM unnest(%s::text[], %s::bigint[]) q(room_id, after)
             JOIN receipts r USING (room_id) WHERE r.nid > q.after AND r.nid <= %s ORDER BY r.nid"""
-        return _receipts(await self._query(sql, (*_columns(after), bound)))
+        over = self._pending.receipts_over(lambda one: after.get(one.room_id, one.nid) < one.nid <= bound)
+        return sorted(over(_receipts(await self._query(sql, (*_columns(after), bound)))), key=lambda one: one.nid)
 
     async def to_device(self, device: Device, after: int, up_to: int, limit: int) -> list[tuple[int, bytes]]:
         """The oldest `limit` to-device messages after `after`: `(nid, json)`."""

@@ -8,20 +8,33 @@ import attrs
 import msgspec
 
 from syncproxy.matrix.events import Event
-from syncproxy.rooms.answers import Answer, JoinedRoom, LeftRoom, MembersAnswer, PollAnswer, StateAnswer, StrippedRoom
+from syncproxy.rooms.answers import (
+    AccountDatum,
+    Answer,
+    JoinedRoom,
+    LeftRoom,
+    MembersAnswer,
+    PollAnswer,
+    StateAnswer,
+    StrippedRoom,
+    ToDeviceMessage,
+)
 from syncproxy.rooms.lazy_members import has_all_members, without_silent_members
 from syncproxy.rooms.times import times_of_receipt
 
 _MEMBER = "m.room.member"
 #: events in one slice, unless one room alone has more, silent members apart
 MOST_EVENTS = 2000
+#: and bytes: events of usual size are far fewer than that
+MOST_BYTES = 8 * 1024 * 1024
 
 
 @attrs.frozen
 class Slice:
     """A part of an answer. The last one has its `since`, and everything that is not about rooms.
 
-    `room_ids` are all rooms of the whole answer, `times` say when those came that have live events, in ms.
+    `room_ids` are all rooms of the whole answer, `times` say when those came that have live events, in ms. `size` is
+    that of its events, messages and account data, in bytes.
     """
 
     answer: PollAnswer
@@ -29,6 +42,7 @@ class Slice:
     room_ids: frozenset[str]
     events: int
     times: Mapping[str, int] = attrs.field(factory=dict)
+    size: int = 0
 
 
 @attrs.frozen
@@ -56,6 +70,16 @@ class BlockSlice:
     def events(self) -> int:
         """How many events it has."""
         return len(self.state)
+
+    @property
+    def room_ids(self) -> frozenset[str]:
+        """The room that it is about."""
+        return frozenset((self.answer.room_id,))
+
+    @property
+    def size(self) -> int:
+        """That of its events, in bytes."""
+        return _bytes(self.state)
 
 
 Part = Slice | BlockSlice
@@ -96,15 +120,14 @@ def slices_of(answer: PollAnswer) -> list[Part]:
     joined, members = _without_many_members(answer)
     groups = list(_groups(sorted(joined, key=_newest_ts)))
     # the last one comes after the members: with it everything is stored
-    *others, last = [*groups, ()] if members or not groups else groups
-    parts: list[Part] = [
-        Slice(
-            msgspec.structs.replace(answer, joined=group, left=(), stripped=()), False, room_ids, _count(group), times
-        )
-        for group in others
-    ]
+    *others, last = [*groups, _Group()] if members or not groups else groups
+    parts: list[Part] = []
+    for group in others:
+        some = msgspec.structs.replace(answer, joined=tuple(group.rooms), left=(), stripped=())
+        parts.append(Slice(some, False, room_ids, group.events, times, group.size))
     parts += members
-    parts.append(Slice(msgspec.structs.replace(answer, joined=last), True, room_ids, _count(last), times))
+    rest = msgspec.structs.replace(answer, joined=tuple(last.rooms))
+    parts.append(Slice(rest, True, room_ids, last.events, times, last.size + _size_of_rest(answer)))
     return parts
 
 
@@ -140,22 +163,38 @@ def _newest_ts(room: JoinedRoom | LeftRoom) -> int:
     return max((event.origin_server_ts for event in room.timeline.events), default=0)
 
 
-def _groups(rooms: Iterable[JoinedRoom]) -> Iterator[tuple[JoinedRoom, ...]]:
-    group: list[JoinedRoom] = []
-    size = 0
+@attrs.define
+class _Group:
+    """Rooms of one slice, with how many events they have, and of how many bytes."""
+
+    rooms: list[JoinedRoom] = attrs.field(factory=list)
+    events: int = 0
+    size: int = 0
+
+
+def _groups(rooms: Iterable[JoinedRoom]) -> Iterator[_Group]:
+    group = _Group()
     for room in rooms:
         events = _size(room)
-        if group and size + events > MOST_EVENTS:
-            yield tuple(group)
-            group, size = [], 0
-        group.append(room)
-        size += events
-    if group:
-        yield tuple(group)
+        size = _bytes(room.state) + _bytes(room.timeline.events) + _bytes(room.account_data)
+        if group.rooms and (group.events + events > MOST_EVENTS or group.size + size > MOST_BYTES):
+            yield group
+            group = _Group()
+        group.rooms.append(room)
+        group.events += events
+        group.size += size
+    if group.rooms:
+        yield group
 
 
-def _count(rooms: tuple[JoinedRoom, ...]) -> int:
-    return sum(map(_size, rooms))
+def _size_of_rest(answer: PollAnswer) -> int:
+    """The bytes of what is not about joined rooms."""
+    left = sum(_bytes(room.state) + _bytes(room.timeline.events) for room in answer.left)
+    return left + _bytes(answer.account_data) + _bytes(answer.to_device)
+
+
+def _bytes(values: Iterable[Event | AccountDatum | ToDeviceMessage]) -> int:
+    return sum(len(value.json) for value in values)
 
 
 def _size(room: JoinedRoom) -> int:

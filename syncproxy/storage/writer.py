@@ -10,42 +10,62 @@ from time import perf_counter
 from typing import TypeVar
 
 import attrs
-from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from syncproxy.errors import NotReady
 from syncproxy.metrics import Metrics
-from syncproxy.rooms.answers import Answer
+from syncproxy.rooms.answers import Answer, PollAnswer
 from syncproxy.rooms.changes import Change
-from syncproxy.storage.batches import Batches
+from syncproxy.storage.batches import Batch, Batches
 from syncproxy.storage.database import Database
 from syncproxy.storage.outages import Outage
+from syncproxy.storage.pending import Pending
 from syncproxy.storage.points import Observer, Point, nobody
 from syncproxy.storage.problems import Blame, Superseded, blame, in_one_line
 from syncproxy.storage.pruning import pruned
-from syncproxy.storage.slices import Part, Slice, parts_of
+from syncproxy.storage.shortcut import Shortcut
+from syncproxy.storage.slices import MOST_BYTES, MOST_EVENTS, Part, Slice, parts_of
 from syncproxy.storage.work import SaveToken, Work
 from syncproxy.turns import Turn
 
 _T = TypeVar("_T")
-#: what one batch holds at the most
+#: what one batch holds at the most, besides MOST_EVENTS and MOST_BYTES of slices
 _MOST_ITEMS = 200
-_MOST_EVENTS = 2000
+#: how long what was told may wait to be written, in seconds
+_PENDING_S = 60
+_NO_NAMES: frozenset[str] = frozenset()
 
 
 @attrs.define(eq=False)
 class _Item:
-    """Something that waits to be stored; `slices` are what is left of an answer."""
+    """Something that waits to be stored; `slices` are what is left of an answer.
+
+    `may_skip`: the answer, if it may be told without being stored.
+    """
 
     done: Deferred[None]
     slices: deque[Part] = attrs.field(factory=deque)
     work: Work | None = None
+    may_skip: PollAnswer | None = None
 
     @property
     def events(self) -> int:
         return self.slices[0].events if self.slices else 0
+
+    @property
+    def size(self) -> int:
+        return self.slices[0].size if self.slices else 0
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Whose answer it is, and the rooms that it is about: what comes later of these is told later."""
+        if not self.slices:
+            return _NO_NAMES
+        part = self.slices[0]
+        return part.room_ids | {part.answer.device.user_id} if isinstance(part, Slice) else part.room_ids
 
     def fail(self, problem: Exception) -> None:
         """Tell who waits for it, unless nobody does any more."""
@@ -58,19 +78,34 @@ class Writer:
 
     What the database refuses for its values is dropped, as little as possible of it, and the rest is stored. What it
     cannot do just now is tried again until it can. Where an error of ours is to blame nothing is dropped: the answer
-    fails, its poller has it stored again after a while, and the others of its batch are stored.
+    fails, its poller has it stored again after a while, and the others of its batch are stored. Answers are stored and
+    told in the order in which they came; those that take the shortcut are told in their turn, and not stored.
     """
 
     _log = Logger(namespace="syncproxy")
 
-    def __init__(self, database: Database, clock: IReactorTime, metrics: Metrics, reached: Observer = nobody) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: IReactorTime,
+        metrics: Metrics,
+        reached: Observer = nobody,
+        pending: Pending | None = None,
+    ) -> None:
+        """`pending` is what was told and is not written yet: who reads lays it over what was read."""
         self._database = database
         self._clock = clock
         self._metrics = metrics
         self._reached = reached
-        self._batches = Batches(database, clock, reached)
+        self._pending = Pending() if pending is None else pending
+        self._batches = Batches(database, clock, self._pending, reached)
         self._outage = Outage(clock, metrics)
         self.polls = self._batches.polls
+        self._shortcut = Shortcut(self.polls, self._pending, self._batches.draw)
+        #: runs while something is pending
+        self._writing: IDelayedCall | None = None
+        #: whether what is pending is written next
+        self._is_due = False
         self._queue: deque[_Item] = deque()
         self._running: Deferred[None] | None = None
         self._stopping = False
@@ -78,7 +113,7 @@ class Writer:
 
     @property
     def position(self) -> int:
-        """The newest committed nid."""
+        """The newest nid that was told."""
         return self._batches.position
 
     async def start(self) -> None:
@@ -89,21 +124,33 @@ class Writer:
         """Store what waits, then close the connection; what cannot be stored fails with NotReady."""
         self._stopping = True
         self._outage.give_up()
+        if self._writing is not None:
+            self._writing.cancel()
+        self._write_pending()
         if self._running is not None:
             await self._running
         self._batches.close()
 
-    def store(self, answer: Answer) -> Deferred[None]:
+    def store(self, answer: Answer, *, may_skip: bool = False) -> Deferred[None]:
         """Store an answer; fires when it is committed and told, whole or without what never can be stored.
 
-        Fails with what the database said if even the empty answer cannot be, with an error of ours if it comes to
-        that, with NotReady if we stop before.
+        `may_skip`: it has no key counts that are new, and if all else that it brings is known or can wait, it is told
+        and not stored. Fails with what the database said if even the empty answer cannot be stored, with an error of
+        ours if it comes to that, with NotReady if we stop before.
         """
-        return self._enqueue(_Item(Deferred(), deque(parts_of(answer))))
+        skippable = answer if may_skip and isinstance(answer, PollAnswer) and not self._stopping else None
+        # one without rooms overtakes nothing that matters to it
+        if skippable is not None and (self._running is None or not skippable.joined) and self._skips(skippable):
+            return succeed(None)
+        return self._enqueue(_Item(Deferred(), deque(parts_of(answer)), may_skip=skippable))
 
     def do(self, work: Work) -> Deferred[None]:
         """Let this ride in the next batch; fires when it is committed."""
         return self._enqueue(_Item(Deferred(), work=work))
+
+    def forget_room(self, room_id: str) -> None:
+        """The room is not stored any more."""
+        self._shortcut.forget(room_id)
 
     def _enqueue(self, item: _Item) -> Deferred[None]:
         if self._stopping and self._running is None:
@@ -111,17 +158,22 @@ class Writer:
             return item.done
         self._queue.append(item)
         self._metrics.writer_queue.set(len(self._queue))
+        self._go_on()
+        return item.done
+
+    def _go_on(self) -> None:
         if self._running is None:
             self._running = ensureDeferred(self._run())
-        return item.done
 
     async def _run(self) -> None:
         """Store batches until nothing waits."""
         # what else arrives in this turn of the reactor goes along
         await deferLater(self._clock, 0)
         try:
-            while self._queue:
-                await self._settle(self._take())
+            while self._queue or self._is_due:
+                batch = await self._take()
+                if batch:
+                    await self._settle(batch)
         finally:
             self._running = None
 
@@ -140,17 +192,63 @@ class Writer:
                 if item not in self._queue:
                     item.fail(problem)
 
-    def _take(self) -> list[_Item]:
+    async def _take(self) -> list[_Item]:
+        """The next batch. What takes the shortcut is told now, unless something that comes first is of its room."""
+        self._take_pending()
         batch: list[_Item] = []
-        events = 0
+        names: set[str] = set()
+        events = size = 0
+        turn = Turn(self._clock)
         while self._queue and len(batch) < _MOST_ITEMS:
-            if batch and events + self._queue[0].events > _MOST_EVENTS:
+            item = self._queue[0]
+            if batch and (events + item.events > MOST_EVENTS or size + item.size > MOST_BYTES):
                 break
-            item = self._queue.popleft()
-            events += item.events
+            self._queue.popleft()
+            if item.may_skip is not None and names.isdisjoint(item.names) and self._skips(item.may_skip):
+                item.done.callback(None)
+                await turn.pause()
+                continue
+            events, size = events + item.events, size + item.size
+            names |= item.names
             batch.append(item)
         self._metrics.writer_queue.set(len(self._queue))
         return batch
+
+    def _skips(self, answer: PollAnswer) -> bool:
+        """Tell an answer now, if it need not be stored; whether it was."""
+        try:
+            changes = self._shortcut.taken(answer)
+        except Exception:  # stored it is told as well
+            self._metrics.errors.labels("bug").inc()
+            self._log.failure("Whether an answer is known could not be told, and it is stored")
+            return False
+        if changes is None:
+            return False
+        self._batches.told_alone()
+        self._try_to_tell(lambda: self.committed(changes))
+        self._metrics.repeats.inc()
+        if self._pending and self._writing is None:
+            self._writing = self._clock.callLater(_PENDING_S, self._write_pending)
+        self._try_to_tell(lambda: self._reached(Point.REPEAT_TOLD))
+        return True
+
+    def _write_pending(self) -> None:
+        """What was told is to be written now."""
+        self._writing = None
+        if self._pending:
+            self._is_due = True
+            self._go_on()
+
+    def _take_pending(self) -> None:
+        """If it is due, what is pending comes first: each `since` of it is older than those that wait."""
+        if not self._is_due:
+            return
+        self._is_due = False
+        for answer in self._pending.answers:
+            item = _Item(Deferred(), deque(parts_of(answer)))
+            # nobody waits for it; what could not be written is pending still
+            item.done.addErrback(lambda failure: None)
+            self._queue.appendleft(item)
 
     def _fail_all(self, batch: Sequence[_Item]) -> None:
         """Nothing of this is stored: we stop, and the database is away or another's."""
@@ -163,7 +261,7 @@ class Writer:
     async def _store_batch(self, batch: Sequence[_Item]) -> None:
         """Store a batch; if it fails, its halves, down to the item that is to blame. Raises NotReady if we stop."""
         try:
-            changes = await self._committed(batch)
+            stored = await self._committed(batch)
         except NotReady:
             raise
         except Exception as problem:
@@ -174,7 +272,7 @@ class Writer:
             else:
                 await self._store_alone(batch[0], problem)
         else:
-            await self._told(batch, changes)
+            await self._told(batch, stored)
 
     async def _store_alone(self, item: _Item, problem: Exception) -> None:
         """Store what can be stored of an item that failed; nothing of it if an error of ours is to blame."""
@@ -182,7 +280,7 @@ class Writer:
             if not item.slices or blame(problem) is Blame.OURS:
                 raise problem
             item.slices[0] = await pruned(item.slices[0], self._can_store, self._dropped)
-            changes = await self._committed([item])
+            stored = await self._committed([item])
         except NotReady:
             raise
         except Exception as final:
@@ -194,7 +292,7 @@ class Writer:
                 self._log.error("Something could not be stored at all: {problem}", problem=in_one_line(problem))
             item.fail(final)
         else:
-            await self._told([item], changes)
+            await self._told([item], stored)
 
     async def _can_store(self, part: Part) -> bool:
         try:
@@ -209,15 +307,15 @@ class Writer:
         self._metrics.errors.labels("dropped").inc()
         self._log.error("Can never be stored, and is dropped: {what}, from {whose}", what=what, whose=whose)
 
-    async def _committed(self, batch: Sequence[_Item]) -> tuple[Change, ...]:
-        """What the batch has changed."""
+    async def _committed(self, batch: Sequence[_Item]) -> Batch:
+        """The batch, once it is committed."""
         began = perf_counter()
         parts = [item.slices[0] for item in batch if item.slices]
         work = [item.work for item in batch if item.work is not None]
-        changes = await self._lasting(lambda: self._batches.commit(parts, work, self._following(batch)))
+        stored = await self._lasting(lambda: self._batches.commit(parts, work, self._following(batch)))
         self._metrics.batch_seconds.observe(perf_counter() - began)
         self._metrics.batch_answers.observe(len(parts))
-        return changes
+        return stored
 
     def _following(self, batch: Sequence[_Item]) -> Part | None:
         """What comes next if nothing else comes: the next rooms of an answer. With the last ones its rooms count."""
@@ -246,13 +344,14 @@ class Writer:
                 self._outage.is_over()
                 return result
 
-    async def _told(self, batch: Sequence[_Item], changes: tuple[Change, ...]) -> None:
+    async def _told(self, batch: Sequence[_Item], stored: Batch) -> None:
         """Tell the caches first, then those who wait for the answers.
 
         It is stored: whatever fails here is logged, and storing it again would be no remedy.
         """
         turn = Turn(self._clock)
-        self._try_to_tell(lambda: self._tell_caches(changes))
+        self._try_to_tell(lambda: self._shortcut.learn(stored.facts, stored.changes))
+        self._try_to_tell(lambda: self._tell_caches(stored.changes))
         for item in batch:
             self._try_to_tell(partial(self._note_stored, item))
             self._settled(item)

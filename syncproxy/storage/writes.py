@@ -11,7 +11,7 @@ from psycopg2 import Binary
 
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import StoredEvent
-from syncproxy.rooms.receipts import Receipt
+from syncproxy.rooms.receipts import Receipt, Slot
 from syncproxy.rooms.snapshot import Snapshot
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
@@ -70,7 +70,7 @@ class Writes:
     users: dict[tuple[str, str], UserRoom] = attrs.field(factory=dict)
     devices: dict[Device, DeviceUpdate] = attrs.field(factory=dict)
     account_data: dict[tuple[str, str, str], tuple[int, bytes]] = attrs.field(factory=dict)
-    receipts: dict[tuple[str, str, str, bool], Receipt] = attrs.field(factory=dict)
+    receipts: dict[Slot, Receipt] = attrs.field(factory=dict)
     to_device: list[tuple[str, str, int, bytes]] = attrs.field(factory=list)
     device_lists: list[tuple[str, str, int, str, str]] = attrs.field(factory=list)
     transaction_ids: list[tuple[str, str, str, str, int]] = attrs.field(factory=list)

@@ -17,7 +17,6 @@ from syncproxy.homeserver.sync_response import DeviceListsBlock, RoomsBlock, Syn
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.rooms.answers import PollAnswer
-from syncproxy.rooms.changes import Polled
 from syncproxy.storage.points import Observer, Point, nobody
 from syncproxy.storage.writer import Writer
 from syncproxy.turns import Turn
@@ -57,8 +56,6 @@ class Handler:
         self._metrics = metrics
         self._dropped = Dropped(lambda kind: metrics.errors.labels(kind).inc())
         self._reached = reached
-        #: told of the answers that are not stored: they, too, say that what is known of the user is up to date
-        self.nothing_came: Callable[[Polled], None] = lambda polled: None
         #: key counts and fallback types as last stored: every answer repeats them
         self._key_facts: dict[Device, _KeyFacts] = {}
         self._received_ms = 0
@@ -74,11 +71,11 @@ class Handler:
         complete: bool,
         amend: Amend | None = None,
     ) -> Received:
-        """Store what the answer brought, as `amend` changes it; return once that is committed and dispatched.
+        """Store what the answer brought, as `amend` changes it; return once that is told and, if need be, committed.
 
-        An answer that brings nothing is not stored, save a device's first one in this process; `nothing_came` is told
-        of it. Raises msgspec.DecodeError for a body that is none, and what decoding and the writer raise: then nothing
-        of it is stored.
+        A device's first answer in this process is stored in any case, and one with new key counts. Raises
+        msgspec.DecodeError for a body that is none, and what decoding and the writer raise: then nothing of it is
+        stored.
         """
         self._reached(Point.ANSWER_RECEIVED)
         began = perf_counter()
@@ -90,13 +87,10 @@ class Handler:
             answer = await amend(answer)
         last = self._key_facts.get(device)
         key_facts = _updated(last, answer)
-        if last != key_facts or not brings_nothing(answer):
-            self._reached(Point.ANSWER_READ)
-            await self._writer.store(answer)
-            self._reached(Point.ANSWER_STORED)
-            self._key_facts[device] = key_facts
-        else:
-            self.nothing_came(Polled(device, position, complete))
+        self._reached(Point.ANSWER_READ)
+        await self._writer.store(answer, may_skip=last == key_facts)
+        self._reached(Point.ANSWER_STORED)
+        self._key_facts[device] = key_facts
         self._metrics.poll_processing.observe(perf_counter() - began)
         to_device = decoded.response.to_device.events if decoded.response.to_device else None
         return Received(storable(decoded.response.next_batch), more_waits=len(to_device or ()) >= _TO_DEVICE)
@@ -150,19 +144,6 @@ class Handler:
             one_time_key_counts=sections.whole("key counts", response.device_one_time_keys_count),
             unused_fallback_key_types=older_fallback if fallback is None else fallback,
         )
-
-
-def brings_nothing(answer: PollAnswer) -> bool:
-    """Whether the answer to a `since` has nothing in it that is kept, key counts, which are always there, apart."""
-    return not answer.is_first and not (
-        answer.joined
-        or answer.left
-        or answer.stripped
-        or answer.account_data
-        or answer.to_device
-        or answer.device_lists_changed
-        or answer.device_lists_left
-    )
 
 
 def _updated(last: _KeyFacts | None, answer: PollAnswer) -> _KeyFacts:

@@ -182,11 +182,11 @@ class Sections:
         except msgspec.DecodeError as problem:
             self._dropped.part("room", room_id, raw, str(problem))
             return None
-        lifted = self._lifted.get((name, room_id), {})
-        # few rooms were decoded elsewhere, and looking up a struct's fields takes longer than decoding it
+        lifted = self._lifted.get((name, room_id))
+        # most answers have none, and to look at a struct's fields takes long
         for field in msgspec.structs.fields(kind) if lifted else ():
             section = getattr(block, field.name)
-            if section is not None and field.encode_name in lifted:
+            if section is not None and lifted and field.encode_name in lifted:
                 section.events = lifted[field.encode_name]
         return block
 

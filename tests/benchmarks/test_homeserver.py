@@ -144,6 +144,23 @@ class HomeserverTests(SynchronousTestCase):
 
         self.served(work)
 
+    def test_repeats(self) -> None:
+        """With repeats each poll brings at once what is known, with its sender's member event."""
+
+        async def work(hs: Asker) -> None:
+            (token,) = await hs.group(users=1)
+            first = await hs.sync(token)
+            await hs.ask("POST", "/control/flood", {"group": "g", "repeats": True})
+            for _ in range(3):
+                answer = await hs.sync(token, first["next_batch"], 30_000)
+                ((room_id, room),) = answer["rooms"]["join"].items()
+                known = first["rooms"]["join"][room_id]["timeline"]["events"][-1]
+                self.assertEqual([known], room["timeline"]["events"])
+                (member,) = room["state"]["events"]
+                self.assertEqual(known["sender"], member["state_key"])
+
+        self.served(work)
+
     async def poll(self, hs: Asker, token: str, since: str) -> None:
         """Sync on and on."""
         while True:

@@ -10,13 +10,20 @@ from twisted.trial.unittest import TestCase
 from syncproxy.metrics import Metrics
 from syncproxy.rooms.changes import Change, RoomChange
 from syncproxy.storage.database import Database
+from syncproxy.storage.pending import Pending
+from syncproxy.storage.points import Point
 from syncproxy.storage.reader import Reader
 from syncproxy.storage.writer import Writer
 from tests.postgres import fresh_database
 
 
 class StorageCase(TestCase):
-    """`told` is what the writer told, in order."""
+    """`told` is what the writer told, in order; it goes by `clock`, and tells of its points to `reached`."""
+
+    clock: Any = reactor
+
+    def reached(self, point: Point) -> None:
+        """The writer reached this."""
 
     async def setUp(self) -> None:  # type: ignore[override] # trial awaits it
         """Make an empty database and open it."""
@@ -29,12 +36,12 @@ class StorageCase(TestCase):
     async def open(self, conninfo: str) -> None:
         """Open a database as a starting process does."""
         self.conninfo = conninfo
-        clock: Any = reactor
         self.metrics = metrics = Metrics()
-        self.database = Database(conninfo, connections=2, clock=clock, metrics=metrics)
+        self.database = Database(conninfo, connections=2, clock=self.clock, metrics=metrics)
         await self.database.start()
-        self.reader = Reader(self.database)
-        self.writer = Writer(self.database, clock, metrics)
+        pending = Pending()
+        self.reader = Reader(self.database, pending)
+        self.writer = Writer(self.database, self.clock, metrics, self.reached, pending)
         self.told: list[Change] = []
         self.writer.committed = self.told.extend
         await self.writer.start()

@@ -73,7 +73,7 @@ class BadDataTests(StorageCase):
     async def test_to_device(self) -> None:
         """To-device messages arrive, in their order, without the one that cannot be."""
         messages = [ToDeviceMessage("m.a", "@b:hs", b'{"n":%d}' % number) for number in range(5)]
-        messages[2] = ToDeviceMessage("m.a", "@b:hs", None)  # type: ignore[arg-type] # a value that no row takes
+        messages[2] = ToDeviceMessage("m.a", "@b:hs", "text")  # type: ignore[arg-type] # a value that no row takes
         await self.stored(to_device=tuple(messages))
         rows = await self.database.query("SELECT json FROM to_device ORDER BY nid")
         self.assertEqual([bytes(json) for (json,) in rows], [b'{"n":0}', b'{"n":1}', b'{"n":3}', b'{"n":4}'])

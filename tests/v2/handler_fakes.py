@@ -43,18 +43,24 @@ class Lines:
 
 
 class RecordingWriter:
-    """Keeps what it is to store in `stored`; fails with `problem` if there is one, waits if it is `held`."""
+    """Keeps what it is to store in `stored`; fails with `problem` if there is one, waits if it is `held`.
+
+    `skippable` are those of them that need not be stored if they bring nothing new.
+    """
 
     def __init__(self) -> None:
         self.stored: list[Any] = []
+        self.skippable: list[Any] = []
         self.problem: Exception | None = None
         self.held: list[Deferred[None]] | None = None
         self.position = 0
 
-    def store(self, answer: PollAnswer | MembersAnswer) -> Deferred[None]:
+    def store(self, answer: PollAnswer | MembersAnswer, *, may_skip: bool = False) -> Deferred[None]:
         """Take an answer."""
         if self.problem is not None:
             return fail(self.problem)
+        if may_skip:
+            self.skippable.append(answer)
         self.stored.append(answer)
         if self.held is None:
             return succeed(None)

@@ -40,7 +40,10 @@ def _random_step(random: Random) -> Step:
     kind = random.random()
     if kind < 0.5:
         return random.choice(_IN_ROOM), random.choice(USERS), random.choice(ROOMS)
-    return ("restart", "", "") if kind > 0.98 else (random.choice(_POLLS), random.choice(USERS), "")
+    if kind > 0.95:
+        # the process dies, or writes what it has told and not written
+        return ("restart" if kind > 0.98 else "write", "", "")
+    return random.choice(_POLLS), random.choice(USERS), ""
 
 
 class History:
@@ -60,6 +63,8 @@ class History:
             self.proxy.start()
             self.clients = [client.proxy_restarted() for client in self.clients]
             yield from self._leaks()
+        elif what == "write":
+            self.proxy.write_pending()
         elif what in ("poll", "deliver"):
             if what == "poll":
                 self.proxy.ask(user_id)
@@ -141,6 +146,8 @@ class History:
         for who in (client, new):
             if newest not in who.events[room_id]:
                 yield f"{where}: {newest} is the newest, shown are {who.events[room_id]}"
+            if who.unread.get(room_id) != self.homeserver.unread(room, client.user_id):
+                yield f"{where}: {who.unread} notifications"
         if client.names.get(room_id) != shown.name:
             yield f"{where}: names {client.names.get(room_id)} and {shown.name}"
         early = 0 if client.is_simplified else room.latest_join(client.user_id, self.homeserver.now)

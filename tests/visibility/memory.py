@@ -18,6 +18,7 @@ from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.accumulator import Accumulator
 from syncproxy.storage.facts import CurrentState, DeviceRow, Facts, Questions, questions_of
 from syncproxy.storage.nids import Nids
+from syncproxy.storage.pending import Pending
 from syncproxy.storage.polls import Polls
 from syncproxy.storage.slices import Part
 from syncproxy.storage.writes import DeviceUpdate, EventRow, StateRow, Writes
@@ -34,10 +35,14 @@ class StoredDevice:
 
 
 class MemoryDatabase:
-    """The tables, as of the last commit. `position` is the newest nid."""
+    """The tables, as of the last commit. `position` is the newest nid.
+
+    `pending` is what the process that uses them has told and not written.
+    """
 
     def __init__(self) -> None:
         self.position = 0
+        self.pending = Pending()
         self.users: dict[tuple[str, str], UserRoom] = {}
         self._events: dict[tuple[str, str], EventRow] = {}
         self._state: dict[tuple[str, str, str], list[StateRow]] = {}
@@ -49,17 +54,22 @@ class MemoryDatabase:
 
     # Writing
 
-    def store(self, parts: Sequence[Part], polls: Polls, newcomers: Iterable[str] = ()) -> tuple[Change, ...]:
+    def store(
+        self, parts: Sequence[Part], polls: Polls, nids: Nids, newcomers: Iterable[str] = ()
+    ) -> tuple[tuple[Change, ...], Facts]:
         """Store a batch as the writer does; what it changed. `newcomers` have a device here from now on."""
         known = self._known_users
-        facts = self._facts(questions_of(parts, known, polls.live_users))
-        nids = Nids(self.position)
+        asked = questions_of(parts, known, polls.live_users)
+        self.pending.ask(asked)
+        facts = self._facts(asked)
         accumulator = Accumulator(facts, nids, known, polls)
+        self.pending.lay_over(asked, facts, accumulator.writes)
         changes = tuple(change for part in parts for change in accumulator.add(part) if change is not None)
         self._write(accumulator.writes)
+        self.pending.written(asked)
         self.position = nids.newest
         known.update(newcomers)
-        return changes
+        return changes, facts
 
     def _write(self, writes: Writes) -> None:
         self._events.update(writes.events)
@@ -171,20 +181,21 @@ class MemoryDatabase:
         return Snapshot((), ())
 
     async def receipts_on(self, events: Mapping[str, Collection[str]]) -> list[Receipt]:
-        return [one for one in self._receipts.values() if one.event_id in events.get(one.room_id, ())]
+        over = self.pending.receipts_over(lambda one: one.event_id in events.get(one.room_id, ()))
+        return over(self._receipts.values())
 
     async def receipts_since(self, after: Mapping[str, int], bound: int) -> list[Receipt]:
-        found = [one for one in self._receipts.values() if one.room_id in after]
-        return [one for one in found if after[one.room_id] < one.nid <= bound]
+        over = self.pending.receipts_over(lambda one: after.get(one.room_id, one.nid) < one.nid <= bound)
+        return over(self._receipts.values())
 
     async def user_rooms(self, user_id: str) -> list[UserRoom]:
-        return [row for row in self.users.values() if row.user_id == user_id]
+        return self.pending.rows_over(user_id)(row for row in self.users.values() if row.user_id == user_id)
 
     async def account_data(self, user_id: str) -> list[AccountDataChange]:
         return [datum for datum in self._account_data.values() if datum.user_id == user_id]
 
     async def own_receipts(self, user_id: str) -> list[Receipt]:
-        return [one for one in self._receipts.values() if one.user_id == user_id]
+        return self.pending.receipts_over(lambda one: one.user_id == user_id)(self._receipts.values())
 
     async def device_facts(self, user_id: str) -> list[DeviceFacts]:
         return [DeviceFacts(device) for device in self._devices if device.user_id == user_id]
@@ -192,9 +203,13 @@ class MemoryDatabase:
     async def transaction_ids(self, user_id: str) -> list[TransactionIds]:
         return []
 
-    async def device(self, device: Device) -> StoredDevice | None:
+    def stored_device(self, device: Device) -> StoredDevice | None:
+        """Where the device stands, as a process that starts reads it."""
         row = self._devices.get(device)
         return None if row is None else StoredDevice(row.since, row.horizon)
+
+    async def device(self, device: Device) -> StoredDevice | None:
+        return self.stored_device(device)
 
     def _as_of(self, room_id: str, bound: int) -> list[StateEntry]:
         rows = [row for key, rows in self._state.items() if key[0] == room_id for row in rows]

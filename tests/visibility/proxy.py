@@ -33,8 +33,10 @@ from syncproxy.protocol.request import ExtensionParams, ListParams, Request, Sub
 from syncproxy.protocol.response import Answer
 from syncproxy.pubsub.payloads import Payload
 from syncproxy.rooms.answers import JoinedRoom, LeftRoom, PollAnswer, StrippedRoom
-from syncproxy.rooms.changes import Polled
+from syncproxy.storage.nids import Nids
+from syncproxy.storage.pending import Pending
 from syncproxy.storage.polls import Polls
+from syncproxy.storage.shortcut import Shortcut
 from syncproxy.storage.slices import Slice
 from syncproxy.storage.work import FoldConnection, SaveDelta, Work
 from tests.connection.fakes import Notebook, asked
@@ -99,7 +101,7 @@ class KeptConnection:
 
 
 class Client:
-    """A client on one connection, which keeps what it was shown of each room: the last name and all events."""
+    """A client on one connection, which keeps of each room the last name and count that it was shown, all events."""
 
     def __init__(self, proxy: Proxy, user_id: str, dialect: Dialect = MSC3575) -> None:
         self._proxy = proxy
@@ -111,6 +113,7 @@ class Client:
         self._pos: str | None = None
         self.names: dict[str, str] = {}
         self.memberships: dict[str, str] = {}
+        self.unread: dict[str, int] = {}
         self.events: dict[str, set[str]] = {}
 
     @property
@@ -148,6 +151,8 @@ class Client:
                 self.names.pop(room_id, None)
             if room.membership is not None:
                 self.memberships[room_id] = room.membership
+            if room.notification_count is not None:
+                self.unread[room_id] = room.notification_count
             self.events.setdefault(room_id, set()).update(room.timeline_ids)
         return answer
 
@@ -158,6 +163,8 @@ class Proxy:
     def __init__(self, homeserver: Homeserver, users: Iterable[str], *, state_after: bool) -> None:
         self.homeserver = homeserver
         self._state_after = state_after
+        #: answers that took the shortcut and told something
+        self.repeats = 0
         self.database = MemoryDatabase()
         self.pollers = {user_id: Poller(user_id) for user_id in users}
         self.start()
@@ -168,6 +175,9 @@ class Proxy:
         self._clock.advance(1000)
         metrics = Metrics()
         self._polls = Polls()
+        self._nids = Nids(self.database.position)
+        self.database.pending = Pending()
+        self._shortcut = Shortcut(self._polls, self.database.pending, self._nids.draw)
         self._polls.live = lambda: [poller.device for poller in self.pollers.values()]
         self.tracker = JoinedRoomsTracker()
         self._global = GlobalCache(self.database, self._clock, metrics, 1 << 20)
@@ -179,6 +189,8 @@ class Proxy:
         assert started
         for poller in self.pollers.values():
             poller.position = poller.answer = None
+            row = self.database.stored_device(poller.device)
+            poller.since = None if row is None or row.since is None else int(row.since)
 
     @property
     def clock(self) -> Clock:
@@ -221,7 +233,7 @@ class Proxy:
         """Send the next poll, unless one is in flight."""
         poller = self.pollers[user_id]
         if poller.position is None:
-            poller.position = self.database.position
+            poller.position = self._nids.newest
 
     def answer(self, user_id: str) -> None:
         """The homeserver answers the poll in flight."""
@@ -250,17 +262,31 @@ class Proxy:
             account_data=sections.account_data,
         )
         poller.since, poller.position, poller.answer = sections.order, None, None
-        if not sections and not first and self.tracker.polled.position(user_id) is not None:
-            # as the handler does
-            self._dispatcher.received(Payload((Polled(poller.device, position, complete=True),)))
+        is_polled = self.tracker.polled.position(user_id) is not None
+        # the handler lets a device's first answer be stored
+        repeat = self._shortcut.taken(answer) if is_polled and not first else None
+        if repeat is not None:
+            self.repeats += len(repeat) > 1
+            self._dispatcher.received(Payload(repeat))
+            self.settle()
             yield
             return
         for part in _slices(answer):
-            changes = self.database.store([part], self._polls, [user_id])
-            self._polls.stored(part)
-            self._dispatcher.received(Payload(changes))
-            self.settle()
+            self._store(part)
             yield
+
+    def write_pending(self) -> None:
+        """Write what was told and not written."""
+        for answer in self.database.pending.answers:
+            for part in _slices(answer):
+                self._store(part)
+
+    def _store(self, part: Slice) -> None:
+        changes, facts = self.database.store([part], self._polls, self._nids, [part.answer.device.user_id])
+        self._polls.stored(part)
+        self._dispatcher.received(Payload(changes))
+        self._shortcut.learn(facts, changes)
+        self.settle()
 
 
 def _slices(answer: PollAnswer) -> list[Slice]:
