@@ -30,7 +30,7 @@ from tests.rooms.events import event, member
 
 ALICE = Device("@alice:hs", "A")
 ROOM = "!r"
-ROW = UserRoom("@alice:hs", ROOM, "join", membership_nid=2, notification_count=1)
+ROW = UserRoom("@alice:hs", ROOM, "join", membership_nid=2, handed_from=1, notification_count=1)
 SUMMARY = RoomSummary(
     ROOM, position=9, joined_count=2, timeline_nid=8, heroes=(Hero("@alice:hs", "join"), Hero("@bob:hs", "join"))
 )
@@ -169,6 +169,13 @@ class StoredTests(RepeatCase):
     def test_room_account_data(self) -> None:
         """Account data of a room is stored."""
         self.assert_stored(account_data=(AccountDatum("m.tag", b"{}"),))
+
+    def test_open_standing(self) -> None:
+        """What the own poller has yet to say of a stay is said by an answer that is stored."""
+        changes: list[dict[str, Any]] = [{"unsure": True}, {"to_come": True}, {"handed_from": 0}]
+        for change in changes:
+            row = msgspec.structs.replace(ROW, **change)
+            self.assert_stored(known=attrs.evolve(KNOWN, standings={"@alice:hs": row}))
 
     def test_who_is_not_in(self) -> None:
         """An answer for somebody who is not known to be in the room may give access."""
