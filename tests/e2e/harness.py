@@ -29,6 +29,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from tests.e2e.person import Json, Person
+from tests.e2e.processes import answers
 from tests.e2e.proxy import ProxyProcess
 from tests.e2e.synapse import Synapse
 from tests.integration.client import SlidingClient, SyncError
@@ -44,6 +45,7 @@ TO_DEVICE = {"to_device": {"enabled": True}}
 WAIT_S = 30
 _LOOK_S = 0.02
 _synapses: list[Synapse] = []
+_proxies: list[ProxyProcess] = []
 
 
 def numbers(client: SlidingClient) -> list[int]:
@@ -66,6 +68,16 @@ def shared_synapse() -> Synapse:
     if not _synapses:
         _synapses.append(Synapse(fresh_directory() / "synapse", refreshable_access_token_lifetime="2s"))
     return _synapses[0]
+
+
+def shared_proxy() -> ProxyProcess:
+    """The proxy of this process, in front of the shared Synapse; it runs, also if a test has left it stopped."""
+    if not _proxies:
+        _proxies.append(ProxyProcess(shared_synapse().url, fresh_directory()))
+    elif not answers(f"{_proxies[0].url}/health"):
+        _proxies[0].start()
+    _proxies[0].ready()
+    return _proxies[0]
 
 
 class EndToEndCase(TestCase):

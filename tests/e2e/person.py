@@ -36,6 +36,10 @@ class Person:
         self._password = account.password
         self._refresh_token: str | None = None
 
+    def as_account(self) -> Account:
+        """This login, for others to use."""
+        return Account(self.user_id, self.token, self.device_id, self._password)
+
     def call(self, method: str, path: str, body: Json | None = None) -> Json:
         """A request under `/_matrix/client/v3/`."""
         url = f"{self._homeserver}/_matrix/client/v3/{path}"
@@ -90,6 +94,12 @@ class Person:
         for member in members:
             member.join(room_id)
         return room_id
+
+    def upgrade(self, room_id: str) -> str:
+        """Replace a room by a new one, which is joined; its id."""
+        made = self.call("POST", f"rooms/{quote(room_id)}/upgrade", {"new_version": "11"})
+        replacement: str = made["replacement_room"]
+        return replacement
 
     def join(self, room_id: str) -> None:
         """Join a room."""

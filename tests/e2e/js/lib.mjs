@@ -1,6 +1,7 @@
 // What every scenario uses: accounts, a sliding sync client, bounded waits.
 // A scenario is run as `node scenario.mjs CONFIG`, CONFIG being JSON: {homeserver, proxy, accounts: {name: {...}}}.
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 
 const PATIENCE_MS = 20_000;
@@ -8,16 +9,17 @@ const SCENARIO_MS = 90_000;
 
 export const config = JSON.parse(process.argv[2]);
 
-function sdkUrl(path) {
-    return pathToFileURL(join(process.env.SYNCPROXY_TEST_NODE_MODULES, "matrix-js-sdk", "lib", path));
+/** A module of matrix-js-sdk. */
+export function imported(path) {
+    return import(pathToFileURL(join(process.env.SYNCPROXY_TEST_NODE_MODULES, "matrix-js-sdk", "lib", path)));
 }
 
-if (!process.env.SYNCPROXY_TEST_JS_LOG) console.debug = console.info = () => {}; // rust-crypto traces there
+if (!process.env.SYNCPROXY_TEST_JS_LOG) console.debug = console.info = console.warn = () => {}; // rust-crypto traces there
 
-const { logger } = await import(sdkUrl("logger.js"));
+const { logger } = await imported("logger.js");
 logger.setLevel(process.env.SYNCPROXY_TEST_JS_LOG ?? "silent");
-export const sdk = await import(sdkUrl("index.js"));
-const { SlidingSync, SlidingSyncEvent, SlidingSyncState } = await import(sdkUrl("sliding-sync.js"));
+export const sdk = await imported("index.js");
+const { SlidingSync, SlidingSyncEvent, SlidingSyncState } = await imported("sliding-sync.js");
 
 /** The parameters of a list of all rooms, newest first, that fits Element Web's needs. */
 export const ALL_ROOMS = {
@@ -49,7 +51,9 @@ export function fail(message) {
 
 export function assertEqual(found, expected, what) {
     const [left, right] = [JSON.stringify(found), JSON.stringify(expected)];
-    if (left !== right) fail(`${what}: ${left}, expected ${right}`);
+    if (left === right) return;
+    const at = Array.isArray(found) ? found.findIndex((item, index) => item !== expected[index]) : -1;
+    fail(`${what}: ${left}, expected ${right}${at < 0 ? "" : `, first different at ${at}`}`);
 }
 
 /** Wait until a condition holds; looks again every few milliseconds, for 20 s at most. */
@@ -66,6 +70,14 @@ export async function until(what, condition) {
     }
 }
 
+const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+
+/** Have the test do something to the servers; returns when it is done. */
+export async function ask(what) {
+    console.log(JSON.stringify({ ask: what }));
+    if ((await answers.next()).done) fail(`nobody does this: ${what}`);
+}
+
 /** A client for requests to the homeserver; `startSync` makes it sync. */
 export function clientFor(account) {
     return sdk.createClient({
@@ -76,21 +88,24 @@ export function clientFor(account) {
     });
 }
 
-/** A client that syncs through the proxy. */
+const started = [];
+
+/** A client that syncs through the proxy; the scenario ends it, and fails if it met an error. */
 export class SyncingClient {
-    constructor(client, lists) {
+    constructor(client, sliding) {
+        started.push(this);
         this.client = client;
+        this.sliding = sliding;
         this.states = [];
         this.errors = [];
-        this.sliding = new SlidingSync(config.proxy, new Map(Object.entries(lists)), OPEN_ROOM, client, 10_000);
         client.on(sdk.ClientEvent.Sync, (state) => this.states.push(state));
         this.sliding.on(SlidingSyncEvent.Lifecycle, (state, answer, error) => {
             if (state === SlidingSyncState.RequestFinished && error) this.errors.push(String(error));
         });
     }
 
-    async start() {
-        await this.client.startClient({ slidingSync: this.sliding, lazyLoadMembers: true });
+    async start(more = {}) {
+        await this.client.startClient({ slidingSync: this.sliding, lazyLoadMembers: true, ...more });
         await until(`${this.client.getUserId()} syncs`, () => this.states.includes("SYNCING"));
         return this;
     }
@@ -124,21 +139,21 @@ export class SyncingClient {
     }
 }
 
-const started = [];
+function slidingOf(client, lists) {
+    return new SlidingSync(config.proxy, new Map(Object.entries(lists)), OPEN_ROOM, client, 10_000);
+}
 
 /** Start a client of an account on a list of all rooms. */
 export async function syncing(account, lists = { all: ALL_ROOMS }) {
-    const client = new SyncingClient(clientFor(account), lists);
-    started.push(client);
-    return client.start();
+    const client = clientFor(account);
+    return new SyncingClient(client, slidingOf(client, lists)).start();
 }
 
 /** Start a client with rust-crypto and an in-memory store. */
 export async function encrypting(account, lists = { all: ALL_ROOMS }) {
-    const client = new SyncingClient(clientFor(account), lists);
-    started.push(client);
-    await client.client.initRustCrypto({ useIndexedDB: false });
-    return client.start();
+    const client = clientFor(account);
+    await client.initRustCrypto({ useIndexedDB: false });
+    return new SyncingClient(client, slidingOf(client, lists)).start();
 }
 
 /** Create a room that everybody may join. */
