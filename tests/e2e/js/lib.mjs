@@ -14,7 +14,11 @@ export function imported(path) {
     return import(pathToFileURL(join(process.env.SYNCPROXY_TEST_NODE_MODULES, "matrix-js-sdk", "lib", path)));
 }
 
-if (!process.env.SYNCPROXY_TEST_JS_LOG) console.debug = console.info = console.warn = () => {}; // rust-crypto traces there
+const complain = console.error.bind(console);
+// rust-crypto traces there, and the SDK's parts have loggers of their own
+if (!process.env.SYNCPROXY_TEST_JS_LOG) {
+    for (const level of ["debug", "info", "warn", "error"]) console[level] = () => {};
+}
 
 const { logger } = await imported("logger.js");
 logger.setLevel(process.env.SYNCPROXY_TEST_JS_LOG ?? "silent");
@@ -165,7 +169,7 @@ export async function createRoom(client, name, more = {}) {
 /** Run a scenario: exit 0 when it is through, else 1 with a message. */
 export async function scenario(story) {
     const timer = setTimeout(() => {
-        console.error(`took longer than ${SCENARIO_MS} ms`);
+        complain(`took longer than ${SCENARIO_MS} ms`);
         process.exit(1);
     }, SCENARIO_MS);
     try {
@@ -178,8 +182,8 @@ export async function scenario(story) {
         console.log(JSON.stringify({ ok: true }));
         process.exit(0);
     } catch (error) {
-        console.error(error?.stack ?? String(error));
-        for (const { errors } of started) errors.forEach((text) => console.error(`sync error: ${text}`));
+        complain(error?.stack ?? String(error));
+        for (const { errors } of started) errors.forEach((text) => complain(`sync error: ${text}`));
         process.exit(1);
     }
 }
