@@ -37,7 +37,6 @@ _STATEMENTS = {
 STATEMENTS = tuple(_STATEMENTS)
 #: those of large batches, which are sent by themselves
 _COPIES = {"COPY events": ("events", "INSERT", ""), "COPY room_state": ("room_state", "INSERT", "")}
-COPIES = tuple(_COPIES)
 #: in COMMIT itself, after all statements
 COMMIT = "COMMIT"
 _KEY = 0x74726170
