@@ -35,11 +35,18 @@ _MOST_EVENTS = 2000
 
 @attrs.define
 class _Item:
-    """Something that waits to be stored; `slices` are what is left of an answer."""
+    """Something that waits to be stored; `slices` are what is left of an answer, once it is `cut`."""
 
     done: Deferred[None]
-    slices: deque[Part] = attrs.field(factory=deque)
+    answer: Answer | None = None
     work: Work | None = None
+    slices: deque[Part] = attrs.field(factory=deque)
+
+    def cut(self) -> None:
+        """Cut the answer into slices, if it is not yet: 20 ms for one of 50,000 events."""
+        if self.answer is not None:
+            self.slices.extend(parts_of(self.answer))
+            self.answer = None
 
     @property
     def events(self) -> int:
@@ -90,7 +97,7 @@ class Writer:
 
         Fails with what the database said if even the empty answer cannot be, with NotReady if we stop before.
         """
-        return self._enqueue(_Item(Deferred(), deque(parts_of(answer))))
+        return self._enqueue(_Item(Deferred(), answer))
 
     def do(self, work: Work) -> Deferred[None]:
         """Let this ride in the next batch; fires when it is committed."""
@@ -125,6 +132,7 @@ class Writer:
         batch: list[_Item] = []
         events = 0
         while self._queue and len(batch) < _MOST_ITEMS:
+            self._queue[0].cut()
             if batch and events + self._queue[0].events > _MOST_EVENTS:
                 break
             item = self._queue.popleft()
