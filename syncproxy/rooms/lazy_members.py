@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 
 import msgspec
 
@@ -59,6 +60,6 @@ def _as_many_as_counted(room: JoinedRoom) -> bool:
 
 def _counts(room: JoinedRoom) -> Counter[str | None]:
     """How many members it names of each membership, as they are after the timeline."""
-    events = (*room.timeline.events, *room.state) if room.state_after else (*room.state, *room.timeline.events)
-    members = {event.state_key: event.membership for event in events if event.type == _MEMBER}
+    blocks = (room.timeline.events, room.state) if room.state_after else (room.state, room.timeline.events)
+    members = {event.state_key: event.membership for event in chain(*blocks) if event.type == _MEMBER}
     return Counter(members.values())

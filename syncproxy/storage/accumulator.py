@@ -48,6 +48,7 @@ class Accumulator:
         self._nids = nids
         self._known_users = known_users
         self._polls = polls or Polls()
+        self._polls.begun()
         self.writes = Writes()
 
     def add(self, part: Part) -> Iterator[Change | None]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from itertools import chain, groupby
 
 import attrs
 import psycopg2
-from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -50,19 +48,6 @@ class Batch:
     facts: Facts
 
 
-@attrs.frozen
-class _Ahead:
-    """A batch of this part alone, as it is to be written behind `position`."""
-
-    part: Part
-    position: int
-    batch: Batch
-
-    def is_for(self, parts: Sequence[Part], work: Sequence[Work], position: int) -> bool:
-        """Whether it is what is to be stored now, and nothing was stored in between."""
-        return len(parts) == 1 and parts[0] is self.part and not work and position == self.position
-
-
 class Batches:
     """Commits batches on a connection of its own. `position` is the newest nid that was told: with a batch, or alone.
 
@@ -81,8 +66,6 @@ class Batches:
         self._session: Session = database.session((LOAD, *STORE))
         #: for batches with a COPY, whose whole transaction is on it
         self._copies: CopySession = database.copy_session(STORE)
-        #: what is likely to come next, prepared while the database worked
-        self._ahead: _Ahead | None = None
         #: the batch whose transaction broke off, unless it tells nothing: only the same batch may come next
         self._in_doubt: Batch | None = None
         self.position = 0
@@ -107,25 +90,13 @@ class Batches:
         self.position += 1
         return self.position
 
-    def told_alone(self) -> None:
-        """Something was told without a batch: what was prepared ahead did not know of it."""
-        self._ahead = None
-
-    async def commit(self, parts: Sequence[Part], work: Sequence[Work], following: Part | None = None) -> Batch:
-        """Store these; the batch that did. After an unknown outcome the same ones are to be given again.
-
-        `following` may be prepared meanwhile: it touches no room that these touch, and is likely to be stored next.
-        """
-        ahead, self._ahead = self._ahead, None
+    async def commit(self, parts: Sequence[Part], work: Sequence[Work]) -> Batch:
+        """Store these; the batch that did. After an unknown outcome the same ones are to be given again."""
         stored = await self._stored_after_all()
         if stored is None:
             turn = Turn(self._clock)
-            if ahead is not None and ahead.is_for(parts, work, self.position):
-                stored = ahead.batch
-            else:
-                self.polls.begun()
-                stored = await self._prepare(parts, work, turn, self.position, self._written)
-            await self._run(stored, "COMMIT", turn, following)
+            stored = await self._prepare(parts, work, turn)
+            await self._run(stored, "COMMIT", turn)
         self._reached(Point.COMMITTED)
         self._in_doubt = None
         self.position = self._written = stored.position
@@ -135,15 +106,10 @@ class Batches:
     async def try_out(self, part: Part) -> None:
         """See whether this could be stored, and store nothing."""
         turn = Turn(self._clock)
-        self.polls.begun()
-        batch = await self._prepare([part], (), turn, self.position, self._written)
-        await self._run(batch, "ROLLBACK", turn)
+        await self._run(await self._prepare([part], (), turn), "ROLLBACK", turn)
 
-    async def _prepare(
-        self, parts: Sequence[Part], work: Sequence[Work], turn: Turn, position: int, written: int
-    ) -> Batch:
-        """A batch behind `position`, to be written when the database is at `written`."""
-        nids = Nids(position)
+    async def _prepare(self, parts: Sequence[Part], work: Sequence[Work], turn: Turn) -> Batch:
+        nids = Nids(self.position)
         asked = questions_of(parts, self.known_users, self.polls.live_users, await self._new_rooms(parts))
         self._pending.ask(asked)
         facts = await self._loaded(asked, turn) if parts else Facts()
@@ -156,7 +122,7 @@ class Batches:
                     changes.append(change)
                 if turn.is_over:
                     await turn.pause()
-        if changes and nids.newest == written:
+        if changes and nids.newest == self._written:
             # each batch that tells something has a position of its own, by which it is found out if it was committed
             nids.draw()
         statements = chain(accumulator.writes.statements(), *map(statements_of, work))
@@ -181,14 +147,7 @@ class Batches:
         rows = await self._session.query("SELECT room_id FROM rooms WHERE room_id = ANY(%s)", (list(room_ids),))
         return room_ids - {room_id for (room_id,) in rows}
 
-    async def _prepare_ahead(self, part: Part, position: int) -> None:
-        try:
-            prepared = await self._prepare([part], (), Turn(self._clock), position, position)
-        except Exception:  # it comes again when the part is prepared in its turn
-            return
-        self._ahead = _Ahead(part, position, prepared)
-
-    async def _run(self, batch: Batch, end: str, turn: Turn, following: Part | None = None) -> None:
+    async def _run(self, batch: Batch, end: str, turn: Turn) -> None:
         """The transaction, from BEGIN to its end."""
         generation = self._database.generation()
         fence = (_FENCE, (generation, self._written, batch.position))
@@ -198,8 +157,7 @@ class Batches:
             self._in_doubt = batch
         self._reached(Point.BATCH_READY)
         try:
-            meanwhile = None if following is None else partial(self._prepare_ahead, following, batch.position)
-            await self._send(script, meanwhile)
+            await self._send(script)
         except psycopg2.Error as problem:
             if problem.diag.table_name == "meta":
                 raise await self._fenced_off() from None
@@ -221,10 +179,8 @@ class Batches:
                 script.append(await self._session.mogrified((one for one in some if not isinstance(one, Copy)), turn))
         return script
 
-    async def _send(
-        self, script: Sequence[bytes | Copied], meanwhile: Callable[[], Awaitable[None]] | None = None
-    ) -> None:
-        """Run a script; what fails is rolled back. What there is to do `meanwhile` is done during a COPY."""
+    async def _send(self, script: Sequence[bytes | Copied]) -> None:
+        """Run a script; what fails is rolled back."""
         *before, last = script
         if not before and isinstance(last, bytes):
             try:
@@ -234,10 +190,7 @@ class Batches:
                 raise
             return
         try:
-            copying = ensureDeferred(self._copies.run(before))
-            if meanwhile is not None:
-                await meanwhile()
-            await copying
+            await self._copies.run(before)
             self._reached(Point.COPIED)
             await self._copies.run([last])
         except psycopg2.Error:

@@ -93,9 +93,11 @@ def parts_of(answer: Answer) -> Sequence[Part]:
 def block_slices_of(answer: MembersAnswer | StateAnswer) -> list[BlockSlice]:
     """A member list or a room's state in slices; at least one."""
     state = answer.state
-    keys = frozenset((e.type, e.state_key) for e in state if e.state_key is not None and e.type != _MEMBER)
+    is_members = isinstance(answer, MembersAnswer)
+    others = () if is_members else (event for event in state if event.type != _MEMBER)
+    keys = frozenset((event.type, event.state_key) for event in others if event.state_key is not None)
     starts = range(0, max(len(state), 1), MOST_EVENTS)
-    name = "members" if isinstance(answer, MembersAnswer) else "state"
+    name = "members" if is_members else "state"
     return [
         BlockSlice(
             msgspec.structs.replace(answer, **{name: state[start : start + MOST_EVENTS]}),
