@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import msgspec
 import psycopg2
-from twisted.internet.defer import Deferred
 
 from syncproxy.rooms.answers import JoinedRoom, Timeline
 from syncproxy.storage.copy_session import CopySession
-from syncproxy.storage.database import Session
 from syncproxy.storage.points import Point
 from syncproxy.storage.problems import DatabaseGone
 from tests.rooms.events import event, member
@@ -92,70 +87,6 @@ def large(room_id: str) -> JoinedRoom:
     """A room that is a slice of its own."""
     state = (event(f"${room_id}{number}", "org.example", state_key=str(number)) for number in range(1500))
     return JoinedRoom(room_id, state=(CREATE, ALICE_JOINS, *state))
-
-
-class AheadTests(StorageCase):
-    """While the database works on a slice the next one is prepared."""
-
-    async def setUp(self) -> None:  # type: ignore[override] # trial awaits it
-        """Three slices, and what happens meanwhile, in order."""
-        await super().setUp()
-        self.came: list[object] = []
-        self.meanwhile: Callable[[], None] = lambda: None
-        self.patch(self.writer._batches, "_reached", self.reached)
-        query = Session.query
-
-        async def noted(session: Session, sql: str | bytes, *args: Any) -> list[Any]:
-            if b"load(" in (sql if isinstance(sql, bytes) else sql.encode()):
-                self.came.append("load")
-            return await query(session, sql, *args)
-
-        self.patch(Session, "query", noted)
-        self.answer = answer(ALICE, *map(large, ("!a", "!b", "!c")), since=None)
-
-    def reached(self, point: Point) -> None:
-        """A step on the way."""
-        if point in (Point.COPIED, Point.COMMITTED):
-            self.came.append(point)
-        if point == Point.COPIED:
-            self.meanwhile()
-
-    async def test_the_next_is_prepared(self) -> None:
-        """It is loaded before what comes before it is committed, and not again; the last one waits for all others."""
-        await self.writer.store(self.answer)
-        copied, committed = Point.COPIED, Point.COMMITTED
-        self.assertEqual(self.came, ["load", "load", copied, committed, copied, committed, "load", copied, committed])
-        rows = await self.database.query("SELECT room_id, count(*), count(DISTINCT nid) FROM events GROUP BY 1")
-        self.assertEqual(sorted(rows), [(room_id, 1502, 1502) for room_id in ("!a", "!b", "!c")])
-        self.assertEqual(len(await self.reader.user_rooms(ALICE.user_id)), 3)
-
-    async def test_something_comes_in_between(self) -> None:
-        """What another's poller brings is stored first, also for a room of the next slice, which then is not new."""
-        renamed = event("$name", "m.room.name", state_key="", content={"name": "New"})
-        members = (member(f"$m{number}", f"@m{number}:hs", "join") for number in range(600))
-        room = JoinedRoom("!b", state=(CREATE, ALICE_JOINS, *members), timeline=Timeline((renamed, event("$said"))))
-        storing: list[Deferred[None]] = []
-
-        def meanwhile() -> None:
-            if not storing:
-                storing.append(self.writer.store(answer(BOB, room, since="s1", position=self.writer.position)))
-
-        self.meanwhile = meanwhile
-        await self.writer.store(self.answer)
-        await storing[0]
-        self.assertEqual(self.came.count("load"), 5)
-        rows = await self.database.query("SELECT count(*), count(DISTINCT event_id) FROM events WHERE room_id = '!b'")
-        self.assertEqual(rows, [(2104, 2104)])
-        names = [summary.name for summary in await self.reader.summaries() if summary.room_id == "!b"]
-        self.assertEqual(names, ["New"])
-        self.assertIsNone(self.metrics.registry.get_sample_value("syncproxy_errors_total", {"kind": "dropped"}))
-
-    async def test_the_next_is_bad(self) -> None:
-        """What cannot be stored of the next is dropped when it is its turn, and no earlier one is stored twice."""
-        bad = msgspec.structs.replace(large("!b"), state=(*large("!b").state, nul(event("$n", "a", state_key=""))))
-        await self.writer.store(answer(ALICE, large("!a"), bad, large("!c"), since=None))
-        rows = await self.database.query("SELECT room_id, count(*) FROM events GROUP BY 1")
-        self.assertEqual(sorted(rows), [(room_id, 1502) for room_id in ("!a", "!b", "!c")])
 
 
 class SessionTests(StorageCase):
