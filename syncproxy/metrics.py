@@ -54,6 +54,12 @@ class Metrics:
             buckets=_FINE,
             registry=registry,
         )
+        self.forwarded = Counter(
+            "syncproxy_forwarded_requests",
+            "Requests passed on to the homeserver, by how they ended.",
+            ["outcome"],
+            registry=registry,
+        )
         self.errors = Counter("syncproxy_errors", "What went wrong, by kind.", ["kind"], registry=registry)
         self.database_connections = Gauge(
             "syncproxy_database_connections", "Connections of the reading pool.", ["state"], registry=registry

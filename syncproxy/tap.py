@@ -33,6 +33,7 @@ from syncproxy.extensions.deliveries import Deliveries
 from syncproxy.extensions.registry import factories
 from syncproxy.homeserver.client import HomeserverClient
 from syncproxy.homeserver.decoding import Decoding
+from syncproxy.homeserver.relay import Relay
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.pubsub.bus import Bus
@@ -51,9 +52,12 @@ from syncproxy.v2.poller_map import PollerMap
 from syncproxy.v2.state_blocks import StateBlocks
 from syncproxy.v2.state_refresh import StateRefresh
 from syncproxy.v2.tokens import TokenMap
-from syncproxy.web.resource import make_resource
+from syncproxy.web.forwarding import Forwarding
+from syncproxy.web.resource import OWN_PATHS, make_resource
 from syncproxy.web.settings import WebSettings
 from syncproxy.web.site import BoundedSite
+from syncproxy.web.stored_positions import StoredPositions
+from syncproxy.web.versions import Versions
 
 __all__ = ["Options", "makeService"]
 
@@ -137,9 +141,20 @@ async def _start(
         metrics,
         reactor,
         lambda: service.is_ready,
+        Versions(stages.client, reactor),
     )
     site = BoundedSite(web, settings.max_request_size, reactor)
     site.noisy = False
+    if settings.forward:
+        relay = Relay(reactor, settings.homeserver)
+        stack.push_async_callback(relay.close)
+        site.forwarding = Forwarding(
+            relay,
+            StoredPositions(stages.tokens, conns),
+            OWN_PATHS,
+            metrics,
+            trust_forwarded_for=settings.trust_forwarded_for,
+        )
     for stop in (stages.refresh.stop, stages.pollers.stop, site.disconnect, conns.stop, listeners.stop):
         stack.push_async_callback(stop)
     await listeners.start(site, metrics_site(metrics))
@@ -233,7 +248,7 @@ def _connections(
         metrics,
         ttl_s=settings.connection_ttl,
         complete_members=stages.members.complete,
-        store=ConnectionStore(stages.reader, stages.writer, epoch, reactor),
+        store=ConnectionStore(stages.reader, stages.writer, epoch, reactor, stages.pollers.since_of),
     )
     stages.pollers.dead_token = conns.token_died
     stages.pollers.device_lost = conns.close_device

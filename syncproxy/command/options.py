@@ -13,8 +13,8 @@ from twisted.python import usage
 from syncproxy.command import go_names, settings
 from syncproxy.command.settings import Settings
 
-#: the option that may be given more than once, and the flag
-_REPEATED, _FLAG = "listen", "trust-forwarded-for"
+#: the option that may be given more than once
+_REPEATED = "listen"
 
 
 @frozen
@@ -47,6 +47,11 @@ OPTIONS = (
     Option("transaction-id-wait", settings.milliseconds, "300", "Milliseconds that an own event waits for its id."),
     Option("first-sync-timeline-limit", settings.count, "1", "Events of each room in a device's first /sync."),
 )
+#: options without a value
+FLAGS = {
+    "trust-forwarded-for": "Believe the last X-Forwarded-For entry, which a reverse proxy in front wrote.",
+    "forward": "Pass on to the homeserver what clients ask of it, so that this is its address for them.",
+}
 
 
 class Options(usage.Options):
@@ -57,7 +62,7 @@ class Options(usage.Options):
     """
 
     synopsis = "twistd [twistd's options] syncproxy --homeserver URL [options]"
-    optFlags = ((_FLAG, None, "Believe the last X-Forwarded-For entry, which a reverse proxy in front wrote."),)
+    optFlags = tuple((name, None, text) for name, text in FLAGS.items())
     optParameters = tuple(
         (option.name, None, None, option.help + (f" [default: {option.default}]" if option.default else ""))
         for option in OPTIONS
@@ -103,9 +108,10 @@ class Options(usage.Options):
             option.name.replace("-", "_"): value_of(option, self[option.name], self._environment, inherited)
             for option in OPTIONS
         }
-        values["trust_forwarded_for"] = bool(self[_FLAG]) or _read(
-            settings.truth, _variable(_FLAG), self._environment.get(_variable(_FLAG), "")
-        )
+        for name in FLAGS:
+            values[name.replace("-", "_")] = bool(self[name]) or _read(
+                settings.truth, _variable(name), self._environment.get(_variable(name), "")
+            )
         values["secret"] = self._secret(values["secret_file"])
         _refuse_contradictions(values)
         if values["public_homeserver"] is None and values["homeserver"].startswith("http"):

@@ -38,6 +38,7 @@ class Settings:
     max_request_size: int
     max_sync_size: int
     trust_forwarded_for: bool
+    forward: bool
     connection_ttl: float
     poller_idle: float
     transaction_id_wait: float

@@ -221,6 +221,10 @@ class Conn:
         if self._current is not None:
             self._current.fail(error)
 
+    def since_at(self, pos: str) -> str | None:
+        """See `StoredConnection.since_at`."""
+        return None if self._stored is None else self._stored.since_at(pos)
+
     async def changed_rooms(self) -> int:
         """In how many of the rooms that its client has there is something new. Raises what the database raises."""
         return await self._state.changed_rooms()

@@ -101,6 +101,22 @@ class ConnMap:
             entry.busy -= 1
             entry.used_s = self._clock.seconds()
 
+    def may_know(self, pos: str) -> bool:
+        """Whether it is worth while to look for this position."""
+        return self._store is not None and self._store.may_know(pos)
+
+    async def since_at(self, device: Device, pos: str) -> str | None:
+        """The homeserver's token that polling for this device stood at when it was given this position.
+
+        `None` for positions of others, of connections that do not survive restarts, and for those that are too old.
+        Raises NotReady while the database is away.
+        """
+        for entry in self._devices.get(device, {}).values():
+            since = entry.conn.since_at(pos)
+            if since is not None:
+                return since
+        return None if self._store is None else await self._store.since_at(device, pos)
+
     def token_died(self, device: Device, token_hash: bytes, error: Exception) -> None:
         """Requests that are being held and came with this token get the error."""
         for entry in list(self._devices.get(device, {}).values()):

@@ -59,6 +59,10 @@ class ResumablePositions:
         """Whether nothing was answered yet."""
         return self._is_new
 
+    def named(self, pos: str) -> Position | None:
+        """The position that this is, if it is one of this connection."""
+        return position_of(pos, self._prefix)
+
     def received(self, request: Request) -> Fresh | Repeated:
         """What to do with a request. Raises `UnknownPos`, and changes nothing then."""
         if request.pos is None:

@@ -6,6 +6,7 @@ place. What could not be written is sent again after a restart; nothing is left 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from secrets import token_hex
 
@@ -24,6 +25,8 @@ from syncproxy.storage.writer import Writer
 #: the whole is written when there are this many deltas, or when they weigh as much as half of it, in bytes
 _MOST_DELTAS = 100
 _LEAST_BYTES = 16 * 1024
+#: versions whose `since` is remembered; that of older ones is looked up
+_SINCES = 8
 _log = Logger()
 
 
@@ -31,14 +34,28 @@ class StoredConnection:
     """One connection's place in the database."""
 
     def __init__(
-        self, writer: Writer, clock: IReactorTime, name: str, positions: ResumablePositions, base: Snapshot | None
+        self,
+        writer: Writer,
+        clock: IReactorTime,
+        name: str,
+        positions: ResumablePositions,
+        base: Snapshot | None,
+        since_of: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """`base`: what its client has, of one that was found; `None`: it begins."""
+        """`base`: what its client has, of one that was found; `None`: it begins.
+
+        `since_of` tells where polling for the device stands.
+        """
         self._writer = writer
         self._clock = clock
         self._name = name
         self.positions = positions
         self.base = base
+        self._since_of = since_of
+        #: by version, the oldest first: where polling stood when it was made
+        self._sinces: OrderedDict[int, str | None] = OrderedDict()
+        if base is not None:
+            self._sinces[positions.acknowledged.version] = base.since
         #: of what is stored: the whole's weight in bytes, and the deltas since that the client has, or may have
         self._base_bytes = 0
         self._deltas = 0
@@ -46,7 +63,10 @@ class StoredConnection:
 
     def answered(self, position: Position, delta: Snapshot) -> None:
         """An answer with this position adds this."""
-        data = packed(delta)
+        since = self._sinces[position.version] = self._since_of()
+        if len(self._sinces) > _SINCES:
+            self._sinces.popitem(last=False)
+        data = packed(msgspec.structs.replace(delta, since=since))
         self._deltas += 1
         self._delta_bytes += len(data)
         now_ms = int(self._clock.seconds() * 1000)
@@ -56,9 +76,18 @@ class StoredConnection:
         """The client has everything up to this position; `whole` tells what that is."""
         if self._deltas < _MOST_DELTAS and self._delta_bytes < max(self._base_bytes // 2, _LEAST_BYTES):
             return
-        data = packed(whole())
+        data = packed(msgspec.structs.replace(whole(), since=self._since_of_version(position.version)))
         self._base_bytes, self._deltas, self._delta_bytes = len(data), 0, 0
         self._do(FoldConnection(self._name, position.version, data))
+
+    def since_at(self, pos: str) -> str | None:
+        """Where polling stood when this position was issued; `None`: it is not one of those remembered."""
+        position = self.positions.named(pos)
+        return None if position is None else self._since_of_version(position.version)
+
+    def _since_of_version(self, version: int) -> str | None:
+        known = [since for known, since in self._sinces.items() if known <= version]
+        return known[-1] if known else None
 
     def forget(self) -> None:
         """Nobody will ask for it any more."""
@@ -74,7 +103,16 @@ class StoredConnection:
 class ConnectionStore:
     """Begins connections and finds them again. `epoch` tells this database from every other one."""
 
-    def __init__(self, reader: Reader, writer: Writer, epoch: str, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        writer: Writer,
+        epoch: str,
+        clock: IReactorTime,
+        since_of: Callable[[Device], str | None] = lambda device: None,
+    ) -> None:
+        """`since_of` tells where polling for a device stands: the homeserver's newest token."""
+        self._since_of = since_of
         self._reader = reader
         self._writer = writer
         self._epoch = epoch
@@ -83,7 +121,7 @@ class ConnectionStore:
     def begun(self, device: Device, conn_id: str) -> StoredConnection:
         """A connection in place of any that was there."""
         name = token_hex(8)
-        stored = StoredConnection(self._writer, self._clock, name, ResumablePositions(self._prefix(name)), None)
+        stored = self._connection(device, name, ResumablePositions(self._prefix(name)), None)
         stored._do(StartConnection(device, conn_id, name, int(self._clock.seconds() * 1000)))
         return stored
 
@@ -105,7 +143,31 @@ class ConnectionStore:
             _log.error("A stored connection of {device} could not be read, and starts over", device=device)
             return None
         positions = ResumablePositions(prefix, Position(version, position.number))
-        return Found(StoredConnection(self._writer, self._clock, row.name, positions, base), row.used_ms)
+        return Found(self._connection(device, row.name, positions, base), row.used_ms)
+
+    def may_know(self, pos: str) -> bool:
+        """Whether this may be a position of a connection of this database."""
+        return pos.startswith(f"{self._epoch}.")
+
+    async def since_at(self, device: Device, pos: str) -> str | None:
+        """Where polling for this device stood when the position was issued; `None`: it is none of its, or too old.
+
+        Raises NotReady while the database is away.
+        """
+        name = pos.removeprefix(f"{self._epoch}.").partition(".")[0]
+        position = position_of(pos, self._prefix(name))
+        row = None if position is None else await self._reader.connection_named(device, name)
+        if position is None or row is None or position.version < row.version:
+            return None
+        try:
+            return _as_of(row, position, device.user_id)[0].since
+        except msgspec.DecodeError:
+            return None
+
+    def _connection(
+        self, device: Device, name: str, positions: ResumablePositions, base: Snapshot | None
+    ) -> StoredConnection:
+        return StoredConnection(self._writer, self._clock, name, positions, base, lambda: self._since_of(device))
 
     def _prefix(self, name: str) -> str:
         return f"{self._epoch}.{name}"

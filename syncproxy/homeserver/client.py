@@ -129,9 +129,9 @@ class HomeserverClient:
             getting.cancel()
         await self._pool.closeCachedConnections()
 
-    async def versions(self) -> bytes:
-        """`GET /_matrix/client/versions`."""
-        return await self._get("/_matrix/client/versions", None, {}, _SHORT_S)
+    async def versions(self, token: str | None = None) -> bytes:
+        """`GET /_matrix/client/versions`, as the user of this token may see it."""
+        return await self._get("/_matrix/client/versions", token, {}, _SHORT_S)
 
     async def whoami(self, token: str) -> WhoAmI:
         """Whose token this is."""

@@ -231,10 +231,17 @@ class Reader:
 
     async def connection(self, device: Device, conn_id: str) -> ConnectionRow | None:
         """A connection that was stored, with what its answers added since it was folded, oldest first."""
-        sql = """SELECT c.name, c.version, c.base, c.used_ms, d.version, d.counter, d.delta
+        return await self._connection("c.conn_id", device, conn_id)
+
+    async def connection_named(self, device: Device, name: str) -> ConnectionRow | None:
+        """The same, of the one that has this name in its positions."""
+        return await self._connection("c.name", device, name)
+
+    async def _connection(self, column: str, device: Device, value: str) -> ConnectionRow | None:
+        sql = f"""SELECT c.name, c.version, c.base, c.used_ms, d.version, d.counter, d.delta
             FROM connections c LEFT JOIN connection_deltas d USING (name)
-            WHERE c.user_id = %s AND c.device_id = %s AND c.conn_id = %s ORDER BY d.version"""
-        rows = await self._query(sql, (*device, conn_id))
+            WHERE c.user_id = %s AND c.device_id = %s AND {column} = %s ORDER BY d.version"""
+        rows = await self._query(sql, (*device, value))
         if not rows:
             return None
         name, version, base, used_ms, *_ = rows[0]

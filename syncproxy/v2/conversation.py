@@ -32,6 +32,8 @@ class Conversation:
         self._over = 0
         self._position: int | None = None
         self._more_waits = False
+        #: the newest token that an answer brought, `None`: none yet. It is known before what came with it is told
+        self.next_batch = progress.since
         #: whether an answer was stored in this process
         self.has_answer = False
         #: when an answer that brought the rooms was last stored, in s; 0: never
@@ -137,6 +139,7 @@ class Conversation:
         return received
 
     async def _amended(self, question: Question, answer: PollAnswer, owes: bool) -> PollAnswer:
+        self.next_batch = answer.next_batch or self.next_batch
         if owes:
             # a process that starts now must begin without `since`
             return msgspec.structs.replace(answer, next_batch=None)

@@ -83,6 +83,11 @@ class Poller:
         """When a poll that brought the rooms was last applied, in s; 0: never."""
         return self._talk.rooms_s
 
+    @property
+    def next_batch(self) -> str | None:
+        """The homeserver's newest token for this device; not older than anything that was told."""
+        return self._talk.next_batch
+
     def begin(self) -> None:
         """Start to poll, unless it did."""
         self._machine.begin()

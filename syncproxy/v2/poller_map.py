@@ -111,6 +111,11 @@ class PollerMap:
         poller = self._pollers.get(device)
         return None if poller is None else poller.token
 
+    def since_of(self, device: Device) -> str | None:
+        """The homeserver's newest token for this device; `None`: there is none, or it is not polled."""
+        poller = self._pollers.get(device)
+        return None if poller is None else poller.next_batch
+
     def token_of_user(self, user_id: str) -> AccessToken | None:
         """A token that one of the user's devices is polled with, if possible one that a poll was answered with."""
         pollers = sorted(self._pollers.of_user(user_id), key=lambda poller: -poller.answered_s)

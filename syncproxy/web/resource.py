@@ -16,15 +16,17 @@ from twisted.web.iweb import IRequest
 from werkzeug.exceptions import BadHost, HTTPException, MethodNotAllowed
 
 from syncproxy.connection.conn_map import ConnMap
-from syncproxy.errors import NotReady, Unrecognized
+from syncproxy.errors import MatrixError, MissingToken, NotReady, Unrecognized
 from syncproxy.metrics import Metrics
 from syncproxy.protocol.dialect import Dialect
 from syncproxy.v2.poller_map import PollerMap
 from syncproxy.v2.tokens import TokenMap
 from syncproxy.web import responses
 from syncproxy.web.answering import Answering
+from syncproxy.web.authentication import access_token
 from syncproxy.web.settings import WebSettings
 from syncproxy.web.sync import SyncRequests
+from syncproxy.web.versions import Versions
 
 #: which dialect is spoken where
 SYNC_PATHS = {
@@ -32,6 +34,14 @@ SYNC_PATHS = {
     "/_matrix/client/v3/sync": "msc3575",
     "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync": "msc4186-unstable",
     "/_matrix/client/v4/sync": "msc4186",
+}
+VERSIONS_PATH = "/_matrix/client/versions"
+#: the homeserver has this one, too, which is asked with GET there
+_SHARED_PATH = "/_matrix/client/v3/sync"
+#: paths under those that may be passed on, but are answered here; by which methods, `None`: by all
+OWN_PATHS: Mapping[bytes, frozenset[bytes] | None] = {
+    path.encode("ascii"): frozenset([b"POST"]) if path == _SHARED_PATH else None
+    for path in (*SYNC_PATHS, VERSIONS_PATH)
 }
 
 
@@ -56,6 +66,7 @@ def make_resource(
     metrics: Metrics,
     clock: IReactorTime,
     health: Callable[[], bool],
+    versions: Versions,
 ) -> KleinResource:
     """The root resource; `dialects` by the names in `SYNC_PATHS`, `health` says whether requests can be served."""
     app = Klein()
@@ -64,6 +75,7 @@ def make_resource(
     for path, name in SYNC_PATHS.items():
         if name in dialects:
             _route_sync(app, path, dialects[name], answering)
+    _route_versions(app, versions)
     _route_health(app, health)
     _route_client_configuration(app, settings.public_homeserver)
     app.handle_errors(HTTPException)(_no_such_route)
@@ -74,6 +86,19 @@ def _route_sync(app: Klein, path: str, dialect: Dialect, answering: Answering) -
     @app.route(path, methods=["POST"], endpoint=path)
     def sync(request: IRequest) -> Deferred[bytes]:
         return answering.answer(request, dialect)
+
+
+def _route_versions(app: Klein, versions: Versions) -> None:
+    @app.route(VERSIONS_PATH, methods=["GET"], endpoint="versions")
+    async def answer_versions(request: IRequest) -> bytes:
+        try:
+            token = access_token(request)
+        except MissingToken:
+            token = None
+        try:
+            return responses.plain(request, await versions.answer(token))
+        except MatrixError as problem:
+            return responses.error(request, problem)
 
 
 def _route_health(app: Klein, health: Callable[[], bool]) -> None:

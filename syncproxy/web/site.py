@@ -1,4 +1,7 @@
-"""The HTTP server: bodies that are too large are refused before they are read, and nothing is logged per request."""
+"""The HTTP server: bodies that are too large are refused before they are read, and nothing is logged per request.
+
+Requests that are passed on to the homeserver are handed over with their head; their bodies have no bound.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.web import http
+from twisted.web.http import parse_qs
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from syncproxy.web.forwarding import Forwarded, Forwarding
 from syncproxy.web.responses import CORS
 
 #: how long a connection may take to close when the service stops
@@ -43,16 +48,23 @@ class BoundedRequest(Request):
     channel: Any
     content: BytesIO
     refused = False
+    #: one that is passed on
+    forwarded: Forwarded | None = None
 
     def gotLength(self, length: int | None) -> None:
-        """Refuse by length; twisted.web would spool long bodies to disk."""
+        """Pass it on, or refuse by length; twisted.web would spool long bodies to disk."""
         self.content = BytesIO()
+        if self._is_taken(length):
+            return
         self._left: int = self.channel.site.max_request_size
         if length is not None and length > self._left:
             self._refuse()
 
     def handleContentChunk(self, data: bytes) -> None:
         """Keep this piece of the body, or throw it away once refused."""
+        if self.forwarded is not None:
+            self.forwarded.body_received(data)
+            return
         if self.refused:
             return
         self._left -= len(data)
@@ -63,7 +75,9 @@ class BoundedRequest(Request):
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Handle the request, unless it was refused."""
-        if self.refused:
+        if self.forwarded is not None:
+            self.forwarded.body_ended()
+        elif self.refused:
             self.channel.loseConnection()
         else:
             super().requestReceived(command, path, version)
@@ -73,6 +87,18 @@ class BoundedRequest(Request):
         if self.refused and self._closing.active():
             self._closing.cancel()
         super().connectionLost(reason)
+
+    def _is_taken(self, length: int | None) -> bool:
+        """Whether the request is passed on: it does what it does without waiting for its body."""
+        channel, forwarding = self.channel, self.channel.site.forwarding
+        if forwarding is None:
+            return False
+        # twisted.web tells a request what it is only once its body is there
+        self.method, self.uri, self.clientproto = channel._command, channel._path, channel._version
+        self.path, _, query = self.uri.partition(b"?")
+        self.args = parse_qs(query, keep_blank_values=True)
+        self.forwarded = forwarding.taken(self, self.method, self.uri, length)
+        return self.forwarded is not None
 
     def _refuse(self) -> None:
         self.refused = True
@@ -85,6 +111,25 @@ class BoundedRequest(Request):
 
 class BoundedChannel(http.HTTPChannel):
     """A client's connection."""
+
+    _is_deaf = False
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take in what was sent."""
+        if not self._is_deaf:
+            super().dataReceived(data)
+
+    def ignore_rest(self) -> None:
+        """Take in nothing more: the connection is about to close."""
+        self._is_deaf = True
+
+    def timeoutConnection(self) -> None:
+        """Close a connection whose client is silent, unless it was told to wait."""
+        forwarded = self.requests[-1].forwarded if self.requests else None
+        if forwarded is not None and forwarded.is_paused:
+            self.setTimeout(self.timeOut)
+        else:
+            super().timeoutConnection()
 
     def headerReceived(self, line: bytes) -> bool:
         """Take in a header. A length that Python would not read as a number is too large, not an error of ours."""
@@ -108,6 +153,8 @@ class BoundedSite(Site):
     def __init__(self, resource: IResource, max_request_size: int, reactor: IReactorTime) -> None:
         super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False)
         self.max_request_size = max_request_size
+        #: takes the requests that are passed on to the homeserver; `None`: there are none
+        self.forwarding: Forwarding | None = None
         self._clock = reactor
         self._open: set[Any] = set()
         self._all_closed: Deferred[None] | None = None

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from syncproxy.command.options import OPTIONS
+from syncproxy.command.options import FLAGS, OPTIONS
 from syncproxy.metrics import Metrics
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
-FLAG = "trust-forwarded-for"
 
 
 class ReferenceCase(SynchronousTestCase):
@@ -40,7 +39,7 @@ class OptionTests(ReferenceCase):
     def test_all_options(self) -> None:
         """Each option has a row with its variable; there are no rows of options that do not exist."""
         documented = {row[0].strip("`-"): row[1].strip("`") for row in self.rows("options.md") if row[0][:3] == "`--"}
-        names = [option.name for option in OPTIONS] + [FLAG]
+        names = [option.name for option in OPTIONS] + list(FLAGS)
         self.assertEqual({name: f"SYNCPROXY_{name.upper().replace('-', '_')}" for name in names}, documented)
 
     def test_defaults(self) -> None:

@@ -20,6 +20,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from syncproxy.errors import MatrixError
+from syncproxy.homeserver.client import HomeserverClient
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.protocol.dialect import Dialect
@@ -27,6 +28,7 @@ from syncproxy.protocol.request import Request
 from syncproxy.web.resource import make_resource
 from syncproxy.web.settings import WebSettings
 from syncproxy.web.site import BoundedSite
+from syncproxy.web.versions import Versions
 
 PHONE = Device("@alice:example.org", "PHONE")
 SYNC = "/_matrix/client/unstable/org.matrix.msc3575/sync"
@@ -113,14 +115,21 @@ class FakeDialect:
 class Edge:
     """The resource on fakes. Time stands still unless `clock` is advanced, or is the reactor."""
 
-    def __init__(self, clock: Any = None, dialect: Dialect | None = None, **settings: Any) -> None:
-        """`dialect` is spoken instead of the fake one."""
+    def __init__(
+        self,
+        clock: Any = None,
+        dialect: Dialect | None = None,
+        homeserver: HomeserverClient | None = None,
+        **settings: Any,
+    ) -> None:
+        """`dialect` is spoken instead of the fake one; without a `homeserver` there is none."""
         self.tokens, self.pollers, self.conns = FakeTokens(), FakePollers(), FakeConns()
         self.dialect, self.clock, self.healthy = FakeDialect(), clock or Clock(), True
         self.metrics = Metrics(CollectorRegistry())
         self.settings = WebSettings(**settings)
         parts: tuple[Any, ...] = (self.tokens, self.pollers, self.conns, {"msc3575": dialect or self.dialect})
-        parts += (self.settings, self.metrics, self.clock, lambda: self.healthy)
+        self.versions = Versions(homeserver or HomeserverClient(reactor, "unix:/nowhere"), self.clock)
+        parts += (self.settings, self.metrics, self.clock, lambda: self.healthy, self.versions)
         self.resource: KleinResource = make_resource(*parts)
 
 
