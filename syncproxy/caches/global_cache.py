@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -72,6 +72,10 @@ class GlobalCache:
     def typing(self, room_id: str) -> Typing | None:
         """Who types in the room; `None`: there was never a typing event."""
         return self._typing.get(room_id)
+
+    def typing_rooms(self) -> Set[str]:
+        """The rooms in which somebody types. Not to be kept."""
+        return self._typing.busy
 
     def hot(self, want: RoomWant) -> HotRoom | None:
         """The room, if everything wanted is in memory."""

@@ -6,7 +6,7 @@ lost answer leaves the state as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from functools import partial
 from typing import Any
 
@@ -154,6 +154,8 @@ class ConnState:
         self._visible = Visible()
         self._sent = SentRooms()
         self._extensions: Mapping[str, Extension] = {}
+        #: those of the extensions that the last request asked for
+        self._in_use: Set[str] = frozenset()
         self._position: int | None = None
         self._leftovers = False
         #: whether it was restored, and what its client was shown is not known
@@ -209,6 +211,10 @@ class ConnState:
             subscribed=snapshot.visible.subscribed,
             room_marks=marks.rooms,
             user_marks=marks.user,
+            rules=prepared.semantics.extensions,
+            sent=self._sent.rooms,
+            is_listed=self._is_listed(snapshot.windows),
+            unheard=self._is_restored or bool(self._extensions.keys() & (prepared.extensions.keys() - self._in_use)),
         )
         extended = await extensions_answer(prepared.extensions, prepared.params, context, self._metrics)
         hidden = {room_id: RoomDelta(None) for room_id in snapshot.due.hidden if room_id not in made.unserved}
@@ -232,7 +238,10 @@ class ConnState:
         self._params, self._configs = prepared.params, prepared.configs
         self._windows, self._visible = delta.windows, delta.visible
         self._position, self._leftovers = delta.position, delta.leftovers
-        self._extensions, self._is_restored = prepared.extensions, False
+        self._is_restored = False
+        # what is not asked for once is forgotten where that says that it is not wanted any more
+        kept = {} if prepared.semantics.sticky else self._extensions
+        self._extensions, self._in_use = {**kept, **prepared.extensions}, prepared.extensions.keys()
         for room_id, room in delta.rooms.items():
             self._sent.fold(room_id, room)
         for name, extension in delta.extensions.items():

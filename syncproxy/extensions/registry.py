@@ -37,6 +37,6 @@ def factories(
         "to_device": to_device,
         "e2ee": lambda device: E2eeExtension(device, reader, writer),
         "account_data": lambda device: AccountDataExtension(),
-        "receipts": lambda device: ReceiptsExtension(),
+        "receipts": lambda device: ReceiptsExtension(reader),
         "typing": lambda device: TypingExtension(),
     }

@@ -196,6 +196,13 @@ class Reader:
         over = self._pending.receipts_over(lambda one: after.get(one.room_id, one.nid) < one.nid <= bound)
         return sorted(over(_receipts(await self._query(sql, (*_columns(after), bound)))), key=lambda one: one.nid)
 
+    async def rooms_with_receipts(self, after: Mapping[str, int], bound: int, user_id: str) -> set[str]:
+        """The rooms with receipts, public or the user's own, after each one's nid, up to the bound."""
+        sql = """SELECT q.room_id FROM unnest(%s::text[], %s::bigint[]) q(room_id, after) WHERE EXISTS (
+            SELECT FROM receipts r WHERE r.room_id = q.room_id AND r.nid > q.after AND r.nid <= %s
+                AND (NOT r.private OR r.user_id = %s))"""
+        return {room_id for (room_id,) in await self._query(sql, (*_columns(after), bound, user_id))}
+
     async def to_device(self, device: Device, after: int, up_to: int, limit: int) -> list[tuple[int, bytes]]:
         """The oldest `limit` to-device messages after `after`: `(nid, json)`."""
         sql = """SELECT nid, json FROM to_device

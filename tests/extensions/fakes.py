@@ -75,6 +75,9 @@ class FakeGlobalCache:
     def typing(self, room_id: str) -> FakeTyping | None:
         return self.typists.get(room_id)
 
+    def typing_rooms(self) -> set[str]:
+        return {room_id for room_id, typing in self.typists.items() if typing.user_ids}
+
     def hot(self, want: Any) -> FakeHotRoom | None:
         return self.rooms.get(want.room_id)
 
@@ -96,6 +99,9 @@ class FakeUserCache:
     views: dict[str, FakeView | None] = attrs.field(factory=dict)
     reads: int = 0
     user_id: str = ALICE
+
+    def rooms(self) -> Mapping[str, UserRoom]:
+        return {room_id: UserRoom(ALICE, room_id, "join") for room_id in self.joined}
 
     def room(self, room_id: str) -> UserRoom | None:
         for membership, rooms in (("join", self.joined), ("invite", self.invited)):
@@ -132,8 +138,13 @@ class FakeReader:
 
     messages: list[tuple[int, bytes]] = attrs.field(factory=list)
     lists: list[tuple[int, str, str]] = attrs.field(factory=list)
+    receipts: list[Receipt] = attrs.field(factory=list)
     handed_out: int = 0
     statements: int = 0
+
+    async def rooms_with_receipts(self, after: Mapping[str, int], bound: int, user_id: str) -> set[str]:
+        self.statements += 1
+        return {one.room_id for one in self.receipts if after.get(one.room_id, bound) < one.nid <= bound}
 
     async def to_device_key_requests(self, device: Device, after: int, up_to: int) -> list[tuple[int, bytes]]:
         self.statements += 1
@@ -198,6 +209,7 @@ def context(
     subscribed: Iterable[str] = (),
     marks: Mapping[str, Mark] | None = None,
     user_marks: UserMark = NO_USER_MARK,
+    **more: Any,
 ) -> Context:
     """The moment of an answer; by default all of the user's rooms are in one list's window."""
     shown = {"all": user.joined | user.invited} if windows is None else windows
@@ -210,6 +222,7 @@ def context(
         "subscribed": frozenset(subscribed),
         "room_marks": marks or {},
         "user_marks": user_marks,
+        **more,
     }
     return Context(**everything)
 
