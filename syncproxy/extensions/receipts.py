@@ -34,7 +34,8 @@ class _Delta:
 class _Due:
     """What one answer owes: `initial` rooms whole, `since` rooms from a nid on, `missed` ones not now.
 
-    `expanded` rooms are sent a longer timeline: all on its events. `freed` users are ignored no more: theirs in `again` rooms, which the client has without them.
+    `expanded` rooms are sent a longer timeline: all on its events. `freed` users are ignored no more: theirs in `again`
+    rooms, which the client has without them.
     """
 
     initial: frozenset[str]
