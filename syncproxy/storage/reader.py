@@ -12,6 +12,7 @@ from syncproxy.matrix.events import StateEntry, StoredEvent
 from syncproxy.rooms.changes import AccountDataChange, DeviceFacts, TransactionIds
 from syncproxy.rooms.receipts import Receipt
 from syncproxy.rooms.snapshot import Snapshot
+from syncproxy.rooms.sticky import StickyEvent
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.database import Database
@@ -202,6 +203,36 @@ class Reader:
             SELECT FROM receipts r WHERE r.room_id = q.room_id AND r.nid > q.after AND r.nid <= %s
                 AND (NOT r.private OR r.user_id = %s))"""
         return {room_id for (room_id,) in await self._query(sql, (*_columns(after), bound, user_id))}
+
+    async def sticky_rooms(self, now_ms: int) -> list[tuple[str, int, int]]:
+        """Rooms with sticky events: the newest one's nid, and when the last of them expires, in ms."""
+        sql = "SELECT room_id, max(nid), max(expires_ms) FROM sticky_events WHERE expires_ms > %s GROUP BY room_id"
+        return [(room_id, nid, expires_ms) for room_id, nid, expires_ms in await self._query(sql, (now_ms,))]
+
+    async def sticky_events(
+        self,
+        user_id: str,
+        spans: Mapping[str, tuple[int, int]],
+        now_ms: int,
+        limit: int,
+        *,
+        senders: Collection[str] = (),
+        event_ids: Collection[str] = (),
+    ) -> list[StickyEvent]:
+        """The oldest for the user that have not expired, after each room's first nid, up to its second.
+
+        Not those of these senders, nor these events.
+        """
+        sql = """SELECT s.nid, s.room_id, s.event_id, s.sender, s.expires_ms, s.json, s.for_user
+            FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) q(room_id, after, up_to) JOIN sticky_events s
+                ON s.room_id = q.room_id AND s.nid > q.after AND s.nid <= q.up_to
+            WHERE s.for_user IN ('', %s) AND s.expires_ms > %s AND s.sender <> ALL(%s) AND s.event_id <> ALL(%s)
+            ORDER BY s.nid LIMIT %s"""
+        after, up_to = ([span[end] for span in spans.values()] for end in (0, 1))
+        rows = await self._query(
+            sql, (list(spans), after, up_to, user_id, now_ms, list(senders), list(event_ids), limit)
+        )
+        return [StickyEvent(*row[:5], json=bytes(row[5]), for_user=row[6]) for row in rows]
 
     async def to_device(self, device: Device, after: int, up_to: int, limit: int) -> list[tuple[int, bytes]]:
         """The oldest `limit` to-device messages after `after`: `(nid, json)`."""

@@ -44,12 +44,11 @@ class ToDeviceTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reader = FakeReader()
         self.writer = StoringWriter(reader=self.reader)
-        self.parts: Any = (self.reader, self.writer, Clock(), b"key", "epoch")
-        self.deliveries = Deliveries()
+        self.parts: Any = (self.reader, self.writer, Clock(), b"key", "epoch", Deliveries())
         self.talk = self._connection()
 
     def _connection(self) -> Talk:
-        make = factories(*self.parts, self.deliveries)["to_device"]
+        make = factories(*self.parts)["to_device"]
         return Talk(self, lambda: make(PHONE), FakeUserCache())
 
     def _received(self, *nids: int) -> None:
