@@ -43,6 +43,8 @@ from syncproxy.protocol.response import ListAnswer, RoomAnswer
 #: what may have changed in a room while nobody told
 _ANYTHING = Mark(2 * max(Mark) - 1)
 _MAKERS: Mapping[str, Callable[[Moment], RoomMaker]] = {"msc3575": RoomAnswers, "msc4186": SimplifiedRooms}
+#: extensions that have nothing to do with rooms
+_ROOMLESS = frozenset({"to_device", "e2ee"})
 _ANYTHING_ELSE = UserMark(2 * max(UserMark) - 1)
 
 
@@ -186,6 +188,17 @@ class ConnState:
             elif self._is_restored:
                 self._mark_missed(user)
         return user
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the user's cache was thrown away: there may be something new that nobody tells."""
+        return self._user is not None and self._user.evicted
+
+    def hears_rooms(self, prepared: Prepared) -> bool:
+        """Whether an answer may depend on what happens in rooms: for messages and keys alone it does not."""
+        params = prepared.params
+        roomless = prepared.extensions.keys() <= _ROOMLESS
+        return bool(params.lists or params.subscriptions or self._sent.rooms) or not roomless
 
     async def build(self, prepared: Prepared, marks: Marks) -> Built:
         """An answer as of now. Raises what the database raises, and changes nothing then.

@@ -232,7 +232,10 @@ class Reader:
         rows = await self._query(
             sql, (list(spans), after, up_to, user_id, now_ms, list(senders), list(event_ids), limit)
         )
-        return [StickyEvent(*row[:5], json=bytes(row[5]), for_user=row[6]) for row in rows]
+        return [
+            StickyEvent(nid, room_id, event_id, sender, expires_ms, bytes(json), for_user)
+            for nid, room_id, event_id, sender, expires_ms, json, for_user in rows
+        ]
 
     async def to_device(self, device: Device, after: int, up_to: int, limit: int) -> list[tuple[int, bytes]]:
         """The oldest `limit` to-device messages after `after`: `(nid, json)`."""
