@@ -195,10 +195,14 @@ class ConnState:
         return self._user is not None and self._user.evicted
 
     def hears_rooms(self, prepared: Prepared) -> bool:
-        """Whether an answer may depend on what happens in rooms: for messages and keys alone it does not."""
+        """Whether an answer may depend on what happens in rooms.
+
+        It does not for a client that has none, and asks for messages and keys alone, its request being all it wants.
+        """
         params = prepared.params
-        roomless = prepared.extensions.keys() <= _ROOMLESS
-        return bool(params.lists or params.subscriptions or self._sent.rooms) or not roomless
+        if prepared.semantics.sticky or params.lists or params.subscriptions or self._sent.rooms:
+            return True
+        return not prepared.extensions.keys() <= _ROOMLESS
 
     async def build(self, prepared: Prepared, marks: Marks) -> Built:
         """An answer as of now. Raises what the database raises, and changes nothing then.
@@ -227,7 +231,7 @@ class ConnState:
             rules=prepared.semantics.extensions,
             sent=self._sent.rooms,
             is_listed=self._is_listed(snapshot.windows),
-            unheard=self._is_restored or bool(self._extensions.keys() & (prepared.extensions.keys() - self._in_use)),
+            unheard=prepared if self._is_restored or self._is_asked_again(prepared) else None,
         )
         extended = await extensions_answer(prepared.extensions, prepared.params, context, self._metrics)
         hidden = {room_id: RoomDelta(None) for room_id in snapshot.due.hidden if room_id not in made.unserved}
@@ -244,6 +248,10 @@ class ConnState:
         )
         news = snapshot.news or bool(made.answers) or extended.news
         return Built(snapshot.lists, made.answers, extended.data, news, delta, marks, made.unserved)
+
+    def _is_asked_again(self, prepared: Prepared) -> bool:
+        """Whether an extension is in use that was before, but not in the last answer that the client has."""
+        return bool(self._extensions.keys() & (prepared.extensions.keys() - self._in_use))
 
     def fold(self, delta: Delta) -> None:
         """The client has the answer that yielded this."""

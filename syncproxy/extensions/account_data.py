@@ -76,7 +76,11 @@ class AccountDataExtension:
     def _changes(self, context: Context) -> _Changes:
         if self._position is None:
             return context.user.account_data_since(0)
-        if context.unheard or context.user_marks & UserMark.ACCOUNT_DATA or marked_rooms(context, Mark.ACCOUNT_DATA):
+        if (
+            context.unheard is not None
+            or context.user_marks & UserMark.ACCOUNT_DATA
+            or marked_rooms(context, Mark.ACCOUNT_DATA)
+        ):
             return context.user.account_data_since(self._position)
         return []
 

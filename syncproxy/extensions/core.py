@@ -27,7 +27,8 @@ class Context:
     `rooms` are the rooms of this answer; `windows` the rooms now in each list's ranges; `room_marks` and
     `user_marks` what changed since the acknowledged answer (a hint: an extension asks its state and the caches what
     to send, but may skip all work where there is no mark and nothing new in the request). `unheard`: marks do not tell
-    all, for the connection was not in memory, or the extension was not asked for.
+    all, for the connection was not in memory, or the extension was not asked for; it is the same object for all answers
+    that are tried for one request, during which marks do tell.
     """
 
     device: Device
@@ -43,7 +44,7 @@ class Context:
     sent: Container[str] = frozenset()
     #: whether a room is in any list, in its ranges or not
     is_listed: Callable[[str], bool] = lambda room_id: False
-    unheard: bool = False
+    unheard: object = None
 
 
 @attrs.frozen

@@ -70,6 +70,8 @@ class ReceiptsExtension:
         self._base: int | None = None
         self._known: dict[str, int] = {}
         self._missed: frozenset[str] = frozenset()
+        #: what no mark told, found out once for a request
+        self._looked: tuple[object, Iterable[str]] = (None, ())
         self._ignored: frozenset[str] = frozenset()
 
     async def answer(self, params: ExtensionParams, context: Context) -> Extended:
@@ -120,11 +122,16 @@ class ReceiptsExtension:
     async def _changed_rooms(self, context: Context, now: int) -> Iterable[str]:
         """The rooms in which there may be new receipts."""
         marked = marked_rooms(context, Mark.RECEIPTS)
-        if not context.unheard or self._base is None:
+        if context.unheard is None or self._base is None:
             return marked
+        if self._looked[0] is not context.unheard:
+            self._looked = context.unheard, await self._unheard_rooms(context, now, self._base)
+        return {*marked, *self._looked[1]}
+
+    async def _unheard_rooms(self, context: Context, now: int, base: int) -> Iterable[str]:
         rows = context.user.rooms().items()
-        after = {room_id: self._known.get(room_id, self._base) for room_id, row in rows if row.membership == "join"}
-        return {*marked, *await self._reader.rooms_with_receipts(after, now, context.user.user_id)}
+        after = {room_id: self._known.get(room_id, base) for room_id, row in rows if row.membership == "join"}
+        return await self._reader.rooms_with_receipts(after, now, context.user.user_id)
 
     def _due(self, scope: Scope, context: Context, now: int, changed: Iterable[str]) -> _Due:
         initial = frozenset(room_id for room_id in initial_rooms(context) if room_id in scope)

@@ -28,7 +28,7 @@ class Talk:
         self._kept = Snapshot(0, {})
         #: rooms that the client has
         self.sent: set[str] = set()
-        self._unheard = False
+        self._unheard: object = None
 
     def lost(self, params: ExtensionParams | None = None, **moment: Any) -> Extended:
         """An answer that the client never sees."""
@@ -40,7 +40,7 @@ class Talk:
     def answer(self, params: ExtensionParams | None = None, **moment: Any) -> Extended:
         """An answer that the client has."""
         extended = self.lost(params, **moment)
-        self._unheard = False
+        self._unheard = None
         if extended.delta is not None:
             delta = Snapshot(1, {}, extensions={"x": self.extension.packed(extended.delta)})
             self._kept = joined(self._kept, unpacked(packed(delta), ALICE))
@@ -60,4 +60,4 @@ class Talk:
             kept = unpacked(packed(Snapshot(1, {}, extensions={"x": self.extension.packed(None)})), ALICE)
         self.extension = self._make()
         self.extension.restore(kept.extensions.get("x", {}))
-        self._unheard = True
+        self._unheard = object()

@@ -306,6 +306,16 @@ class ReceiptsTests(SynchronousTestCase):
         self.assertEqual(self._told(), {})
         self.assertEqual((self.reader.statements, self.talk.cache.loads), (1, 0))
 
+    def test_looked_for_once(self) -> None:
+        """While a request is held it is asked once what came before; what comes then is told by marks."""
+        self.talk.answer()
+        self.talk.restarted()
+        for _ in range(3):
+            self.talk.lost()
+        self._read(_receipt(200, BOB, "$new"))
+        self.assertEqual(self._told(marks={ROOM: Mark.RECEIPTS}), {ROOM: ["$new"]})
+        self.assertEqual(self.reader.statements, 1)
+
 
 class TypingTests(SynchronousTestCase):
     """Who types."""
