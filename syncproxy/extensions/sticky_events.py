@@ -40,16 +40,21 @@ class StickyReads(Protocol):
 
 @attrs.frozen
 class _Delta:
-    """`known`: rooms of which everything up to a nid is told; `position`: the newest nid that was told at all."""
+    """`known`: rooms of which everything up to a nid is told; `position`: the newest nid that was told at all.
+
+    `ignored`: whose were left out.
+    """
 
     position: int
     known: Mapping[str, int]
+    ignored: frozenset[str]
 
 
 class StickyEventsExtension:
     """The sticky events of the joined rooms in the client's lists, oldest first.
 
-    Each room has a position of its own: a room may come into a list, or may be seen again, after others were told.
+    Each room has a position of its own: a room may come into a list, or may be seen again, after others were told. When
+    a user is ignored no more, all that there is comes again.
     """
 
     def __init__(self, reader: StickyReads, tokens: SinceTokens, now_ms: Callable[[], int]) -> None:
@@ -58,43 +63,45 @@ class StickyEventsExtension:
         self._now_ms = now_ms
         self._position = 0
         self._known: dict[str, int] = {}
+        self._ignored: frozenset[str] = frozenset()
 
     async def answer(self, params: ExtensionParams, context: Context) -> Extended:
         """What is new to the client; reads the database only if there is something."""
-        spans = dict(self._spans(self._since(params), context))
+        ignored = context.user.ignored
+        spans = dict(self._spans(0 if self._ignored - ignored else self._since(params), context))
         if not spans:
-            return Extended()
+            return Extended(delta=_Delta(self._position, {}, ignored) if ignored != self._ignored else None)
         limit = min(max(params.limit or _MOST, 1), _MOST)
         in_timeline = [event_id for room_id in spans for event_id in _timeline_ids(context, room_id)]
         events = await self._reader.sticky_events(
-            context.user.user_id, spans, self._now_ms(), limit, senders=context.user.ignored, event_ids=in_timeline
+            context.user.user_id, spans, self._now_ms(), limit, senders=ignored, event_ids=in_timeline
         )
         # the user may have been put out meanwhile
         events = [event for event in events if is_joined(context, event.room_id)]
         known = {room_id: up_to for room_id, (_, up_to) in spans.items()}
         if len(events) == limit:
             known = {room_id: min(up_to, events[-1].nid) for room_id, up_to in known.items()}
-        delta = _Delta(max(self._position, *known.values()), known)
+        delta = _Delta(max(self._position, *known.values()), known, ignored)
         if not events:
             return Extended(delta=delta)
         return Extended(_encode(events, self._tokens.make(delta.position)), True, delta)
 
     def fold(self, delta: Any) -> None:
-        """The client has each room's up to its position."""
-        self._position = delta.position
-        for room_id, nid in delta.known.items():
-            self._known[room_id] = max(nid, self._known.get(room_id, 0))
+        """The client has each room's up to its position, which is less than before where it is told all again."""
+        self._position, self._ignored = delta.position, delta.ignored
+        self._known.update(delta.known)
 
     def packed(self, delta: Any) -> dict[str, Any]:
         """The positions."""
         if delta is None:
-            return {"position": self._position, "known": self._known}
-        return {"position": delta.position, "known": dict(delta.known)}
+            return {"position": self._position, "known": self._known, "ignored": sorted(self._ignored)}
+        return {"position": delta.position, "known": dict(delta.known), "ignored": sorted(delta.ignored)}
 
     def restore(self, packed: dict[str, Any]) -> None:
         """Begin with what was kept."""
         self._position = packed.get("position", 0)
         self._known = dict(packed.get("known", {}))
+        self._ignored = frozenset(packed.get("ignored", ()))
 
     def _since(self, params: ExtensionParams) -> int | None:
         """The nid up to which the client says that it has everything; `None`: it does not say, or as is known."""

@@ -103,6 +103,14 @@ class StickyEventsTests(SynchronousTestCase):
         self.assertEqual(self._told(self.tokens.make(2)), {})
         self.assertEqual(self._told(self.tokens.make(1)), {ROOM: [2]})
 
+    def test_older_since_and_many(self) -> None:
+        """Of more than fit into the answer the rest follows."""
+        for nid in (1, 2, 3):
+            self._came(nid)
+        self._told()
+        self.assertEqual(self._told(self.tokens.make(1), limit=1), {ROOM: [2]})
+        self.assertEqual(self._told(self.tokens.make(3)), {ROOM: [3]})
+
     def test_expired(self) -> None:
         """What has expired is not told."""
         self._came(1)
@@ -138,6 +146,26 @@ class StickyEventsTests(SynchronousTestCase):
         self._came(2)
         self.talk.user.ignored = frozenset({CAROL})
         self.assertEqual(self._told(), {ROOM: [2]})
+
+    def test_ignored_no_more(self) -> None:
+        """Whom the user ignores no more is heard again, page by page, also after a restart."""
+        self._came(1, sender=CAROL)
+        self._came(2)
+        self._came(3, sender=CAROL)
+        self.talk.user.ignored = frozenset({CAROL})
+        self._told()
+        self.talk.restarted()
+        self.talk.user.ignored = frozenset()
+        self.assertEqual([self._told(limit=2), self._told(), self._told()], [{ROOM: [1, 2]}, {ROOM: [3]}, {}])
+
+    def test_ignored_and_nothing_to_tell(self) -> None:
+        """The list of ignored users is remembered when it changes, though there is nothing to tell then."""
+        self.talk.user.ignored = frozenset({CAROL})
+        self._told()
+        self._came(1, sender=CAROL)
+        self._told()
+        self.talk.user.ignored = frozenset()
+        self.assertEqual(self._told(), {ROOM: [1]})
 
     def test_before_the_join(self) -> None:
         """What came before the user did is not shown, unless the own poller was handed it."""
