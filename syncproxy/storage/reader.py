@@ -202,7 +202,13 @@ class Reader:
         sql = """SELECT q.room_id FROM unnest(%s::text[], %s::bigint[]) q(room_id, after) WHERE EXISTS (
             SELECT FROM receipts r WHERE r.room_id = q.room_id AND r.nid > q.after AND r.nid <= %s
                 AND (NOT r.private OR r.user_id = %s))"""
-        return {room_id for (room_id,) in await self._query(sql, (*_columns(after), bound, user_id))}
+        told = self._pending.receipts_over(
+            lambda one: (
+                after.get(one.room_id, one.nid) < one.nid <= bound and (not one.private or one.user_id == user_id)
+            )
+        )(())
+        rows = await self._query(sql, (*_columns(after), bound, user_id))
+        return {room_id for (room_id,) in rows} | {receipt.room_id for receipt in told}
 
     async def sticky_rooms(self, now_ms: int) -> list[tuple[str, int, int]]:
         """Rooms with sticky events: the newest one's nid, and when the last of them expires, in ms."""
