@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from types import FrameType
 from typing import Any
 
 import msgspec
@@ -21,6 +19,7 @@ from syncproxy.rooms.changes import DeviceChange, DeviceFacts, ReceiptsChange, T
 from tests.caches.fakes import ALICE, BOB, PHONE
 from tests.connection.fakes import Client
 from tests.connection.simplified import SilentWriter, SimplifiedCase, listed, timeline
+from tests.connection.steps import counted
 from tests.extensions.fakes import FakeReader
 
 BOBS = type(PHONE)(BOB, "PHONE")
@@ -141,19 +140,7 @@ class EncryptionTests(SimplifiedCase):
     def steps(self) -> int:
         """How many lines of Python an answer with one new message takes."""
         self.message()
-        lines = 0
-
-        def trace(frame: FrameType, event: str, arg: object) -> Any:
-            nonlocal lines
-            lines += event == "line"
-            return trace
-
-        before = sys.gettrace()
-        sys.settrace(trace)
-        try:
-            answer = self.sync()
-        finally:
-            sys.settrace(before)
+        answer, lines = counted(self.sync)
         self.assertEqual(len(msgspec.json.decode(answer.extensions["to_device"])["events"]), 1)
         self.assertEqual((answer.rooms, answer.lists), ({}, {}))
         return lines
@@ -183,12 +170,12 @@ class EncryptionTests(SimplifiedCase):
         state = self.client.conn._state
         build = state.build
 
-        async def counted(*args: Any) -> Any:
+        async def counting(*args: Any) -> Any:
             nonlocal builds
             builds += 1
             return await build(*args)
 
-        state.build = counted  # type: ignore[assignment, method-assign] # to count
+        state.build = counting  # type: ignore[assignment, method-assign] # to count
         held = self.client.send(timeout_s=30, **self.said)
         self.stage.message("!a")
         self.stage.member("!a", BOB, "leave")
@@ -229,12 +216,12 @@ class EncryptionTests(SimplifiedCase):
         views = 0
         seen = user.view
 
-        def counted(*args: Any) -> Any:
+        def counting(*args: Any) -> Any:
             nonlocal views
             views += 1
             return seen(*args)
 
-        user.view = user.is_shown = user.listed = counted  # type: ignore[assignment, method-assign] # to count
+        user.view = user.is_shown = user.listed = counting  # type: ignore[assignment, method-assign] # to count
         self.stage.database.reads.clear()
         self.sync()
         self.assertEqual((views, self.stage.database.reads), (0, []))
