@@ -27,6 +27,7 @@ from syncproxy.rooms.changes import (
     Polled,
     ReceiptsChange,
     RoomChange,
+    StickyChange,
     TransactionIds,
     TypingChange,
     UserRoomChange,
@@ -38,7 +39,7 @@ _P = ParamSpec("_P")
 #: one user to tell one thing, as a step of a job
 _Step = Iterator[None]
 #: what is to be told to all in a room; a room id: who types in it; and whose own events are held no more
-_News = RoomNews | ReceiptsChange | str | Release
+_News = RoomNews | ReceiptsChange | StickyChange | str | Release
 
 
 class Dispatcher:
@@ -111,7 +112,7 @@ class Dispatcher:
                 self._tracker.polled.gap_came(gap_nid, previous, self._vouched_for(change))
             self._tracker.held.came(change, previous, self._tracker.polled, self._clock.seconds())
             return [room_news(change, previous, self._global.index)]
-        if isinstance(change, ReceiptsChange):
+        if isinstance(change, ReceiptsChange | StickyChange):
             return [change]
         if isinstance(change, TypingChange) and self._global.typing_changed(change):
             return [change.room_id]
@@ -169,6 +170,8 @@ class Dispatcher:
             elif isinstance(news, Release):
                 self._tell(news.user_id, UserCache.released, news.room_id)
                 yield
+            elif isinstance(news, StickyChange):
+                yield from self._tell_mark(news.room_id, Mark.STICKY)
             elif any(not receipt.private for receipt in news.receipts):
                 yield from self._tell_mark(news.room_id, Mark.RECEIPTS)
 

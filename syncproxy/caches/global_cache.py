@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -11,6 +11,7 @@ from syncproxy.caches.hot_room import HotRoom, RoomWant
 from syncproxy.caches.hot_rooms import HotRooms
 from syncproxy.caches.reads import RoomReads
 from syncproxy.caches.room_index import RoomIndex
+from syncproxy.caches.sticky_rooms import StickyRooms
 from syncproxy.caches.typing_rooms import Typing, TypingRooms
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
@@ -21,6 +22,7 @@ from syncproxy.rooms.changes import (
     Polled,
     ReceiptsChange,
     RoomChange,
+    StickyChange,
     TypingChange,
     UserRoomChange,
 )
@@ -44,6 +46,7 @@ class GlobalCache:
         #: summaries, and how rooms point at each other
         self.index = RoomIndex()
         self._typing = TypingRooms()
+        self._sticky = StickyRooms()
         self._hot = HotRooms(reader, self.position_of, lambda: self.position, cache_bytes)
 
     async def start(self, position: int = 0) -> None:
@@ -55,6 +58,8 @@ class GlobalCache:
         for summary in await self._reader.summaries():
             self.index.put(summary)
             self.position = max(self.position, summary.position)
+        for room_id, nid, expires_ms in await self._reader.sticky_rooms(self._now_ms()):
+            self._sticky.came(room_id, nid, expires_ms)
 
     def summary(self, room_id: str) -> RoomSummary | None:
         """The room's derived facts; `None`: unknown room."""
@@ -72,6 +77,14 @@ class GlobalCache:
     def typing(self, room_id: str) -> Typing | None:
         """Who types in the room; `None`: there was never a typing event."""
         return self._typing.get(room_id)
+
+    def typing_rooms(self) -> Set[str]:
+        """The rooms in which somebody types. Not to be kept."""
+        return self._typing.busy
+
+    def sticky_rooms(self) -> Mapping[str, int]:
+        """The rooms that have sticky events, with the nid of the newest."""
+        return self._sticky.newest(self._now_ms())
 
     def hot(self, want: RoomWant) -> HotRoom | None:
         """The room, if everything wanted is in memory."""
@@ -94,6 +107,9 @@ class GlobalCache:
         elif isinstance(change, ReceiptsChange):
             self._note(max((receipt.nid for receipt in change.receipts), default=0))
             self._hot.receipts_changed(change)
+        elif isinstance(change, StickyChange):
+            self._note(change.nid)
+            self._sticky.came(change.room_id, change.nid, change.expires_ms)
         elif isinstance(change, AccountDataChange):
             self._note(change.nid)
         elif isinstance(change, DeviceChange):
@@ -111,6 +127,7 @@ class GlobalCache:
             self.index.remove(room_id)
             self._hot.evict(room_id)
             self._typing.forget(room_id)
+            self._sticky.forget(room_id)
 
     def typing_changed(self, change: TypingChange) -> bool:
         """Take in who is typing; whether that changed anything."""
@@ -135,6 +152,9 @@ class GlobalCache:
             self._log.failure("A room's cache failed and is read anew: {room_id}", room_id=change.room_id)
             self._metrics.errors.labels("cache").inc()
             self._hot.evict(change.room_id)
+
+    def _now_ms(self) -> int:
+        return int(self._clock.seconds() * 1000)
 
     def _note(self, nid: int) -> None:
         self.position = max(self.position, nid)

@@ -32,6 +32,9 @@ class DeviceHorizon(Protocol):
 class RoomReads(Protocol):
     """Reads about rooms; all of one bound see one moment."""
 
+    def sticky_rooms(self, now_ms: int) -> Awaitable[Sequence[tuple[str, int, int]]]:
+        """Rooms with sticky events: the newest one's nid, and when the last of them expires, in ms."""
+
     def summaries(self) -> Awaitable[Sequence[RoomSummary]]:
         """Every room."""
 

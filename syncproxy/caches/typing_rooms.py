@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import attrs
 import msgspec
 
@@ -39,6 +41,8 @@ class TypingRooms:
 
     def __init__(self) -> None:
         self._rooms: dict[str, _Room] = {}
+        #: those of them in which somebody types
+        self._busy: set[str] = set()
         #: those of them in which nobody types, the longest silent first
         self._silent: dict[str, None] = {}
         #: when each device finished a poll
@@ -50,6 +54,11 @@ class TypingRooms:
         """Who types in the room; `None`: there was never a typing event."""
         room = self._rooms.get(room_id)
         return None if room is None else room.typing
+
+    @property
+    def busy(self) -> Set[str]:
+        """The rooms in which somebody types. Not to be kept."""
+        return self._busy
 
     def polled(self, device: Device, now_s: float) -> None:
         """The device finished a poll: it lives."""
@@ -73,6 +82,7 @@ class TypingRooms:
         """The room is no longer stored."""
         for known in (self._rooms, self._silent, self._left_s):
             known.pop(room_id, None)
+        self._busy.discard(room_id)
 
     def source_died(self, device: Device, now_s: float) -> None:
         """The device's poller stopped: any other may be the source now."""
@@ -119,7 +129,10 @@ class TypingRooms:
     def _note_silence(self, room_id: str, user_ids: tuple[str, ...]) -> None:
         """Remember where nobody types any more, and forget where it has been so for the longest time."""
         self._silent.pop(room_id, None)
-        if not user_ids:
+        if user_ids:
+            self._busy.add(room_id)
+        else:
+            self._busy.discard(room_id)
             self._silent[room_id] = None
             if len(self._silent) > MOST_SILENT:
                 self.forget(next(iter(self._silent)))

@@ -26,6 +26,8 @@ class Mark(IntFlag):
     ACCOUNT_DATA = 128
     #: bytes of an event sent before changed (a redaction)
     REWRITTEN = 256
+    #: there are new sticky events
+    STICKY = 512
 
 
 class UserMark(IntFlag):

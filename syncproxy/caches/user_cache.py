@@ -26,7 +26,7 @@ from syncproxy.rooms.user_room import UserRoom
 from syncproxy.rooms.visibility import View, last_view
 
 #: all that may be new in a room of which nothing was told for a while
-_EVERYTHING = Mark.TIMELINE | Mark.STATE | Mark.SUMMARY | Mark.TYPING | Mark.RECEIPTS
+_EVERYTHING = Mark.TIMELINE | Mark.STATE | Mark.SUMMARY | Mark.TYPING | Mark.RECEIPTS | Mark.STICKY
 
 
 @attrs.frozen

@@ -59,6 +59,8 @@ class Conn:
         if stored is not None and stored.base is not None:
             self._state.restore(stored.base)
         self._pending = PendingMarks()
+        #: whether anything that happens in rooms may matter to the request that came last
+        self._hears_rooms = True
         #: what the newest answer adds, and the marks that it was made from
         self._unacknowledged: tuple[Delta, Marks] | None = None
         self._turn = DeferredLock()
@@ -137,6 +139,7 @@ class Conn:
             if wanted.at_once:
                 self._positions.dequeued()
             raise
+        self._hears_rooms = self._state.hears_rooms(prepared)
         built = await self._something_to_say(prepared, held, ends_s)
         if built is None:
             return b""
@@ -196,7 +199,8 @@ class Conn:
 
     def mark_room(self, room_id: str, mark: Mark) -> None:
         """Remember that this changed in the room since it was last sent."""
-        self._pending.mark_room(room_id, mark)
+        if self._hears_rooms:
+            self._pending.mark_room(room_id, mark)
 
     def mark_user(self, mark: UserMark) -> None:
         """Remember that this changed for the user or device."""
@@ -204,7 +208,9 @@ class Conn:
 
     def wake(self) -> None:
         """Answer a held request if there is something to say; what is in no hurry gathers a little."""
-        if self._current is not None:
+        if self._current is None:
+            return
+        if self._hears_rooms or self._pending.has_come or self._state.is_outdated:
             self._current.wake_in(self._pending.take_patience())
 
     # Endings

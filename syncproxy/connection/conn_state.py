@@ -6,7 +6,7 @@ lost answer leaves the state as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from functools import partial
 from typing import Any
 
@@ -43,6 +43,8 @@ from syncproxy.protocol.response import ListAnswer, RoomAnswer
 #: what may have changed in a room while nobody told
 _ANYTHING = Mark(2 * max(Mark) - 1)
 _MAKERS: Mapping[str, Callable[[Moment], RoomMaker]] = {"msc3575": RoomAnswers, "msc4186": SimplifiedRooms}
+#: extensions that have nothing to do with rooms
+_ROOMLESS = frozenset({"to_device", "e2ee"})
 _ANYTHING_ELSE = UserMark(2 * max(UserMark) - 1)
 
 
@@ -154,6 +156,8 @@ class ConnState:
         self._visible = Visible()
         self._sent = SentRooms()
         self._extensions: Mapping[str, Extension] = {}
+        #: those of the extensions that the last request asked for
+        self._in_use: Set[str] = frozenset()
         self._position: int | None = None
         self._leftovers = False
         #: whether it was restored, and what its client was shown is not known
@@ -185,6 +189,21 @@ class ConnState:
                 self._mark_missed(user)
         return user
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the user's cache was thrown away: there may be something new that nobody tells."""
+        return self._user is not None and self._user.evicted
+
+    def hears_rooms(self, prepared: Prepared) -> bool:
+        """Whether an answer may depend on what happens in rooms.
+
+        It does not for a client that has none, and asks for messages and keys alone, its request being all it wants.
+        """
+        params = prepared.params
+        if prepared.semantics.sticky or params.lists or params.subscriptions or self._sent.rooms:
+            return True
+        return not prepared.extensions.keys() <= _ROOMLESS
+
     async def build(self, prepared: Prepared, marks: Marks) -> Built:
         """An answer as of now. Raises what the database raises, and changes nothing then.
 
@@ -209,6 +228,10 @@ class ConnState:
             subscribed=snapshot.visible.subscribed,
             room_marks=marks.rooms,
             user_marks=marks.user,
+            rules=prepared.semantics.extensions,
+            sent=self._sent.rooms,
+            is_listed=self._is_listed(snapshot.windows),
+            unheard=prepared if self._is_restored or self._is_asked_again(prepared) else None,
         )
         extended = await extensions_answer(prepared.extensions, prepared.params, context, self._metrics)
         hidden = {room_id: RoomDelta(None) for room_id in snapshot.due.hidden if room_id not in made.unserved}
@@ -226,13 +249,20 @@ class ConnState:
         news = snapshot.news or bool(made.answers) or extended.news
         return Built(snapshot.lists, made.answers, extended.data, news, delta, marks, made.unserved)
 
+    def _is_asked_again(self, prepared: Prepared) -> bool:
+        """Whether an extension is in use that was before, but not in the last answer that the client has."""
+        return bool(self._extensions.keys() & (prepared.extensions.keys() - self._in_use))
+
     def fold(self, delta: Delta) -> None:
         """The client has the answer that yielded this."""
         prepared = delta.prepared
         self._params, self._configs = prepared.params, prepared.configs
         self._windows, self._visible = delta.windows, delta.visible
         self._position, self._leftovers = delta.position, delta.leftovers
-        self._extensions, self._is_restored = prepared.extensions, False
+        self._is_restored = False
+        # what is not asked for once is forgotten where that says that it is not wanted any more
+        kept = {} if prepared.semantics.sticky else self._extensions
+        self._extensions, self._in_use = {**kept, **prepared.extensions}, prepared.extensions.keys()
         for room_id, room in delta.rooms.items():
             self._sent.fold(room_id, room)
         for name, extension in delta.extensions.items():

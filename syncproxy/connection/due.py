@@ -14,7 +14,7 @@ from syncproxy.connection.visible import Visible
 from syncproxy.protocol.dialect import Semantics
 
 #: marks that say nothing of what a room's object holds
-_ELSEWHERE = int(Mark.RECEIPTS | Mark.ACCOUNT_DATA)
+_ELSEWHERE = int(Mark.RECEIPTS | Mark.ACCOUNT_DATA | Mark.STICKY)
 
 
 class Reason(Enum):

@@ -24,10 +24,13 @@ Factories = Mapping[str, Callable[[Device], Extension]]
 class Persistent(Protocol):
     """An extension whose part of a connection's state is kept."""
 
-    def packed(self, delta: Any) -> Any:
-        """What is to be kept once the delta is folded in, of plain values; `None`: of what is acknowledged now."""
+    def packed(self, delta: Any) -> Mapping[str, Any]:
+        """What the delta adds to what is kept, of plain values; `None`: all that is acknowledged now.
 
-    def restore(self, packed: Any) -> None:
+        What is added takes the place of what was there, in mappings member by member; there `None` is nothing.
+        """
+
+    def restore(self, packed: dict[str, Any]) -> None:
         """Begin with what was kept."""
 
 
@@ -43,10 +46,8 @@ class ExtensionsAnswer:
 def enabled(
     known: Mapping[str, Extension], params: Params, factories: Factories, device: Device
 ) -> Mapping[str, Extension]:
-    """The extensions in use. One that was disabled is forgotten: enabled again, it is made anew."""
+    """The extensions in use; one that is not known is made anew."""
     names = [name for name in factories if name in params.extensions and params.extensions[name].enabled]
-    if len(names) == len(known) and all(name in known for name in names):
-        return known
     return {name: known.get(name) or factories[name](device) for name in names}
 
 

@@ -45,6 +45,11 @@ class PendingMarks:
         self._user |= mark
         self._hurry(0.0 if mark & ~_KEYS else KEYS_GATHER_S)
 
+    @property
+    def has_come(self) -> bool:
+        """Whether anything was marked since the last look at patience."""
+        return self._patience_s is not None
+
     def take(self) -> Marks:
         """All marks; what comes later waits for the next answer."""
         taken = Marks(self._rooms, self._user)

@@ -140,9 +140,23 @@ def joined(base: Snapshot, delta: Snapshot) -> Snapshot:
         position=delta.position,
         rooms={room_id: sent for room_id, sent in rooms.items() if sent is not None},
         subscriptions=base.subscriptions if delta.subscriptions is None else delta.subscriptions,
-        extensions={**base.extensions, **delta.extensions},
+        extensions=_merged(base.extensions, delta.extensions),
         since=delta.since or base.since,
     )
+
+
+def _merged(base: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
+    """The mapping with the other's members; mappings in both are merged likewise, and `None` takes a member away."""
+    merged = dict(base)
+    for key, value in delta.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping):
+            before = merged.get(key)
+            merged[key] = _merged(before if isinstance(before, Mapping) else {}, value)
+        else:
+            merged[key] = value
+    return merged
 
 
 def _packed_room(sent: SentRoom, states: _Interned, configs: _Interned) -> _Room:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncproxy.protocol.dialect import ListRules, Semantics
+from syncproxy.protocol.dialect import ExtensionRules, ListRules, Semantics
 
 SIMPLIFIED = Semantics(
     sticky=False,
@@ -17,6 +17,13 @@ SIMPLIFIED = Semantics(
         invites_may_be_direct=False,
         unstated_is_false=False,
         sorted_by_activity=True,
+    ),
+    extensions=ExtensionRules(
+        repeats_key_facts=True,
+        lists_devices_at_first=False,
+        resumes_messages=True,
+        repeats_room_data=False,
+        types_on_entry=True,
     ),
     survives_restarts=True,
     rooms="msc4186",

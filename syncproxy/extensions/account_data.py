@@ -27,7 +27,7 @@ class _Delta:
 
 
 class AccountDataExtension:
-    """All global data at first, all of a room with each initial room, then what changed.
+    """All global data at first, all of a room with each initial room or the first time it is sent, then what changed.
 
     A room that changes out of scope is remembered, with the position up to which the client knows it, and gets what
     it missed once it is in scope.
@@ -42,7 +42,7 @@ class AccountDataExtension:
         """What is new to this connection."""
         scope = Scope(params, context)
         changes = self._changes(context)
-        initial = {room_id for room_id in initial_rooms(context) if room_id in scope}
+        initial = {room_id for room_id in _whole_rooms(context) if room_id in scope}
         caught_up = scope.among(self._missed) | (initial & self._missed.keys())
         rooms = {room_id: list(context.user.account_data(room_id).values()) for room_id in initial}
         for room_id in caught_up - initial:
@@ -62,10 +62,25 @@ class AccountDataExtension:
             self._missed.pop(room_id, None)
         self._missed.update(delta.missed)
 
+    def packed(self, delta: Any) -> dict[str, Any]:
+        """The position, and the rooms that miss something."""
+        if delta is None:
+            return {} if self._position is None else {"position": self._position, "missed": self._missed}
+        return {"position": delta.position, "missed": {**dict.fromkeys(delta.caught_up), **delta.missed}}
+
+    def restore(self, packed: dict[str, Any]) -> None:
+        """Begin with what was kept."""
+        self._position = packed.get("position")
+        self._missed = dict(packed.get("missed", {}))
+
     def _changes(self, context: Context) -> _Changes:
         if self._position is None:
             return context.user.account_data_since(0)
-        if context.user_marks & UserMark.ACCOUNT_DATA or marked_rooms(context, Mark.ACCOUNT_DATA):
+        if (
+            context.unheard is not None
+            or context.user_marks & UserMark.ACCOUNT_DATA
+            or marked_rooms(context, Mark.ACCOUNT_DATA)
+        ):
             return context.user.account_data_since(self._position)
         return []
 
@@ -82,6 +97,12 @@ class AccountDataExtension:
             elif room_id not in self._missed:
                 missed[room_id] = self._position or 0
         return missed
+
+
+def _whole_rooms(context: Context) -> Iterable[str]:
+    """The rooms all of whose account data is due."""
+    rooms = initial_rooms(context)
+    return rooms if context.rules.repeats_room_data else (room_id for room_id in rooms if room_id not in context.sent)
 
 
 def _after(position: int, changes: Iterable[AccountDataChange]) -> _Changes:

@@ -6,7 +6,7 @@ answer adds comes back as a delta, which the connection folds in once the client
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -15,6 +15,7 @@ from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.updates import Mark, UserMark
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.matrix.devices import Device
+from syncproxy.protocol.dialect import EXTENSION_RULES, ExtensionRules
 from syncproxy.protocol.request import ExtensionParams
 from syncproxy.protocol.response import RoomAnswer
 
@@ -25,7 +26,9 @@ class Context:
 
     `rooms` are the rooms of this answer; `windows` the rooms now in each list's ranges; `room_marks` and
     `user_marks` what changed since the acknowledged answer (a hint: an extension asks its state and the caches what
-    to send, but may skip all work where there is no mark and nothing new in the request).
+    to send, but may skip all work where there is no mark and nothing new in the request). `unheard`: marks do not tell
+    all, for the connection was not in memory, or the extension was not asked for; it is the same object for all answers
+    that are tried for one request, during which marks do tell.
     """
 
     device: Device
@@ -36,6 +39,12 @@ class Context:
     subscribed: frozenset[str]
     room_marks: Mapping[str, Mark]
     user_marks: UserMark
+    rules: ExtensionRules = EXTENSION_RULES
+    #: the rooms that the client has, without those of this answer
+    sent: Container[str] = frozenset()
+    #: whether a room is in any list, in its ranges or not
+    is_listed: Callable[[str], bool] = lambda room_id: False
+    unheard: object = None
 
 
 @attrs.frozen

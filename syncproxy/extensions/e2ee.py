@@ -26,40 +26,62 @@ class _Delta:
     fallback: bytes | None
 
 
+_NOTHING = _Delta(0, None, None)
+
+
 class E2eeExtension:
-    """Counts and fallback types in the first answer and when they changed; device lists until acknowledged."""
+    """Counts and fallback types in the first answer and when they changed, or always; device lists until acknowledged.
+
+    Where clients refresh all device lists on the first answer, what is unacknowledged comes in the second.
+    """
 
     def __init__(self, device: Device, reader: Reader, writer: Writer) -> None:
         self._device = device
         self._reader = reader
         self._writer = writer
-        self._known = _Delta(0, None, None)
+        #: `None`: before the first answer
+        self._known: _Delta | None = None
 
     async def answer(self, params: ExtensionParams, context: Context) -> Extended:
         """What is new; one statement if device lists changed, none otherwise."""
-        facts = context.user.facts(self._device.device_id)
-        known = self._known
+        facts, rules = context.user.facts(self._device.device_id), context.rules
+        known = self._known or _NOTHING
         members: list[bytes] = []
-        if facts.device_list_position > known.up_to:
-            rows = await self._reader.device_list_changes(self._device, known.up_to, facts.device_list_position)
+        up_to = known.up_to
+        if facts.device_list_position > up_to and (self._known is not None or rules.lists_devices_at_first):
+            rows = await self._reader.device_list_changes(self._device, up_to, facts.device_list_position)
+            up_to = facts.device_list_position
             if rows:
                 members.append(b'"device_lists":' + merged_device_lists((user, kind) for _, user, kind in rows))
+        news = bool(members)
         counts, fallback = facts.one_time_key_counts, facts.unused_fallback_key_types
-        if counts is not None and _differs(counts, known.counts):
-            members.append(b'"device_one_time_keys_count":%b' % counts)
-        if fallback is not None and _differs(fallback, known.fallback):
-            members.append(b'"device_unused_fallback_key_types":%b' % fallback)
-        then = _Delta(max(known.up_to, facts.device_list_position), counts or known.counts, fallback or known.fallback)
-        delta = None if then == known else then
-        if not members:
-            return Extended(delta=delta)
-        return Extended(b"{%b}" % b",".join(members), True, delta)
+        for name, now, sent in (
+            (b"device_one_time_keys_count", counts, known.counts),
+            (b"device_unused_fallback_key_types", fallback, known.fallback),
+        ):
+            is_new = now is not None and _differs(now, sent)
+            news = news or is_new
+            if now is not None and (is_new or rules.repeats_key_facts):
+                members.append(b'"%b":%b' % (name, now))
+        then = _Delta(up_to, counts or known.counts, fallback or known.fallback)
+        delta = None if then == self._known else then
+        return Extended(b"{%b}" % b",".join(members) if members else None, news, delta)
 
     def fold(self, delta: Any) -> None:
         """The client has the changes: only now may they be forgotten."""
-        if delta.up_to > self._known.up_to:
+        if delta.up_to > (self._known or _NOTHING).up_to:
             acknowledge(self._writer, AcknowledgeDeviceLists(self._device, delta.up_to))
         self._known = delta
+
+    def packed(self, delta: Any) -> dict[str, Any]:
+        """What the client knows."""
+        then = delta or self._known
+        return {} if then is None else attrs.asdict(then)
+
+    def restore(self, packed: dict[str, Any]) -> None:
+        """Begin with what was kept; changes that the client has are forgotten, if that was not stored."""
+        if packed:
+            self.fold(_Delta(**packed))
 
 
 def merged_device_lists(changes: Iterable[tuple[str, str]]) -> bytes:

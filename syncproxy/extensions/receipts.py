@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import attrs
 import msgspec
@@ -34,17 +34,26 @@ class _Delta:
 class _Due:
     """What one answer owes: `initial` rooms whole, `since` rooms from a nid on, `missed` ones not now.
 
-    `freed` users are ignored no more: theirs in `again` rooms, which the client has without them.
+    `expanded` rooms are sent a longer timeline: all on its events. `freed` users are ignored no more: theirs in `again`
+    rooms, which the client has without them.
     """
 
     initial: frozenset[str]
     since: Mapping[str, int]
     missed: frozenset[str]
+    expanded: frozenset[str] = frozenset()
     freed: frozenset[str] = frozenset()
     again: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
-        return bool(self.initial or self.since or self.missed or self.again)
+        return bool(self.initial or self.since or self.missed or self.expanded or self.again)
+
+
+class ReceiptReads(Protocol):
+    """What is asked of the database."""
+
+    async def rooms_with_receipts(self, after: Mapping[str, int], bound: int, user_id: str) -> set[str]:
+        """The rooms with receipts, public or the user's own, after each one's nid, up to the bound."""
 
 
 class ReceiptsExtension:
@@ -55,17 +64,20 @@ class ReceiptsExtension:
     the client has.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reader: ReceiptReads) -> None:
+        self._reader = reader
         #: the newest nid when the first acknowledged answer was made: what is older is no delta; `None` before
         self._base: int | None = None
         self._known: dict[str, int] = {}
         self._missed: frozenset[str] = frozenset()
+        #: what no mark told, found out once for a request
+        self._looked: tuple[object, Iterable[str]] = (None, ())
         self._ignored: frozenset[str] = frozenset()
 
     async def answer(self, params: ExtensionParams, context: Context) -> Extended:
         """What is new to this connection; reads from the database only rooms that are not in memory."""
         now = context.global_cache.position
-        due = self._due(Scope(params, context), context, now)
+        due = self._due(Scope(params, context), context, now, await self._changed_rooms(context, now))
         ignored = context.user.ignored
         if not due and self._base is not None and ignored == self._ignored:
             return Extended()
@@ -93,20 +105,50 @@ class ReceiptsExtension:
         self._known.update(delta.known)
         self._missed = (self._missed - delta.known.keys()) | delta.missed
 
-    def _due(self, scope: Scope, context: Context, now: int) -> _Due:
+    def packed(self, delta: Any) -> dict[str, Any]:
+        """The position of each room. What is missed is beyond it."""
+        if delta is not None:
+            return {"base": delta.base, "known": dict(delta.known), "ignored": sorted(delta.ignored)}
+        if self._base is None:
+            return {}
+        return {"base": self._base, "known": self._known, "ignored": sorted(self._ignored)}
+
+    def restore(self, packed: dict[str, Any]) -> None:
+        """Begin with what was kept."""
+        self._base = packed.get("base")
+        self._known = dict(packed.get("known", {}))
+        self._ignored = frozenset(packed.get("ignored", ()))
+
+    async def _changed_rooms(self, context: Context, now: int) -> Iterable[str]:
+        """The rooms in which there may be new receipts."""
+        marked = marked_rooms(context, Mark.RECEIPTS)
+        if context.unheard is None or self._base is None:
+            return marked
+        if self._looked[0] is not context.unheard:
+            self._looked = context.unheard, await self._unheard_rooms(context, now, self._base)
+        return {*marked, *self._looked[1]}
+
+    async def _unheard_rooms(self, context: Context, now: int, base: int) -> Iterable[str]:
+        rows = context.user.rooms().items()
+        after = {room_id: self._known.get(room_id, base) for room_id, row in rows if row.membership == "join"}
+        return await self._reader.rooms_with_receipts(after, now, context.user.user_id)
+
+    def _due(self, scope: Scope, context: Context, now: int, changed: Iterable[str]) -> _Due:
         initial = frozenset(room_id for room_id in initial_rooms(context) if room_id in scope)
-        marked = [room_id for room_id in marked_rooms(context, Mark.RECEIPTS) if room_id not in initial]
+        marked = [room_id for room_id in changed if room_id not in initial]
         in_scope = {room_id for room_id in marked if room_id in scope}
         base = now if self._base is None else self._base
         since = {room_id: self._known.get(room_id, base) for room_id in in_scope | scope.among(self._missed) - initial}
         freed = self._ignored - context.user.ignored
         again = frozenset(scope.every()) - initial if freed else frozenset()
-        return _Due(initial, since, frozenset(marked) - in_scope, freed, again)
+        expanded = frozenset(room_id for room_id, room in context.rooms.items() if room.expanded and room_id in scope)
+        return _Due(initial, since, frozenset(marked) - in_scope, expanded - initial, freed, again)
 
 
 async def _hot_rooms(context: Context, due: _Due) -> dict[str, HotRoom]:
     """The rooms that are due, with their receipts; those not in memory are read at once."""
-    wants = [RoomWant(room_id, receipts=True) for room_id in due.initial | (due.again - due.since.keys())]
+    whole = due.initial | ((due.again | due.expanded) - due.since.keys())
+    wants = [RoomWant(room_id, receipts=True) for room_id in whole]
     wants += [RoomWant(room_id, receipts=True, since=nid) for room_id, nid in due.since.items()]
     cache = context.global_cache
     found = {want: cache.hot(want) for want in wants if is_joined(context, want.room_id)}
@@ -121,7 +163,9 @@ def _receipts(room: HotRoom, due: _Due, context: Context) -> list[Receipt]:
     own = context.user.own_receipts(room.room_id)
     if room.room_id in due.initial:
         return [*room.receipts_on(context.rooms[room.room_id].timeline_ids), *own]
-    return [*_receipts_since(room, due, own), *_receipts_again(room, due, context)]
+    expanded = context.rooms[room.room_id].timeline_ids if room.room_id in due.expanded else ()
+    since = _receipts_since(room, due, own)
+    return [*since, *room.receipts_on(expanded), *_receipts_again(room, due, context)]
 
 
 def _receipts_again(room: HotRoom, due: _Due, context: Context) -> list[Receipt]:

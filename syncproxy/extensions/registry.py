@@ -12,6 +12,7 @@ from syncproxy.extensions.deliveries import Deliveries
 from syncproxy.extensions.e2ee import E2eeExtension
 from syncproxy.extensions.receipts import ReceiptsExtension
 from syncproxy.extensions.since_tokens import SinceTokens
+from syncproxy.extensions.sticky_events import STICKY_EVENTS, StickyEventsExtension
 from syncproxy.extensions.to_device import ToDeviceExtension
 from syncproxy.extensions.to_device_pages import ToDevicePages
 from syncproxy.extensions.typing import TypingExtension
@@ -33,10 +34,16 @@ def factories(
         pages = ToDevicePages(device, reader, writer, delivery, clock)
         return ToDeviceExtension(device, pages, writer, SinceTokens(token_key, epoch, device), delivery)
 
+    def sticky_events(device: Device) -> Extension:
+        # to-device tokens are none of these
+        tokens = SinceTokens(token_key, f"{epoch} {STICKY_EVENTS}", device)
+        return StickyEventsExtension(reader, tokens, lambda: int(clock.seconds() * 1000))
+
     return {
         "to_device": to_device,
         "e2ee": lambda device: E2eeExtension(device, reader, writer),
         "account_data": lambda device: AccountDataExtension(),
-        "receipts": lambda device: ReceiptsExtension(),
+        "receipts": lambda device: ReceiptsExtension(reader),
         "typing": lambda device: TypingExtension(),
+        STICKY_EVENTS: sticky_events,
     }

@@ -38,6 +38,9 @@ class ToDeviceExtension:
     async def answer(self, params: ExtensionParams, context: Context) -> Extended:
         """Always a block; reads the database only if the device has messages after `since`."""
         after = self._acknowledge(params.since)
+        if params.since is None and context.rules.resumes_messages:
+            # they stay stored all the same: another connection of the device may not have them
+            after = max(after, self._known)
         newest = context.user.facts(self._device.device_id).to_device_position
         rows: list[Row] = []
         if newest > after:
@@ -51,6 +54,14 @@ class ToDeviceExtension:
     def fold(self, delta: Any) -> None:
         """The client was handed everything up to this nid."""
         self._known = max(self._known, delta)
+
+    def packed(self, delta: Any) -> dict[str, Any]:
+        """Up to where the client was handed messages."""
+        return {"up_to": max(self._known, delta or 0)}
+
+    def restore(self, packed: dict[str, Any]) -> None:
+        """Begin with what was kept."""
+        self._known = packed.get("up_to", 0)
 
     def _acknowledge(self, since: str | None) -> int:
         """Delete what `since` says the client has; returns up to which nid the device has everything."""

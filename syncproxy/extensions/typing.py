@@ -18,41 +18,67 @@ _Typists = tuple[str, ...]
 class TypingExtension:
     """The latest list of a room whenever it changed, and in each initial room that ever had one.
 
-    Where a client was told that somebody types, it is told of the end, too, once the room is in scope again.
+    Where a client was told that somebody types, it is told of the end, too, once the room is in scope again. In
+    MSC4186 every room that comes into scope carries who types; that nobody does goes without saying, unless the client
+    was told otherwise.
     """
 
     def __init__(self) -> None:
-        self._sent: dict[str, _Typists] = {}
+        #: as the client was told; `None`: that somebody types, before the room went out of scope
+        self._sent: dict[str, _Typists | None] = {}
         #: rooms where somebody types, as far as the client knows
         self._busy: set[str] = set()
 
     async def answer(self, params: ExtensionParams, context: Context) -> Extended:
         """The rooms whose typists are not what this connection was told."""
         scope = Scope(params, context)
-        due = dict.fromkeys((*self._busy, *marked_rooms(context, Mark.TYPING)), False)
-        due.update(dict.fromkeys(initial_rooms(context), True))
+        due = {*self._busy, *marked_rooms(context, Mark.TYPING)}
+        if context.rules.types_on_entry:
+            due |= scope.among(context.global_cache.typing_rooms())
+        initial = set(initial_rooms(context))
         told: dict[str, _Typists] = {}
-        for room_id, is_initial in due.items():
+        stale: dict[str, None] = {}
+        for room_id in due | initial:
             if room_id in scope and hears_live(context, room_id):
-                self._tell(told, room_id, context, always=is_initial)
+                self._tell(told, room_id, context, is_initial=room_id in initial)
+            elif context.rules.types_on_entry and self._sent.get(room_id):
+                stale[room_id] = None
+        delta = {**told, **stale} or None
         if not told:
-            return Extended()
-        return Extended(data=_encode(told), news=True, delta=told)
+            return Extended(delta=delta)
+        return Extended(data=_encode(told), news=True, delta=delta)
 
     def fold(self, delta: Any) -> None:
         """Remember what the client knows."""
         self._sent.update(delta)
         self._busy.difference_update(delta)
-        self._busy.update(room_id for room_id, users in delta.items() if users)
+        self._busy.update(room_id for room_id, users in delta.items() if users != ())
 
-    def _tell(self, told: dict[str, _Typists], room_id: str, context: Context, *, always: bool) -> None:
+    def packed(self, delta: Any) -> dict[str, Any]:
+        """The rooms where somebody types, as far as the client knows."""
+        if delta is None:
+            return {"busy": {room_id: self._sent[room_id] or () for room_id in self._busy}}
+        return {"busy": {room_id: None if users == () else users or () for room_id, users in delta.items()}}
+
+    def restore(self, packed: dict[str, Any]) -> None:
+        """Begin with what was kept."""
+        self._sent = {room_id: tuple(users) or None for room_id, users in packed.get("busy", {}).items()}
+        self._busy = set(self._sent)
+
+    def _tell(self, told: dict[str, _Typists], room_id: str, context: Context, *, is_initial: bool) -> None:
         typing = context.global_cache.typing(room_id)
-        if typing is None:
+        on_entry = context.rules.types_on_entry
+        if typing is None and not on_entry:
             return
-        user_ids = tuple(user_id for user_id in typing.user_ids if user_id not in context.user.ignored)
-        only_ignored = not user_ids and bool(typing.user_ids)
-        known = self._sent.get(room_id, () if only_ignored else None)
-        if always or user_ids != known:
+        all_ids = () if typing is None else typing.user_ids
+        user_ids = tuple(user_id for user_id in all_ids if user_id not in context.user.ignored)
+        if on_entry:
+            known = self._sent.get(room_id, ())
+            is_told = user_ids != known or (is_initial and user_ids != ())
+        else:
+            only_ignored = not user_ids and bool(all_ids)
+            is_told = is_initial or user_ids != self._sent.get(room_id, () if only_ignored else None)
+        if is_told:
             told[room_id] = user_ids
 
 

@@ -57,6 +57,7 @@ class JoinBlock(msgspec.Struct):
     timeline: TimelineBlock | None = None
     ephemeral: EventList | None = None
     account_data: EventList | None = None
+    sticky: EventList | None = msgspec.field(name="msc4354_sticky", default=None)
     summary: Summary | None = None
     unread_notifications: Counts | None = None
     unread_thread_notifications: dict[str, Counts] | None = None

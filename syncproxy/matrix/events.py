@@ -27,6 +27,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     transaction_id: str | None = None
     #: the event that an `m.room.redaction` redacts, from the top level or `content`
     redacts: str | None = None
+    #: how long it is sticky, in ms (MSC4354); `None`: it is not
+    sticky_ms: int | None = None
 
 
 class StoredEvent(msgspec.Struct, frozen=True, gc=False):

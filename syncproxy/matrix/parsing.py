@@ -20,6 +20,8 @@ _NOT_SHARED = (
     "io.element.msc4115.membership",
     "invite_room_state",
     "knock_room_state",
+    "msc4354_sticky_duration_ttl_ms",
+    "sticky_duration_ttl_ms",
 )
 _PARTICIPATED = b"current_user_participated"
 
@@ -39,6 +41,8 @@ class _Head(msgspec.Struct, gc=False):
     redacts: Any = None
     #: Synapse gives it with the `m.room.create` of a version 12 room
     room_id: Any = msgspec.UNSET
+    sticky: msgspec.Raw = msgspec.Raw(b"")
+    msc4354_sticky: msgspec.Raw = msgspec.Raw(b"")
 
 
 _head = msgspec.json.Decoder(_Head)
@@ -60,6 +64,7 @@ def parse_event(raw: bytes | msgspec.Raw) -> Event:
         unsigned = _object(head.unsigned)
         json = _shared(raw, unsigned, has_room_id=head.room_id is not msgspec.UNSET)
         membership = _text(_object(head.content).get("membership")) if head.type == "m.room.member" else None
+        sticky_ms = _sticky_ms(head)
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
         raise MalformedEvent(_said(problem)) from None
     _check(head)
@@ -74,6 +79,7 @@ def parse_event(raw: bytes | msgspec.Raw) -> Event:
         prev_membership=_previous_membership(unsigned) if membership is not None else None,
         transaction_id=_text(unsigned.get("transaction_id")),
         redacts=_redacts(head) if head.type == "m.room.redaction" else None,
+        sticky_ms=sticky_ms,
     )
 
 
@@ -95,6 +101,12 @@ def _check(head: _Head) -> None:
     for name in (head.event_id, head.type, head.sender, head.state_key or ""):
         if "\x00" in name:
             raise MalformedEvent("An identifier has a NUL in it")
+
+
+def _sticky_ms(head: _Head) -> int | None:
+    """How long the event is sticky, in ms; `None`: it is not."""
+    duration = _object(head.sticky or head.msc4354_sticky).get("duration_ms")
+    return None if duration is None else clamped(msgspec.json.decode(duration)) or None
 
 
 def _object(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:

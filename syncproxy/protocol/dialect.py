@@ -34,6 +34,27 @@ LIST_RULES = ListRules()
 
 
 @attrs.frozen
+class ExtensionRules:
+    """What extensions say in which answers (spec/extensions.md)."""
+
+    #: key counts and unused fallback types are in every answer; else once, and when they changed
+    repeats_key_facts: bool = False
+    #: unacknowledged changes of device lists are in the first answer; else in the second, for clients refresh all lists
+    #: on the first
+    lists_devices_at_first: bool = True
+    #: where no `since` is named, to-device messages go on behind the last answer that the client has
+    resumes_messages: bool = False
+    #: all of a room's account data comes whenever the room is `initial`; else the first time that it is sent
+    repeats_room_data: bool = True
+    #: who types comes with every room that comes into scope; else with initial rooms
+    types_on_entry: bool = False
+
+
+#: those of MSC3575
+EXTENSION_RULES = ExtensionRules()
+
+
+@attrs.frozen
 class Semantics:
     """Where dialects differ in what they mean, as data."""
 
@@ -50,6 +71,7 @@ class Semantics:
     #: what brings a client's lists up to date: moves of what it has, or what is in each range now
     ops: Literal["moves", "slices"] = "moves"
     lists: ListRules = LIST_RULES
+    extensions: ExtensionRules = EXTENSION_RULES
     #: what a client was sent is kept when the proxy restarts, and a lost answer is made afresh
     survives_restarts: bool = False
     #: what a room's object is made of

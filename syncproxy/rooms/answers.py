@@ -46,6 +46,8 @@ class JoinedRoom(msgspec.Struct, frozen=True, gc=False):
     summary: SummaryBlock | None = None
     account_data: tuple[AccountDatum, ...] = ()
     receipts: tuple[Receipt, ...] = ()
+    #: sticky events that are not in the timeline (MSC4354)
+    sticky: tuple[Event, ...] = ()
     #: `None`: nothing was said
     typing: tuple[str, ...] | None = None
     #: threads folded in; `None`: unchanged

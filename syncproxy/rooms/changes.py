@@ -66,6 +66,14 @@ class ReceiptsChange(msgspec.Struct, frozen=True, gc=False):
     receipts: tuple[Receipt, ...]
 
 
+class StickyChange(msgspec.Struct, frozen=True, gc=False):
+    """A room has sticky events up to this nid, the last of which expires then, in ms."""
+
+    room_id: str
+    nid: int
+    expires_ms: int
+
+
 class TypingChange(msgspec.Struct, frozen=True, gc=False):
     """Who is typing in a room, as `source`'s poll says."""
 
@@ -119,6 +127,7 @@ Change = (
     | UserRoomChange
     | AccountDataChange
     | ReceiptsChange
+    | StickyChange
     | TypingChange
     | DeviceChange
     | TransactionIds

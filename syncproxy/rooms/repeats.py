@@ -84,7 +84,7 @@ def _has_more_than_rooms(answer: PollAnswer) -> bool:
 def _told(answer: PollAnswer, room: JoinedRoom, known: KnownRoom) -> list[Change] | None:
     me = answer.device.user_id
     row, receipts = known.standings.get(me), _further(room.receipts, known)
-    if row is None or receipts is None or room.account_data or not _is_in(row, known):
+    if row is None or receipts is None or room.account_data or room.sticky or not _is_in(row, known):
         return None
     if not (_timeline_is_known(room, known, answer.position) and _state_is_current(room, known)):
         return None

@@ -132,6 +132,7 @@ class _AnswerAccumulator:
         if room.timeline.events:
             self._polls.dropped(self._answer.device, room.room_id, was_dropped=work.is_detached)
         yield from self._own.receipts(room.room_id, room.receipts)
+        yield from self._own.sticky(room)
         if room.typing is not None:
             yield TypingChange(room.room_id, room.typing, self._answer.device)
         yield from self._own.account_data(room.room_id, room.account_data)

@@ -8,9 +8,17 @@ import msgspec
 from canonicaljson import encode_canonical_json
 
 from syncproxy.matrix.devices import Device
-from syncproxy.rooms.answers import AccountDatum, PollAnswer, Timeline
-from syncproxy.rooms.changes import AccountDataChange, Change, DeviceChange, ReceiptsChange, TransactionIds
+from syncproxy.rooms.answers import AccountDatum, JoinedRoom, PollAnswer, Timeline
+from syncproxy.rooms.changes import (
+    AccountDataChange,
+    Change,
+    DeviceChange,
+    ReceiptsChange,
+    StickyChange,
+    TransactionIds,
+)
 from syncproxy.rooms.receipts import Receipt, goes_further
+from syncproxy.rooms.sticky import StickyEvent, expires_ms
 from syncproxy.rooms.timelines import sent_without_id
 from syncproxy.storage.facts import Facts
 from syncproxy.storage.nids import Nids
@@ -51,6 +59,35 @@ class DeviceAccumulator:
             new.append(stored)
         if new:
             yield ReceiptsChange(room_id, tuple(new))
+
+    def sticky(self, room: JoinedRoom) -> Iterable[StickyChange]:
+        """The sticky events that are not known, or that this user may not see yet, who has come since.
+
+        Who was in the room before is not given them anew, and who came without being handed them is not given them.
+        """
+        room_id, received_ms = room.room_id, self._answer.received_ms
+        standing, redactions = self._facts.users.get((self._me, room_id)), self._facts.room(room_id).redactions
+        from_nid = 0
+        if standing is not None:
+            from_nid = min(standing.visible_from, standing.handed_from or standing.visible_from)
+        last_ms = 0
+        for event in (*room.sticky, *room.timeline.events):
+            expiry_ms = expires_ms(event, received_ms)
+            if event.redacts is not None:
+                self._writes.unstuck.add((room_id, event.redacts))
+            if expiry_ms <= received_ms or event.event_id in redactions:
+                continue
+            keys = [(room_id, event.event_id, user) for user in ("", self._me)]
+            known = [self._facts.sticky.get(key) for key in keys]
+            if any(nid is not None and nid >= from_nid for nid in known):
+                continue
+            key = keys[0] if known[0] is None else keys[1]
+            nid = self._facts.sticky[key] = self._nids.draw()
+            row = StickyEvent(nid, room_id, event.event_id, event.sender, expiry_ms, event.json, key[2])
+            self._writes.sticky[key] = row
+            last_ms = max(last_ms, expiry_ms)
+        if last_ms:
+            yield StickyChange(room_id, self._nids.newest, last_ms)
 
     def transaction_ids(self, timeline: Timeline) -> Iterable[TransactionIds]:
         """The transaction ids of the device's own events, and the user's events that came without one."""

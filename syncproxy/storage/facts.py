@@ -70,6 +70,8 @@ class Facts:
     account_data: dict[tuple[str, str, str], bytes] = attrs.field(factory=dict)
     #: to `(ts, event_id)`
     receipts: dict[Slot, tuple[int, str]] = attrs.field(factory=dict)
+    #: `(room_id, event_id, for_user)` to the nid of what is stored as sticky
+    sticky: dict[tuple[str, str, str], int] = attrs.field(factory=dict)
 
     def room(self, room_id: str) -> RoomFacts:
         """The room's facts; those of an unknown room are empty."""
@@ -101,6 +103,7 @@ class Questions:
     devices: set[Device] = attrs.field(factory=set)
     account_data: set[tuple[str, str, str]] = attrs.field(factory=set)
     receipts: set[Slot] = attrs.field(factory=set)
+    sticky: set[tuple[str, str, str]] = attrs.field(factory=set)
     #: users of whose answers the last slice is among the parts: their `since` is stored
     finishing: set[str] = attrs.field(factory=set)
 
@@ -151,6 +154,11 @@ def _ask(asked: Questions, answer: PollAnswer, known_users: Collection[str], new
     for joined in answer.joined:
         for receipt in joined.receipts:
             asked.receipts.add(receipt.slot)
+        for event in (*joined.sticky, *joined.timeline.events):
+            if event.sticky_ms is not None:
+                asked.sticky.update((joined.room_id, event.event_id, user) for user in ("", me))
+                # whether it was redacted
+                asked.events.add((joined.room_id, event.event_id))
     asked.users.update((me, stripped.room_id) for stripped in answer.stripped)
 
 
@@ -263,6 +271,9 @@ _BRANCHES = {
         NULL, r.event_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
         FROM unnest(%s::text[], %s::text[], %s::text[], %s::boolean[]) q(room_id, user_id, thread_id, private)
         JOIN receipts r USING (room_id, user_id, thread_id, private)""",
+    "sticky": f"""SELECT 'sticky', s.room_id, s.event_id, s.for_user, NULL, s.nid, NULL, NULL, {_NO_EVENT}
+        FROM unnest(%s::text[], %s::text[], %s::text[]) q(room_id, event_id, for_user)
+        JOIN sticky_events s USING (room_id, event_id, for_user)""",
 }
 
 #: branches that ask about what another one names
@@ -310,10 +321,20 @@ def learn(facts: Facts, rows: Iterable[tuple[Any, ...]]) -> None:
             facts.users[first, room_id] = decode_user_room(data)
         elif kind == "device":
             facts.devices[Device(first, second)] = _device_row(Device(first, second), number, other, data, event)
-        elif kind == "account_data":
-            facts.account_data[first, room_id, second] = bytes(data)
         else:
-            facts.receipts[room_id, first, second, flag] = (number, event[1])
+            _learn_of_room(facts, kind, room_id, first, second, flag, number, data, event)
+
+
+def _learn_of_room(
+    facts: Facts, kind: str, room_id: str, first: str, second: str, flag: bool, number: int, data: Any, event: list[Any]
+) -> None:
+    """What is not of the room itself."""
+    if kind == "account_data":
+        facts.account_data[first, room_id, second] = bytes(data)
+    elif kind == "sticky":
+        facts.sticky[room_id, first, second] = number
+    else:
+        facts.receipts[room_id, first, second, flag] = (number, event[1])
 
 
 def _add_polled(room: RoomFacts, user_id: str | None) -> None:

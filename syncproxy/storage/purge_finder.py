@@ -72,6 +72,10 @@ class Finder:
         """Whether there is anything of a snapshot from before this nid."""
         return bool(await self._query("SELECT 1 FROM snapshot_events WHERE nid <= %s LIMIT 1", (up_to,)))
 
+    async def has_expired_sticky_events(self, now_ms: int) -> bool:
+        """Whether there are events that are not sticky any more."""
+        return bool(await self._query("SELECT 1 FROM sticky_events WHERE expires_ms <= %s LIMIT 1", (now_ms,)))
+
     async def old_transaction_ids(self, before_ms: int, limit: int) -> list[tuple[str, str, str]]:
         """`(user_id, device_id, event_id)` of those that came before that time."""
         sql = "SELECT user_id, device_id, event_id FROM transaction_ids WHERE stored_ms < %s LIMIT %s"

@@ -90,7 +90,7 @@ class Purger:
     async def run(self) -> None:
         """Purge once. What fails is logged and left for the next time."""
         now_ms = int(self._clock.seconds() * 1000)
-        steps = [self._mark, self._ended_state, self._old_events, self._transaction_ids]
+        steps = [self._mark, self._ended_state, self._old_events, self._transaction_ids, self._sticky_events]
         if now_ms >= self._next_hourly_ms:
             self._next_hourly_ms = now_ms + _HOUR_MS
             steps += [self._snapshots, self._note_polled, self._dead_devices, self._idle_rooms]
@@ -149,6 +149,13 @@ class Purger:
                 await self._do(purging.without_transaction_ids(keys))
             if len(keys) < _ROWS:
                 return
+
+    async def _sticky_events(self, now_ms: int) -> None:
+        """Events that are not sticky any more."""
+        for _ in range(_ROUNDS):
+            if not await self._find.has_expired_sticky_events(now_ms):
+                return
+            await self._do(purging.without_sticky_events(now_ms, _ROWS))
 
     async def _note_polled(self, now_ms: int) -> None:
         await self._do(purging.polled(self._pollers.devices, now_ms))

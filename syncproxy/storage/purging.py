@@ -90,6 +90,14 @@ def without_snapshots(before: int, limit: int) -> list[Statement]:
     return [(sql, (before, limit))]
 
 
+def without_sticky_events(now_ms: int, limit: int) -> list[Statement]:
+    """Events that are not sticky any more go, at most `limit` of them."""
+    sql = """DELETE FROM sticky_events s USING (
+            SELECT room_id, event_id FROM sticky_events WHERE expires_ms <= %s LIMIT %s) q
+        WHERE s.room_id = q.room_id AND s.event_id = q.event_id"""
+    return [(sql, (now_ms, limit))]
+
+
 def without_transaction_ids(keys: Sequence[tuple[str, str, str]]) -> list[Statement]:
     """Old transaction ids go."""
     sql = """DELETE FROM transaction_ids t USING unnest(%s::text[], %s::text[], %s::text[])
@@ -142,7 +150,10 @@ def without_rooms(rooms: Sequence[IdleRoom], before_ms: int) -> list[Statement]:
         (rows, (room_ids, [room.position for room in rooms], before_ms)),
         (devices, (room_ids,)),
         (account_data, (room_ids,)),
-        *((contents.format(table), (room_ids,)) for table in ("user_rooms", "receipts", "room_state", "events")),
+        *(
+            (contents.format(table), (room_ids,))
+            for table in ("user_rooms", "receipts", "sticky_events", "room_state", "events")
+        ),
     ]
 
 

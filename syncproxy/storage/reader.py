@@ -12,6 +12,7 @@ from syncproxy.matrix.events import StateEntry, StoredEvent
 from syncproxy.rooms.changes import AccountDataChange, DeviceFacts, TransactionIds
 from syncproxy.rooms.receipts import Receipt
 from syncproxy.rooms.snapshot import Snapshot
+from syncproxy.rooms.sticky import StickyEvent
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.database import Database
@@ -195,6 +196,52 @@ class Reader:
             JOIN receipts r USING (room_id) WHERE r.nid > q.after AND r.nid <= %s ORDER BY r.nid"""
         over = self._pending.receipts_over(lambda one: after.get(one.room_id, one.nid) < one.nid <= bound)
         return sorted(over(_receipts(await self._query(sql, (*_columns(after), bound)))), key=lambda one: one.nid)
+
+    async def rooms_with_receipts(self, after: Mapping[str, int], bound: int, user_id: str) -> set[str]:
+        """The rooms with receipts, public or the user's own, after each one's nid, up to the bound."""
+        sql = """SELECT q.room_id FROM unnest(%s::text[], %s::bigint[]) q(room_id, after) WHERE EXISTS (
+            SELECT FROM receipts r WHERE r.room_id = q.room_id AND r.nid > q.after AND r.nid <= %s
+                AND (NOT r.private OR r.user_id = %s))"""
+        told = self._pending.receipts_over(
+            lambda one: (
+                after.get(one.room_id, one.nid) < one.nid <= bound and (not one.private or one.user_id == user_id)
+            )
+        )(())
+        rows = await self._query(sql, (*_columns(after), bound, user_id))
+        return {room_id for (room_id,) in rows} | {receipt.room_id for receipt in told}
+
+    async def sticky_rooms(self, now_ms: int) -> list[tuple[str, int, int]]:
+        """Rooms with sticky events: the newest one's nid, and when the last of them expires, in ms."""
+        sql = "SELECT room_id, max(nid), max(expires_ms) FROM sticky_events WHERE expires_ms > %s GROUP BY room_id"
+        return [(room_id, nid, expires_ms) for room_id, nid, expires_ms in await self._query(sql, (now_ms,))]
+
+    async def sticky_events(
+        self,
+        user_id: str,
+        spans: Mapping[str, tuple[int, int]],
+        now_ms: int,
+        limit: int,
+        *,
+        senders: Collection[str] = (),
+        event_ids: Collection[str] = (),
+    ) -> list[StickyEvent]:
+        """The oldest for the user that have not expired, after each room's first nid, up to its second.
+
+        Not those of these senders, nor these events.
+        """
+        sql = """SELECT s.nid, s.room_id, s.event_id, s.sender, s.expires_ms, s.json, s.for_user
+            FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) q(room_id, after, up_to) JOIN sticky_events s
+                ON s.room_id = q.room_id AND s.nid > q.after AND s.nid <= q.up_to
+            WHERE s.for_user IN ('', %s) AND s.expires_ms > %s AND s.sender <> ALL(%s) AND s.event_id <> ALL(%s)
+            ORDER BY s.nid LIMIT %s"""
+        after, up_to = ([span[end] for span in spans.values()] for end in (0, 1))
+        rows = await self._query(
+            sql, (list(spans), after, up_to, user_id, now_ms, list(senders), list(event_ids), limit)
+        )
+        return [
+            StickyEvent(nid, room_id, event_id, sender, expires_ms, bytes(json), for_user)
+            for nid, room_id, event_id, sender, expires_ms, json, for_user in rows
+        ]
 
     async def to_device(self, device: Device, after: int, up_to: int, limit: int) -> list[tuple[int, bytes]]:
         """The oldest `limit` to-device messages after `after`: `(nid, json)`."""

@@ -178,7 +178,7 @@ def _groups(rooms: Iterable[JoinedRoom]) -> Iterator[_Group]:
     group = _Group()
     for room in rooms:
         events = _size(room)
-        size = _bytes(room.state) + _bytes(room.timeline.events) + _bytes(room.account_data)
+        size = _bytes(room.state) + _bytes((*room.timeline.events, *room.sticky)) + _bytes(room.account_data)
         if group.rooms and (group.events + events > MOST_EVENTS or group.size + size > MOST_BYTES):
             yield group
             group = _Group()
@@ -200,4 +200,4 @@ def _bytes(values: Iterable[Event | AccountDatum | ToDeviceMessage]) -> int:
 
 
 def _size(room: JoinedRoom) -> int:
-    return len(room.state) + len(room.timeline.events)
+    return len(room.state) + len(room.timeline.events) + len(room.sticky)

@@ -35,7 +35,7 @@ _FIELDS: dict[type, tuple[str, ...]] = {
     ),
     MembersAnswer: ("members",),
     StateAnswer: ("state",),
-    JoinedRoom: ("state", "timeline", "account_data", "receipts"),
+    JoinedRoom: ("state", "timeline", "account_data", "receipts", "sticky"),
     LeftRoom: ("state", "timeline", "account_data"),
     Timeline: ("events", "prev_batch"),
 }  # fmt: skip

@@ -13,6 +13,7 @@ from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import StoredEvent
 from syncproxy.rooms.receipts import Receipt, Slot
 from syncproxy.rooms.snapshot import Snapshot
+from syncproxy.rooms.sticky import StickyEvent
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.copying import COPIED_EVENTS, COPIED_STATE, Copy, Texts, copied_event, copied_state
@@ -71,6 +72,10 @@ class Writes:
     devices: dict[Device, DeviceUpdate] = attrs.field(factory=dict)
     account_data: dict[tuple[str, str, str], tuple[int, bytes]] = attrs.field(factory=dict)
     receipts: dict[Slot, Receipt] = attrs.field(factory=dict)
+    #: by room, event and for whom
+    sticky: dict[tuple[str, str, str], StickyEvent] = attrs.field(factory=dict)
+    #: `(room_id, event_id)` of redacted events, which are not sticky any more
+    unstuck: set[tuple[str, str]] = attrs.field(factory=set)
     to_device: list[tuple[str, str, int, bytes]] = attrs.field(factory=list)
     device_lists: list[tuple[str, str, int, str, str]] = attrs.field(factory=list)
     transaction_ids: list[tuple[str, str, str, str, int]] = attrs.field(factory=list)
@@ -119,6 +124,8 @@ class Writes:
         yield from _bulk(_SNAPSHOTS, _snapshot_columns(self.snapshots))
         yield from _bulk(_ACCOUNT_DATA, ((*key, nid, Binary(json)) for key, (nid, json) in self.account_data.items()))
         yield from _bulk(_RECEIPTS, ((*key, row.event_id, row.ts, row.nid) for key, row in self.receipts.items()))
+        yield from _bulk(_STICKY, map(_sticky_columns, self.sticky.values()))
+        yield from _bulk(_UNSTUCK, self.unstuck)
         yield from _bulk(_TO_DEVICE, ((*row[:3], Binary(row[3])) for row in self.to_device))
         yield from _bulk(_DEVICE_LISTS, self.device_lists)
         yield from _bulk(_TRANSACTION_IDS, self.transaction_ids)
@@ -171,6 +178,11 @@ def _device_columns(device: Device, row: DeviceUpdate) -> tuple[object, ...]:
         *device, row.since, row.sequence, row.horizon, _binary(row.one_time_key_counts),
         _binary(row.unused_fallback_key_types), row.to_device_position, row.device_list_position,
     )  # fmt: skip
+
+
+def _sticky_columns(event: StickyEvent) -> tuple[object, ...]:
+    row = event.room_id, event.event_id, event.for_user, event.nid, event.sender, event.expires_ms
+    return *row, Binary(event.json)
 
 
 def _binary(data: bytes | None) -> object:
@@ -247,6 +259,17 @@ _RECEIPTS = Prepared(
     ON CONFLICT (room_id, user_id, thread_id, private) DO UPDATE
         SET event_id = excluded.event_id, ts = excluded.ts, nid = excluded.nid""",
 )
+_STICKY = Prepared(
+    "store_sticky_events",
+    """INSERT INTO sticky_events (room_id, event_id, for_user, nid, sender, expires_ms, json)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::bigint[], %s::bytea[])
+    ON CONFLICT (room_id, event_id, for_user) DO UPDATE SET nid = excluded.nid""",
+)
+_UNSTUCK = Prepared(
+    "store_unstuck_events",
+    """DELETE FROM sticky_events s USING unnest(%s::text[], %s::text[]) q(room_id, event_id)
+    WHERE s.room_id = q.room_id AND s.event_id = q.event_id""",
+)
 _TO_DEVICE = Prepared(
     "store_to_device",
     """INSERT INTO to_device (user_id, device_id, nid, json)
@@ -279,5 +302,5 @@ _DEVICES = Prepared(
 #: every statement that a batch may take
 STORE = (
     _EVENTS, _REWRITTEN, _ENDED, _STATE, _ROOMS, _USERS, _SNAPSHOTS_GONE, _SNAPSHOTS, _ACCOUNT_DATA, _RECEIPTS,
-    _TO_DEVICE, _DEVICE_LISTS, _TRANSACTION_IDS, _DEVICES,
+    _STICKY, _UNSTUCK, _TO_DEVICE, _DEVICE_LISTS, _TRANSACTION_IDS, _DEVICES,
 )  # fmt: skip

@@ -105,6 +105,7 @@ class Sections:
             timeline=await self._timeline(block.timeline, room_id),
             summary=_summary(block.summary),
             account_data=await self.account_data(block.account_data or (), room_id),
+            sticky=tuple(event for event in await self.events(block.sticky or (), room_id) if event.sticky_ms),
             receipts=receipts,
             typing=typing,
             notification_count=_clamped(counts.notification_count),

@@ -172,6 +172,10 @@ class FakeDatabase:
             self.gate.chainDeferred(waiting) if self.gate.called else self.gate.addBoth(_hand_on, waiting)
             await waiting
 
+    async def sticky_rooms(self, now_ms: int) -> list[tuple[str, int, int]]:
+        await self._read("sticky_rooms")
+        return []
+
     async def summaries(self) -> list[RoomSummary]:
         await self._read("summaries")
         return list(self.rooms.values())

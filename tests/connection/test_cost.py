@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from types import FrameType
 from typing import Any
 
 from syncproxy.connection.params import ListConfig
@@ -12,6 +10,7 @@ from syncproxy.protocol.request import OldRooms
 from tests.caches.fakes import ALICE, BOB
 from tests.connection.cases import ConnCase
 from tests.connection.fakes import listed
+from tests.connection.steps import counted
 
 ROOMS = 300
 BY_RECENCY = list_spec(ListConfig(sort=("by_recency",)))
@@ -27,20 +26,8 @@ class CostCase(ConnCase):
 
     def steps(self, room_id: str) -> int:
         """How many lines of Python are run to answer after an event in a room, each turn of a loop counted."""
-        lines = 0
-
-        def trace(frame: FrameType, event: str, arg: object) -> Any:
-            nonlocal lines
-            lines += event == "line"
-            return trace
-
         self.stage.message(room_id, BOB)
-        before = sys.gettrace()
-        sys.settrace(trace)
-        try:
-            answer = self.sync()
-        finally:
-            sys.settrace(before)
+        answer, lines = counted(self.sync)
         self.assertEqual(answer.rooms.keys(), {room_id})
         return lines
 

@@ -15,8 +15,10 @@ from syncproxy.matrix.events import StoredEvent
 from syncproxy.protocol.response import RoomAnswer
 from syncproxy.rooms.changes import AccountDataChange, DeviceFacts
 from syncproxy.rooms.receipts import Receipt
+from syncproxy.rooms.sticky import StickyEvent
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
+from syncproxy.rooms.visibility import View
 from syncproxy.storage.work import AcknowledgeDeviceLists, AcknowledgeToDevice, HandOutToDevice
 
 ALICE = "@alice:example.org"
@@ -27,8 +29,7 @@ PHONE = Device(ALICE, "PHONE")
 NO_USER_MARK = UserMark(0)
 
 
-@attrs.define
-class FakeView:
+class FakeView(View, frozen=True):
     """What `rooms.visibility` says of a room."""
 
     from_nid: int = 0
@@ -66,6 +67,7 @@ class FakeGlobalCache:
     rooms: dict[str, FakeHotRoom] = attrs.field(factory=dict)
     cold: dict[str, FakeHotRoom] = attrs.field(factory=dict)
     typists: dict[str, FakeTyping] = attrs.field(factory=dict)
+    sticky: dict[str, int] = attrs.field(factory=dict)
     room_position: int = 90
     loads: int = 0
 
@@ -74,6 +76,12 @@ class FakeGlobalCache:
 
     def typing(self, room_id: str) -> FakeTyping | None:
         return self.typists.get(room_id)
+
+    def typing_rooms(self) -> set[str]:
+        return {room_id for room_id, typing in self.typists.items() if typing.user_ids}
+
+    def sticky_rooms(self) -> dict[str, int]:
+        return self.sticky
 
     def hot(self, want: Any) -> FakeHotRoom | None:
         return self.rooms.get(want.room_id)
@@ -96,6 +104,9 @@ class FakeUserCache:
     views: dict[str, FakeView | None] = attrs.field(factory=dict)
     reads: int = 0
     user_id: str = ALICE
+
+    def rooms(self) -> Mapping[str, UserRoom]:
+        return {room_id: UserRoom(ALICE, room_id, "join") for room_id in self.joined}
 
     def room(self, room_id: str) -> UserRoom | None:
         for membership, rooms in (("join", self.joined), ("invite", self.invited)):
@@ -132,8 +143,37 @@ class FakeReader:
 
     messages: list[tuple[int, bytes]] = attrs.field(factory=list)
     lists: list[tuple[int, str, str]] = attrs.field(factory=list)
+    receipts: list[Receipt] = attrs.field(factory=list)
+    sticky: list[StickyEvent] = attrs.field(factory=list)
     handed_out: int = 0
     statements: int = 0
+
+    async def sticky_events(
+        self,
+        user_id: str,
+        spans: Mapping[str, tuple[int, int]],
+        now_ms: int,
+        limit: int,
+        *,
+        senders: Collection[str] = (),
+        event_ids: Collection[str] = (),
+    ) -> list[StickyEvent]:
+        self.statements += 1
+        found = [
+            one
+            for one in self.sticky
+            if one.room_id in spans
+            and spans[one.room_id][0] < one.nid <= spans[one.room_id][1]
+            and one.expires_ms > now_ms
+            and one.for_user in ("", user_id)
+            and one.sender not in senders
+            and one.event_id not in event_ids
+        ]
+        return sorted(found, key=lambda one: one.nid)[:limit]
+
+    async def rooms_with_receipts(self, after: Mapping[str, int], bound: int, user_id: str) -> set[str]:
+        self.statements += 1
+        return {one.room_id for one in self.receipts if after.get(one.room_id, bound) < one.nid <= bound}
 
     async def to_device_key_requests(self, device: Device, after: int, up_to: int) -> list[tuple[int, bytes]]:
         self.statements += 1
@@ -198,6 +238,7 @@ def context(
     subscribed: Iterable[str] = (),
     marks: Mapping[str, Mark] | None = None,
     user_marks: UserMark = NO_USER_MARK,
+    **more: Any,
 ) -> Context:
     """The moment of an answer; by default all of the user's rooms are in one list's window."""
     shown = {"all": user.joined | user.invited} if windows is None else windows
@@ -210,6 +251,7 @@ def context(
         "subscribed": frozenset(subscribed),
         "room_marks": marks or {},
         "user_marks": user_marks,
+        **more,
     }
     return Context(**everything)
 

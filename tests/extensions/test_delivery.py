@@ -18,7 +18,7 @@ from syncproxy.extensions.receipts import ReceiptsExtension
 from syncproxy.protocol.request import ExtensionParams
 from syncproxy.rooms.changes import AccountDataChange
 from syncproxy.rooms.receipts import Receipt
-from tests.extensions.fakes import ALICE, FakeGlobalCache, FakeHotRoom, FakeUserCache, context, initial
+from tests.extensions.fakes import ALICE, FakeGlobalCache, FakeHotRoom, FakeReader, FakeUserCache, context, initial
 
 ROOMS = ("!a", "!b", "!c")
 USERS = ("@u1:x", "@u2:x")
@@ -79,7 +79,7 @@ class DeliveryTests(SynchronousTestCase):
     @given(steps)
     def test_receipts(self, steps: list[tuple[Any, ...]]) -> None:
         """All receipts after the first answer arrive exactly once."""
-        talk = Talk(self, ReceiptsExtension(), Mark.RECEIPTS)
+        talk = Talk(self, ReceiptsExtension(FakeReader()), Mark.RECEIPTS)
         talk.answer(set(ROOMS), acknowledged=True)
         sent = []
         for kind, *rest in steps:

@@ -23,6 +23,7 @@ from tests.extensions.fakes import (
     CAROL,
     FakeGlobalCache,
     FakeHotRoom,
+    FakeReader,
     FakeUserCache,
     FakeView,
     context,
@@ -42,7 +43,7 @@ class ReceiptsTests(SynchronousTestCase):
     """Who has read what."""
 
     def setUp(self) -> None:
-        self.extension = ReceiptsExtension()
+        self.extension = ReceiptsExtension(FakeReader())
         self.user = FakeUserCache(joined={ROOM, OTHER})
         self.room = FakeHotRoom(ROOM)
         self.cache = FakeGlobalCache(rooms={ROOM: self.room})

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from syncproxy.extensions.core import Extended, Extension
 from syncproxy.extensions.deliveries import Deliveries
 from syncproxy.extensions.registry import factories
+from syncproxy.extensions.sticky_events import STICKY_EVENTS
 from syncproxy.protocol.request import ExtensionParams
 from tests.extensions.fakes import PHONE, FakeReader, FakeUserCache, FakeWriter, context
 
@@ -29,7 +30,9 @@ class FactoriesTests(SynchronousTestCase):
 
     def test_names(self) -> None:
         """All extensions of MSC3575 are there."""
-        self.assertEqual(set(self.factories), {"to_device", "e2ee", "account_data", "receipts", "typing"})
+        self.assertEqual(
+            set(self.factories), {"to_device", "e2ee", "account_data", "receipts", "typing", STICKY_EVENTS}
+        )
 
     def test_nothing_to_say(self) -> None:
         """With nothing there only to_device says something, which clients need from the start."""

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.errors import NotReady
 from syncproxy.extensions.core import Extended, Extension
+from syncproxy.extensions.deliveries import Deliveries
 from syncproxy.extensions.registry import factories
 from syncproxy.extensions.since_tokens import SinceTokens
 from syncproxy.protocol.request import ExtensionParams
@@ -37,7 +38,7 @@ class ToDeviceCase(SynchronousTestCase):
 
     def _restart(self) -> None:
         """A new process, with a connection of the same device."""
-        parts: tuple[Any, ...] = (self.reader, self.writer, self.clock, b"key", "epoch")
+        parts: tuple[Any, ...] = (self.reader, self.writer, self.clock, b"key", "epoch", Deliveries())
         self.factory = factories(*parts)["to_device"]
         self.extension = self._connection()
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from syncproxy.extensions.deliveries import Deliveries
 from syncproxy.extensions.registry import factories
 from syncproxy.protocol.request import ExtensionParams
 from syncproxy.rooms.changes import DeviceChange, DeviceFacts
@@ -74,7 +75,7 @@ class Walk:
         """The process dies; what it had not stored is forgotten. Another one starts."""
         self.stage = Stage()
         self.writer = PatientWriter(self.reader)
-        parts: tuple[Any, ...] = (self.reader, self.writer, self.stage.clock, b"key", "epoch")
+        parts: tuple[Any, ...] = (self.reader, self.writer, self.stage.clock, b"key", "epoch", Deliveries())
         self.stage.factories = {self.name: factories(*parts)[self.name]}
         self.clients = {name: Client(self.stage, self.stage.conn(name)) for name in CONNECTIONS}
         self.test.successResultOf(Deferred.fromCoroutine(self.stage.users.load(ALICE)))

@@ -147,9 +147,11 @@ class SyncAnswer:
         state = self._state(room, timeline, whole=newly, limited=limited)
         ephemeral = self._ephemeral(room, newly)
         account_data = self._user.account_data_events(room.room_id, self._floor(newly))
-        if not (newly or timeline or state or ephemeral or account_data):
+        sticky = self._sticky(room, timeline)
+        if not (newly or timeline or state or ephemeral or account_data or sticky):
             return None
         return {
+            **({"msc4354_sticky": {"events": self._render_all(room, sticky)}} if sticky else {}),
             "timeline": self._timeline(room, timeline, limited),
             self._state_name: {"events": self._render_all(room, state)},
             "account_data": {"events": account_data},
@@ -157,6 +159,12 @@ class SyncAnswer:
             "summary": self._summary(room, timeline, whole=newly or limited),
             **self._counts(room),
         }
+
+    def _sticky(self, room: FakeRoom, timeline: list[FakeEvent]) -> list[FakeEvent]:
+        """The sticky events that are new to the user, whose newest are in the timeline."""
+        since = 0 if self._newly_joined(room) else self._after
+        new = (event for event in room.events if since < event.position <= self._upto)
+        return [event for event in new if "msc4354_sticky" in event.body and event not in timeline]
 
     @property
     def _state_name(self) -> str:

@@ -106,9 +106,15 @@ class FakeRoom:
         device_id: str | None = None,
         txn_id: str | None = None,
         ts: int | None = None,
+        sticky_ms: int | None = None,
     ) -> str:
-        """Send a message event; with `device_id` and `txn_id` that device alone gets `unsigned.transaction_id`."""
+        """Send a message event; with `device_id` and `txn_id` that device alone gets `unsigned.transaction_id`.
+
+        `sticky_ms`: it is sticky for so long (MSC4354).
+        """
         body: Json = {"type": type, "sender": sender, "content": content}
+        if sticky_ms is not None:
+            body["msc4354_sticky"] = {"duration_ms": sticky_ms}
         transaction = (sender, device_id, txn_id) if device_id is not None and txn_id is not None else None
         return self.add(body, ts=ts, transaction=transaction)
 

@@ -166,6 +166,11 @@ class StoredTests(RepeatCase):
         self.assert_stored(other)
         self.assert_stored(state=(member("$bob", "@bob:hs", "join"),))
 
+    def test_sticky_events(self) -> None:
+        """Sticky events that are not in the timeline may be news."""
+        sticky = event("$1", msc4354_sticky={"duration_ms": 5})
+        self.assert_stored(sticky=(sticky,))
+
     def test_room_account_data(self) -> None:
         """Account data of a room is stored."""
         self.assert_stored(account_data=(AccountDatum("m.tag", b"{}"),))

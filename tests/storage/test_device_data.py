@@ -59,3 +59,17 @@ class ReceiptsTests(StorageCase):
         await self.writer.store(first_answer())
         told = await self.brings(("$3", 30, None), ("$2", 20, "$t"), ("$1", 10, "main"))
         self.assertEqual(told, [("$3", 30), ("$2", 20), ("$1", 10)])
+
+    async def test_rooms_with_new_ones(self) -> None:
+        """A room is found by public receipts, and by private ones of the user's own, that came after its nid."""
+        await self.writer.store(first_answer())
+        before = self.writer.position
+        await self.brings(("$a", 1, None))
+        after = self.writer.position
+        self.assertEqual(await self.reader.rooms_with_receipts({ROOM: before}, after, "@carol:hs"), {ROOM})
+        self.assertEqual(await self.reader.rooms_with_receipts({ROOM: before}, before, "@carol:hs"), set())
+        private = Receipt(ROOM, BOB.user_id, "$b", 2, private=True)
+        await self.writer.store(answer(BOB, joined=(JoinedRoom(ROOM, receipts=(private,)),)))
+        newest = self.writer.position
+        self.assertEqual(await self.reader.rooms_with_receipts({ROOM: after}, newest, "@carol:hs"), set())
+        self.assertEqual(await self.reader.rooms_with_receipts({ROOM: after}, newest, BOB.user_id), {ROOM})

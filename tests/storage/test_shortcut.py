@@ -146,6 +146,7 @@ class ToldTests(ShortcutCase):
         told = list(change.receipts)
         self.assertEqual(await self.reader.own_receipts("@bob:hs"), told)
         self.assertEqual(await self.reader.receipts_since({ROOM: before}, before + 1), told)
+        self.assertEqual(await self.reader.rooms_with_receipts({ROOM: before}, before + 1, "@alice:hs"), {ROOM})
         self.assertEqual(await self.reader.receipts_since({ROOM: before}, before), [])
         self.assertEqual(await self.reader.receipts_on({ROOM: ["$2"]}), told)
         self.assertEqual(await self.reader.receipts_on({ROOM: ["$1"]}), [])

@@ -106,6 +106,13 @@ class TimelineTests(SectionsCase):
         assert found is not None
         self.assertTrue(found.timeline.limited)
 
+    def test_sticky_events(self) -> None:
+        """Those of their section are taken that say for how long; a section of the wrong shape costs nothing else."""
+        events = [event("$a", msc4354_sticky={"duration_ms": 5}), event("$b"), {"event_id": 7}]
+        room = self.joined(msc4354_sticky={"events": events})
+        self.assertEqual([(one.event_id, one.sticky_ms) for one in room.sticky], [("$a", 5)])
+        self.assertEqual(self.joined(msc4354_sticky=7), JoinedRoom(ROOM))
+
     def test_prev_batch(self) -> None:
         """A token that cannot be stored is none."""
         self.assertIsNone(self.joined(timeline={"prev_batch": "a\0"}).timeline.prev_batch)

@@ -144,6 +144,9 @@ class MemoryDatabase:
 
     # What the caches read
 
+    async def sticky_rooms(self, now_ms: int) -> list[tuple[str, int, int]]:
+        return []
+
     async def summaries(self) -> list[RoomSummary]:
         return list(self._rooms.values())
 

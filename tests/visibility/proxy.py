@@ -40,6 +40,7 @@ from syncproxy.storage.shortcut import Shortcut
 from syncproxy.storage.slices import Slice
 from syncproxy.storage.work import FoldConnection, SaveDelta, Work
 from tests.connection.fakes import Notebook, asked
+from tests.extensions.fakes import FakeReader
 from tests.visibility.homeserver import Homeserver, Sections
 from tests.visibility.memory import MemoryDatabase
 
@@ -47,7 +48,7 @@ from tests.visibility.memory import MemoryDatabase
 _STATE = (("*", "*"), ("m.room.member", "$LAZY"))
 _FACTORIES: Factories = {
     "account_data": lambda device: AccountDataExtension(),
-    "receipts": lambda device: ReceiptsExtension(),
+    "receipts": lambda device: ReceiptsExtension(FakeReader()),
     "typing": lambda device: TypingExtension(),
 }
 #: events of a room in an answer: small, so that there are gaps
