@@ -6,7 +6,7 @@ client was sent is remembered for longer, and a room that comes back gets only w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -16,6 +16,7 @@ from syncproxy.caches.updates import Mark
 from syncproxy.connection import simplified_facts
 from syncproxy.connection.coverage import is_due, known_since, served
 from syncproxy.connection.due import DueRoom, Reason
+from syncproxy.connection.first_tokens import token_of_run
 from syncproxy.connection.room_answers import EVENTS, NOTHING, Draft, Moment, Told
 from syncproxy.connection.runs import Run, first_run, next_run
 from syncproxy.connection.sent import RoomDelta, SentRoom
@@ -89,7 +90,30 @@ class SimplifiedRooms:
         if hot is not None:
             view = View(view.from_nid, min(view.to_nid, hot.position))
         run = Run(Timeline(), sent.run_from if sent else 0) if hot is None else self._run(due, row, sent, hot, view)
-        return Draft(due, row, sent, view, hot, run.timeline, frozenset(self._lazy(due, run.timeline)), run)
+        timeline = run.timeline
+        if hot is not None and timeline.limited and timeline.events:
+            timeline = attrs.evolve(timeline, token=token_of_run(hot.timeline, timeline.events[0]))
+        return Draft(due, row, sent, view, hot, timeline, frozenset(self._lazy(due, timeline)), run)
+
+    async def completed(self, drafts: Mapping[str, Draft]) -> Mapping[str, Draft]:
+        """The drafts with a token to page back with, where something is missing before the timeline.
+
+        Where none is to be had now the timeline is held back: its run has not begun yet, so that it comes whole later.
+        """
+        search = self._moment.tokens
+        timelines = {room_id: draft.timeline for room_id, draft in drafts.items()}
+        wanted = {
+            room_id: timeline.events[0].event_id
+            for room_id, timeline in timelines.items()
+            if timeline.limited and timeline.events and timeline.prev_batch is None
+        }
+        if not wanted:
+            return drafts
+        found = {} if search is None else await search.find(wanted)
+        return {
+            room_id: _with_token(draft, found.get(room_id)) if room_id in wanted else draft
+            for room_id, draft in drafts.items()
+        }
 
     def _view(self, row: UserRoom) -> View | None:
         """What the user may see now, or goes on seeing of a room that was left."""
@@ -162,7 +186,7 @@ class SimplifiedRooms:
         facts = simplified_facts.left(self._user, row)
         timeline = draft.timeline
         if draft.sent is None and all(event.event_id != leave.event_id for event in timeline.events):
-            timeline = Timeline([*timeline.events, leave], timeline.limited and timeline.prev_batch is not None)
+            timeline = attrs.evolve(timeline, events=[*timeline.events, leave])
         state: list[StoredEvent] = []
         if draft.sent is not None or due.sent is None:
             state = list(self._state(draft, _end(row)))
@@ -190,8 +214,10 @@ class SimplifiedRooms:
             all_members_up_to=up_to if all_members else 0,
             forget_members=sent is None,
         )
-        if before is not None and not (events.state or timeline.events or timeline.limited or shown):
-            return Told(None, delta if now != sent else None)
+        # where to page back from is known, or else nothing is said to be missing: no event was sent
+        limited = timeline.limited and timeline.prev_batch is not None
+        if before is not None and not (events.state or timeline.events or limited or shown):
+            return Told(None, delta if now != sent else None, draft.owes_timeline)
         answer = RoomAnswer(
             initial=before is None,
             expanded=draft.run.expanded,
@@ -199,13 +225,13 @@ class SimplifiedRooms:
             timeline=[self._json(event) for event in timeline.events],
             timeline_ids=[event.event_id for event in timeline.events],
             prev_batch=timeline.prev_batch,
-            limited=timeline.limited,
+            limited=limited,
             num_live=self._num_live(timeline, sent),
             membership=row.membership,
             lists=self._lists(due.room_id),
             **{**facts.always(), **shown},
         )
-        return Told(answer, delta)
+        return Told(answer, delta, draft.owes_timeline)
 
     def _asked(self, due: DueRoom, row: UserRoom) -> Told:
         """An invite or a knock: its whole stripped state, each time."""
@@ -318,6 +344,19 @@ def _sent(row: UserRoom, facts: Facts, due: DueRoom) -> SentRoom:
         is_dm=facts.is_dm,
         bump_stamp=facts.bump_stamp,
         digests=facts.digests,
+    )
+
+
+def _with_token(draft: Draft, token: str | None) -> Draft:
+    """The draft whose timeline pages back from here; if that is not known, without the timeline."""
+    if token is not None:
+        return attrs.evolve(draft, timeline=attrs.evolve(draft.timeline, token=token))
+    return attrs.evolve(
+        draft,
+        timeline=Timeline(),
+        lazy=frozenset(),
+        run=Run(Timeline(), draft.view.to_nid + 1),
+        owes_timeline=draft.row.membership not in _OUT,
     )
 
 
