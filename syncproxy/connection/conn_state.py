@@ -409,6 +409,7 @@ class ConnState:
             most_live_events=prepared.semantics.most_live_events,
             bump_types=bump_types,
             windows=snapshot.visible.windows,
+            tells_ended_state=prepared.semantics.tells_ended_state,
             tokens=TokenSearch(self._device, self._find_token, self._clock),
         )
 

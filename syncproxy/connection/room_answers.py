@@ -53,6 +53,8 @@ class Moment:
     windows: Mapping[str, frozenset[str]] = attrs.field(factory=dict)
     #: finds tokens to page back with; `None`: those that came with events are all there are
     tokens: TokenSearch | None = None
+    #: whether state that is gone is told
+    tells_ended_state: bool = False
 
 
 @attrs.frozen

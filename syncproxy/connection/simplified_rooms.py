@@ -14,7 +14,7 @@ import attrs
 from syncproxy.caches.hot_room import HotRoom, RoomWant
 from syncproxy.caches.updates import Mark
 from syncproxy.connection import simplified_facts
-from syncproxy.connection.coverage import is_due, known_since, served
+from syncproxy.connection.coverage import ended_after, is_due, known_since, served
 from syncproxy.connection.due import DueRoom, Reason
 from syncproxy.connection.first_tokens import token_of_run
 from syncproxy.connection.room_answers import EVENTS, NOTHING, Draft, Moment, Told
@@ -42,6 +42,8 @@ class _Events:
     timeline: Timeline
     state: Sequence[StoredEvent]
     up_to: int
+    #: keys of state that the client has and that is gone
+    ended: Sequence[tuple[str, str]] = ()
 
 
 class SimplifiedRooms:
@@ -52,6 +54,7 @@ class SimplifiedRooms:
         self._user = moment.user
         self._device_id = moment.device.device_id
         self._ignored = moment.user.ignored
+        self._tells_ended = moment.tells_ended_state
 
     # What must be in memory
 
@@ -65,11 +68,12 @@ class SimplifiedRooms:
             # it was left since: the events up to the leave
             return _want(row, since=due.sent.up_to)
         since = None if sent is None else known_since(sent.coverage, wanted)
+        ended = self._tells_ended and row.membership == "join"
         if sent is None or since is None:
-            since = None if sent is None else sent.up_to
-            return _want(row, members=wanted.named_members, all_members=wanted.all_members, since=since)
+            since = None if sent is None else min(sent.up_to, *(up_to for _, up_to in sent.coverage))
+            return _want(row, members=wanted.named_members, all_members=wanted.all_members, since=since, ended=ended)
         if due.config != sent.config or due.mark & _WITH_EVENTS:
-            return _want(row, since=min(since, sent.up_to))
+            return _want(row, since=min(since, sent.up_to), ended=ended)
         return None
 
     def want_members(self, draft: Draft) -> RoomWant | None:
@@ -177,7 +181,8 @@ class SimplifiedRooms:
         # what changed since the timeline was chosen goes along: it has replaced what was there then
         state = list(self._state(draft, draft.view.to_nid if sent is not None else view.to_nid))
         members = self._members(draft, state, view)
-        return self._told(draft, row, facts, sent, _Events(draft.timeline, [*state, *members], up_to))
+        events = _Events(draft.timeline, [*state, *members], up_to, list(self._ended(draft)))
+        return self._told(draft, row, facts, sent, events)
 
     def _left(self, draft: Draft, row: UserRoom) -> Told:
         """A room that was left: to who had it then, the events up to the leave; to anybody else, all there was."""
@@ -216,12 +221,13 @@ class SimplifiedRooms:
         )
         # where to page back from is known, or else nothing is said to be missing: no event was sent
         limited = timeline.limited and timeline.prev_batch is not None
-        if before is not None and not (events.state or timeline.events or limited or shown):
+        if before is not None and not (events.state or events.ended or timeline.events or limited or shown):
             return Told(None, delta if now != sent else None, draft.owes_timeline)
         answer = RoomAnswer(
             initial=before is None,
             expanded=draft.run.expanded,
             required_state=[self._json(event) for event in events.state],
+            removed_state=events.ended,
             timeline=[self._json(event) for event in timeline.events],
             timeline_ids=[event.event_id for event in timeline.events],
             prev_batch=timeline.prev_batch,
@@ -284,6 +290,18 @@ class SimplifiedRooms:
             kind, key = entry.event.type, entry.event.state_key or ""
             if entry.valid_from <= bound and wanted.matches(kind, key) and is_due(entry, coverage):
                 yield entry.event
+
+    def _ended(self, draft: Draft) -> Iterator[tuple[str, str]]:
+        """The keys that the client has, that are asked for, and that have no state any more."""
+        hot, sent, wanted = draft.hot, draft.sent, draft.due.config.state
+        if hot is None or sent is None or not self._tells_ended:
+            return
+        since = min((up_to for _, up_to in sent.coverage), default=sent.up_to)
+        known = known_since(sent.coverage, wanted)
+        for key, nid in hot.ended_since(since if known is None else known):
+            sent_up_to = ended_after(*key, sent.coverage)
+            if wanted.matches(*key) and sent_up_to is not None and sent_up_to < nid <= draft.view.to_nid:
+                yield key
 
     def _members(self, draft: Draft, state: list[StoredEvent], view: View) -> list[StoredEvent]:
         """Members that come lazily: who is in the timeline. Where that is not limited, it has all who changed."""
