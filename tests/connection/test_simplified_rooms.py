@@ -167,6 +167,14 @@ class EndedStateTests(SimplifiedCase):
         self.assertIsNone(self.room())
         self.assertEqual(self.told(lists=listed(required_state=ALL)).removed_state, [("m.room.topic", "")])
 
+    def test_told_already(self) -> None:
+        """What was told while less was asked for is not told again when more is."""
+        self.sync(lists=listed(required_state=(("m.room.name", ""),)))
+        self.sync(lists=listed(required_state=(("m.room.topic", ""),)))
+        self.end("m.room.topic")
+        self.assertEqual(self.told().removed_state, [("m.room.topic", "")])
+        self.assertEqual(self.told(lists=listed(required_state=ALL)).removed_state, [])
+
     def test_there_again(self) -> None:
         """What is there again is sent, and is not gone."""
         self.sync(lists=listed(required_state=ALL))
