@@ -49,6 +49,7 @@ from syncproxy.storage.writer import Writer
 from syncproxy.v2.handler import Handler
 from syncproxy.v2.member_lists import MemberLists
 from syncproxy.v2.poller_map import PollerMap
+from syncproxy.v2.prev_batches import PrevBatches
 from syncproxy.v2.state_blocks import StateBlocks
 from syncproxy.v2.state_refresh import StateRefresh
 from syncproxy.v2.tokens import TokenMap
@@ -100,6 +101,7 @@ class _Stages:
     tokens: TokenMap
     pollers: PollerMap
     members: MemberLists
+    prev_batches: PrevBatches
     refresh: StateRefresh
     global_cache: GlobalCache
     tracker: JoinedRoomsTracker
@@ -201,6 +203,7 @@ def _created(
         tokens=tokens,
         pollers=pollers,
         members=MemberLists(blocks, reactor, metrics, pollers.token_of),
+        prev_batches=PrevBatches(client, writer, reactor, metrics, pollers.token_of),
         refresh=StateRefresh(blocks, reactor, metrics, tracker.users, pollers.token_of_user),
         global_cache=global_cache,
         tracker=tracker,
@@ -248,6 +251,7 @@ def _connections(
         metrics,
         ttl_s=settings.connection_ttl,
         complete_members=stages.members.complete,
+        find_token=stages.prev_batches.find,
         store=ConnectionStore(stages.reader, stages.writer, epoch, reactor, stages.pollers.since_of),
     )
     stages.pollers.dead_token = conns.token_died

@@ -36,6 +36,8 @@ class RoomWant:
     since: int | None = None
     receipts: bool = False
     at: int | None = None
+    #: with `since`: `ended_since(since)` must be answerable, too
+    ended: bool = False
     #: whose snapshot of the room it is; `None`: it is not from one
     snapshot_of: str | None = None
 
@@ -51,6 +53,7 @@ class HotRoom:
     __slots__ = (
         "__weakref__",
         "_all_members",
+        "_ended_floor",
         "_log",
         "_members",
         "_receipts",
@@ -78,6 +81,8 @@ class HotRoom:
         self._members: dict[str, StateEntry | None] = {}
         self._all_members = False
         self._log = ChangeLog(position)
+        #: the log has the keys that ended after this nid, as far as it reaches
+        self._ended_floor = position
         self._receipts = HotReceipts(now)
 
     @property
@@ -104,6 +109,10 @@ class HotRoom:
         found = (self.entry(*key) for key in self._log.since(nid))
         return [entry for entry in found if entry is not None]
 
+    def ended_since(self, nid: int) -> list[tuple[tuple[str, str], int]]:
+        """Keys that had a row, which ended after `nid`, and have none now, and when that was; oldest first."""
+        return [(key, self._log.noted(key)) for key in self._log.since(nid) if self.entry(*key) is None]
+
     def receipts_on(self, event_ids: Collection[str]) -> list[Receipt]:
         """Public receipts on these events of the timeline."""
         return self._receipts.on(event_ids)
@@ -126,6 +135,10 @@ class HotRoom:
         """Whether the changes of state that are wanted reach back too far."""
         return want.since is not None and want.since < self._log.floor
 
+    def lacks_ended(self, want: RoomWant) -> bool:
+        """Whether the ends of state that are wanted reach back too far."""
+        return want.ended and want.since is not None and want.since < max(self._log.floor, self._ended_floor)
+
     def lacks_receipts(self, want: RoomWant) -> bool:
         """Whether the receipts on the timeline are wanted and not here."""
         return want.receipts and not self._receipts.has_timeline
@@ -140,6 +153,7 @@ class HotRoom:
             self.is_ready
             and not self.lacks_all_members(want)
             and not self.lacks_changes(want)
+            and not self.lacks_ended(want)
             and not self.lacks_receipts(want)
             and not self.lacks_receipts_since(want)
             and not (want.members and self.missing_members(want.members))
@@ -195,10 +209,17 @@ class HotRoom:
 
     def take_changes(self, entries: Iterable[StateEntry], after: int, bound: int) -> None:
         """The rows that became current after `after`, as of `bound`."""
+        # what the log forgot had ends among it
+        self._ended_floor = max(self._ended_floor, self._log.floor)
         older = [entry for entry in entries if self._log.noted(_key(entry)) <= bound]
         for entry in older:
             self._put(entry)
         self._log.extend_back(after, [(_key(entry), entry.valid_from) for entry in older])
+
+    def take_ended(self, ends: Iterable[tuple[tuple[str, str], int]], after: int, bound: int) -> None:
+        """The keys that ended after `after` and have no row, as of `bound`; the changes after it were taken in."""
+        self._log.extend_back(after, [(key, nid) for key, nid in ends if self._log.noted(key) <= bound])
+        self._ended_floor = min(self._ended_floor, after)
 
     def take_receipts(self, receipts: Iterable[Receipt]) -> None:
         """The receipts on the timeline's events."""

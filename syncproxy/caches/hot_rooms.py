@@ -178,7 +178,9 @@ class HotRooms:
             self._read_rooms([load for load in loads if not load.room.is_ready]),
             self._read_members([load for load in loads if load.room.missing_members(load.want.members)]),
             *(self._read_all_members(load) for load in loads if load.room.lacks_all_members(load.want)),
-            self._read_changes([load for load in loads if load.room.lacks_changes(load.want)]),
+            self._read_changes(
+                [load for load in loads if load.room.lacks_changes(load.want) or load.room.lacks_ended(load.want)]
+            ),
         )
         await together(
             self._read_receipts([load for load in loads if load.room.lacks_receipts(load.want)]),
@@ -219,6 +221,15 @@ class HotRooms:
         for load in loads:
             room_id = load.room.room_id
             load.room.take_changes(found.get(room_id, ()), after[room_id], load.bound)
+        if ending := [load for load in loads if load.want.ended]:
+            await self._read_ended(ending)
+
+    async def _read_ended(self, loads: list[_Load]) -> None:
+        after = {load.room.room_id: load.want.since or 0 for load in loads}
+        found = await self._reads.ended_since({load.room.room_id: load.bound for load in loads}, after)
+        for load in loads:
+            room_id = load.room.room_id
+            load.room.take_ended(found.get(room_id, ()), after[room_id], load.bound)
 
     async def _read_receipts(self, loads: list[_Load]) -> None:
         if not loads:

@@ -57,6 +57,11 @@ class RoomReads(Protocol):
     ) -> Awaitable[Mapping[str, Sequence[StateEntry]]]:
         """Current rows, members included, that became current after this nid of each room."""
 
+    def ended_since(
+        self, bounds: Mapping[str, int], after: Mapping[str, int]
+    ) -> Awaitable[Mapping[str, Sequence[tuple[tuple[str, str], int]]]]:
+        """Keys of state whose last row ended after this nid of each room, and when; purged rows say nothing."""
+
     def snapshot(self, user_id: str, room_id: str) -> Awaitable[Snapshot]:
         """The user's own snapshot of a room that nobody else here was in."""
 

@@ -14,6 +14,7 @@ from syncproxy.caches.user_cache_map import UserCacheMap
 from syncproxy.connection.conn_state import Built, ConnState, Delta, Prepared
 from syncproxy.connection.encoding import encoded
 from syncproxy.connection.extension_part import Factories
+from syncproxy.connection.first_tokens import FindToken, no_token
 from syncproxy.connection.held import HeldRequest
 from syncproxy.connection.marks import Marks, PendingMarks
 from syncproxy.connection.positions import Fresh, Positions, Repeated
@@ -46,13 +47,14 @@ class Conn:
         metrics: Metrics,
         complete_members: CompleteMembers,
         stored: StoredConnection | None = None,
+        find_token: FindToken = no_token,
     ) -> None:
         """`name` is in all of its positions: no two connections have the same. `stored`: it outlives the process."""
         self.device_id = device.device_id
         self._clock = clock
         self._metrics = metrics
         self._state = self._kind_of_state(
-            device, self, global_cache, user_caches, factories, clock, metrics, complete_members
+            device, self, global_cache, user_caches, factories, clock, metrics, complete_members, find_token
         )
         self._positions = Positions(name) if stored is None else stored.positions
         self._stored = stored

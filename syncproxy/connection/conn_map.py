@@ -15,6 +15,7 @@ from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.user_cache_map import UserCacheMap
 from syncproxy.connection.conn import REPEAT_DELAY_S, Conn
 from syncproxy.connection.extension_part import Factories
+from syncproxy.connection.first_tokens import FindToken, no_token
 from syncproxy.connection.store import ConnectionStore, StoredConnection
 from syncproxy.connection.whole_members import CompleteMembers, members_as_they_are
 from syncproxy.errors import NotReady, UnknownPos
@@ -56,12 +57,14 @@ class ConnMap:
         ttl_s: float = 1800,
         complete_members: CompleteMembers = members_as_they_are,
         store: ConnectionStore | None = None,
+        find_token: FindToken = no_token,
     ) -> None:
         """A connection expires `ttl_s` seconds after its last request; one that is in the `store` is found there."""
         self._store = store
         #: held while a connection is looked for
         self._finding: dict[tuple[Device, str], DeferredLock] = {}
         self._complete_members = complete_members
+        self._find_token = find_token
         self._global = global_cache
         self._users = user_caches
         self._factories = extension_factories
@@ -220,6 +223,7 @@ class ConnMap:
             self._metrics,
             self._complete_members,
             stored,
+            self._find_token,
         )
 
     def _close(self, device: Device, conn_id: str, error: Exception) -> None:

@@ -19,6 +19,7 @@ from syncproxy.caches.user_cache import UserCache
 from syncproxy.caches.user_cache_map import UserCacheMap
 from syncproxy.connection.due import Due, DueRoom, Reason, Shown, due_rooms
 from syncproxy.connection.extension_part import Factories, Persistent, enabled, extensions_answer, restored
+from syncproxy.connection.first_tokens import FindToken, TokenSearch, no_token
 from syncproxy.connection.marks import Marks
 from syncproxy.connection.packing import Snapshot
 from syncproxy.connection.params import Params
@@ -139,9 +140,11 @@ class ConnState:
         clock: IReactorTime,
         metrics: Metrics,
         complete_members: CompleteMembers,
+        find_token: FindToken = no_token,
     ) -> None:
         self._metrics = metrics
         self._complete_members = complete_members
+        self._find_token = find_token
         self._device = device
         self._listener = listener
         self._global = global_cache
@@ -418,6 +421,8 @@ class ConnState:
         # what is to be as if it were new stays so: the next answer does not see that it was asked for again
         anew = {one.room_id: RoomDelta(None) for one in left if one.reason is Reason.INITIAL}
         unserved = {one.room_id: one.mark for one in left}
+        # a timeline that waits for its token is looked for again in the next answer
+        unserved |= {one.room_id: one.mark | Mark.TIMELINE for one in due if one.room_id in batch.without_timeline}
         return _Rooms(batch.answers, {**batch.deltas, **anew}, unserved, bool(left) or owed)
 
     def _moment(self, prepared: Prepared, snapshot: _Snapshot, user: UserCache) -> Moment:
@@ -434,6 +439,8 @@ class ConnState:
             most_live_events=prepared.semantics.most_live_events,
             bump_types=bump_types,
             windows=snapshot.visible.windows,
+            tells_ended_state=prepared.semantics.tells_ended_state,
+            tokens=TokenSearch(self._device, self._find_token, self._clock),
         )
 
     def _left_since(self, user: UserCache | None) -> Iterator[str]:

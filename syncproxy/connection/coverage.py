@@ -26,6 +26,11 @@ def is_due(entry: StateEntry, coverage: Coverage) -> bool:
     return not any(entry.valid_from <= up_to and state.matches(kind, key) for state, up_to in coverage)
 
 
+def ended_after(kind: str, key: str, coverage: Coverage) -> int | None:
+    """The nid up to which the client knows whether this key is there; `None`: it was never sent it."""
+    return max((up_to for state, up_to in coverage if state.matches(kind, key)), default=None)
+
+
 def served(coverage: Coverage, wanted: RequiredState, up_to: int) -> Coverage:
     """The coverage once everything wanted was sent up to this nid."""
     others = (pair for pair in coverage if pair[0].widens(wanted))

@@ -17,6 +17,7 @@ from syncproxy.caches.hot_room import HotRoom, RoomWant
 from syncproxy.caches.updates import Mark
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.connection.due import DueRoom, Reason
+from syncproxy.connection.first_tokens import TokenSearch
 from syncproxy.connection.room_facts import Facts, changed_facts, initial_facts, invite_facts, joined_facts
 from syncproxy.connection.runs import Run
 from syncproxy.connection.sent import RoomDelta, SentRoom, SentRooms
@@ -50,6 +51,10 @@ class Moment:
     bump_types: frozenset[str] | None
     #: the rooms in each list's ranges
     windows: Mapping[str, frozenset[str]] = attrs.field(factory=dict)
+    #: finds tokens to page back with; `None`: those that came with events are all there are
+    tokens: TokenSearch | None = None
+    #: whether state that is gone is told
+    tells_ended_state: bool = False
 
 
 @attrs.frozen
@@ -69,6 +74,8 @@ class Draft:
     run: Run = Run(Timeline(), 0)
     #: where members are that were brought into memory for it; `None`: in `hot`
     members: HotRoom | None = None
+    #: the timeline is held back, for want of a token to page back with
+    owes_timeline: bool = False
 
 
 @attrs.frozen
@@ -77,6 +84,8 @@ class Told:
 
     answer: RoomAnswer | None
     delta: RoomDelta | None
+    #: whether the timeline is still to come
+    owes_timeline: bool = False
 
 
 NOTHING = Told(None, None)
@@ -167,6 +176,10 @@ class RoomAnswers:
         return [user_id for user_id in typing.user_ids if user_id not in self._ignored]
 
     # Objects
+
+    async def completed(self, drafts: Mapping[str, Draft]) -> Mapping[str, Draft]:
+        """Here a timeline may be without a token to page back with."""
+        return drafts
 
     def tell(self, due: DueRoom, draft: Draft | None, hot: HotRoom | None) -> Told:
         """The room's object."""

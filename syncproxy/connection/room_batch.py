@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar, TypeVarTuple
 
 import attrs
@@ -36,6 +36,9 @@ class RoomMaker(Protocol):
     def draft(self, due: DueRoom, hot: HotRoom | None) -> Draft | None:
         """Choose the timeline; `None` for a room that has none."""
 
+    async def completed(self, drafts: Mapping[str, Draft]) -> Mapping[str, Draft]:
+        """The drafts of some rooms, with what must be asked of the homeserver for them; never fails."""
+
     def want_members(self, draft: Draft) -> RoomWant | None:
         """What must be in memory to make the object of a draft, beside what is; `None`: nothing."""
 
@@ -60,6 +63,8 @@ class RoomBatch:
         self.deltas: dict[str, RoomDelta] = {}
         #: rooms that could not be made
         self.failed: set[str] = set()
+        #: rooms that were sent without their timelines, which are still to come
+        self.without_timeline: set[str] = set()
 
     async def make(self, due: Sequence[DueRoom]) -> Sequence[DueRoom]:
         """Make the objects of these rooms; those that did not fit. Raises what the database raises."""
@@ -79,6 +84,7 @@ class RoomBatch:
             draft = self._try(due.room_id, maker.draft, due, hot.get(due.room_id))
             if draft is not None:
                 drafts[due.room_id] = draft
+        drafts = dict(await maker.completed(drafts))
         members = await self._hot(self._try(room_id, maker.want_members, draft) for room_id, draft in drafts.items())
         for room_id, room in members.items():
             drafts[room_id] = attrs.evolve(drafts[room_id], members=room)
@@ -97,6 +103,8 @@ class RoomBatch:
                 return False
             self.answers[room_id] = told.answer
             self._size += weight
+        if told.owes_timeline:
+            self.without_timeline.add(room_id)
         if told.delta is not None:
             self.deltas[room_id] = told.delta
         return True

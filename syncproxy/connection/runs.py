@@ -36,6 +36,9 @@ def next_run(
     newest = newest_timeline(events, view, limit, ignored)
     if newest.events and newest.events[0].nid < from_nid:
         return Run(Timeline(newest.events, limited=True), newest.events[0].nid, expanded=True)
+    if after < from_nid:
+        # the client has no event yet: what it is sent first has others before it
+        return _begun(newest, view) if new.events else Run(new, view.to_nid + 1)
     return Run(new, from_nid)
 
 

@@ -6,7 +6,7 @@ client was sent is remembered for longer, and a room that comes back gets only w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -14,8 +14,9 @@ import attrs
 from syncproxy.caches.hot_room import HotRoom, RoomWant
 from syncproxy.caches.updates import Mark
 from syncproxy.connection import simplified_facts
-from syncproxy.connection.coverage import is_due, known_since, served
+from syncproxy.connection.coverage import ended_after, is_due, known_since, served
 from syncproxy.connection.due import DueRoom, Reason
+from syncproxy.connection.first_tokens import token_of_run
 from syncproxy.connection.room_answers import EVENTS, NOTHING, Draft, Moment, Told
 from syncproxy.connection.runs import Run, first_run, next_run
 from syncproxy.connection.sent import RoomDelta, SentRoom
@@ -41,6 +42,8 @@ class _Events:
     timeline: Timeline
     state: Sequence[StoredEvent]
     up_to: int
+    #: keys of state that the client has and that is gone
+    ended: Sequence[tuple[str, str]] = ()
 
 
 class SimplifiedRooms:
@@ -51,6 +54,7 @@ class SimplifiedRooms:
         self._user = moment.user
         self._device_id = moment.device.device_id
         self._ignored = moment.user.ignored
+        self._tells_ended = moment.tells_ended_state
 
     # What must be in memory
 
@@ -64,11 +68,12 @@ class SimplifiedRooms:
             # it was left since: the events up to the leave
             return _want(row, since=due.sent.up_to)
         since = None if sent is None else known_since(sent.coverage, wanted)
+        ended = self._tells_ended and row.membership == "join"
         if sent is None or since is None:
-            since = None if sent is None else sent.up_to
-            return _want(row, members=wanted.named_members, all_members=wanted.all_members, since=since)
+            since = None if sent is None else min(sent.up_to, *(up_to for _, up_to in sent.coverage))
+            return _want(row, members=wanted.named_members, all_members=wanted.all_members, since=since, ended=ended)
         if due.config != sent.config or due.mark & _WITH_EVENTS:
-            return _want(row, since=min(since, sent.up_to))
+            return _want(row, since=min(since, sent.up_to), ended=ended)
         return None
 
     def want_members(self, draft: Draft) -> RoomWant | None:
@@ -89,7 +94,30 @@ class SimplifiedRooms:
         if hot is not None:
             view = View(view.from_nid, min(view.to_nid, hot.position))
         run = Run(Timeline(), sent.run_from if sent else 0) if hot is None else self._run(due, row, sent, hot, view)
-        return Draft(due, row, sent, view, hot, run.timeline, frozenset(self._lazy(due, run.timeline)), run)
+        timeline = run.timeline
+        if hot is not None and timeline.limited and timeline.events:
+            timeline = attrs.evolve(timeline, token=token_of_run(hot.timeline, timeline.events[0]))
+        return Draft(due, row, sent, view, hot, timeline, frozenset(self._lazy(due, timeline)), run)
+
+    async def completed(self, drafts: Mapping[str, Draft]) -> Mapping[str, Draft]:
+        """The drafts with a token to page back with, where something is missing before the timeline.
+
+        Where none is to be had now the timeline is held back: its run has not begun yet, so that it comes whole later.
+        """
+        search = self._moment.tokens
+        timelines = {room_id: draft.timeline for room_id, draft in drafts.items()}
+        wanted = {
+            room_id: timeline.events[0].event_id
+            for room_id, timeline in timelines.items()
+            if timeline.limited and timeline.events and timeline.prev_batch is None
+        }
+        if not wanted:
+            return drafts
+        found = {} if search is None else await search.find(wanted)
+        return {
+            room_id: _with_token(draft, found.get(room_id)) if room_id in wanted else draft
+            for room_id, draft in drafts.items()
+        }
 
     def _view(self, row: UserRoom) -> View | None:
         """What the user may see now, or goes on seeing of a room that was left."""
@@ -153,7 +181,8 @@ class SimplifiedRooms:
         # what changed since the timeline was chosen goes along: it has replaced what was there then
         state = list(self._state(draft, draft.view.to_nid if sent is not None else view.to_nid))
         members = self._members(draft, state, view)
-        return self._told(draft, row, facts, sent, _Events(draft.timeline, [*state, *members], up_to))
+        events = _Events(draft.timeline, [*state, *members], up_to, list(self._ended(draft)))
+        return self._told(draft, row, facts, sent, events)
 
     def _left(self, draft: Draft, row: UserRoom) -> Told:
         """A room that was left: to who had it then, the events up to the leave; to anybody else, all there was."""
@@ -162,7 +191,7 @@ class SimplifiedRooms:
         facts = simplified_facts.left(self._user, row)
         timeline = draft.timeline
         if draft.sent is None and all(event.event_id != leave.event_id for event in timeline.events):
-            timeline = Timeline([*timeline.events, leave], timeline.limited and timeline.prev_batch is not None)
+            timeline = attrs.evolve(timeline, events=[*timeline.events, leave])
         state: list[StoredEvent] = []
         if draft.sent is not None or due.sent is None:
             state = list(self._state(draft, _end(row)))
@@ -190,22 +219,25 @@ class SimplifiedRooms:
             all_members_up_to=up_to if all_members else 0,
             forget_members=sent is None,
         )
-        if before is not None and not (events.state or timeline.events or timeline.limited or shown):
-            return Told(None, delta if now != sent else None)
+        # where to page back from is known, or else nothing is said to be missing: no event was sent
+        limited = timeline.limited and timeline.prev_batch is not None
+        if before is not None and not (events.state or events.ended or timeline.events or limited or shown):
+            return Told(None, delta if now != sent else None, draft.owes_timeline)
         answer = RoomAnswer(
             initial=before is None,
             expanded=draft.run.expanded,
             required_state=[self._json(event) for event in events.state],
+            removed_state=events.ended,
             timeline=[self._json(event) for event in timeline.events],
             timeline_ids=[event.event_id for event in timeline.events],
             prev_batch=timeline.prev_batch,
-            limited=timeline.limited,
+            limited=limited,
             num_live=self._num_live(timeline, sent),
             membership=row.membership,
             lists=self._lists(due.room_id),
             **{**facts.always(), **shown},
         )
-        return Told(answer, delta)
+        return Told(answer, delta, draft.owes_timeline)
 
     def _asked(self, due: DueRoom, row: UserRoom) -> Told:
         """An invite or a knock: its whole stripped state, each time."""
@@ -258,6 +290,18 @@ class SimplifiedRooms:
             kind, key = entry.event.type, entry.event.state_key or ""
             if entry.valid_from <= bound and wanted.matches(kind, key) and is_due(entry, coverage):
                 yield entry.event
+
+    def _ended(self, draft: Draft) -> Iterator[tuple[str, str]]:
+        """The keys that the client has, that are asked for, and that have no state any more."""
+        hot, sent, wanted = draft.hot, draft.sent, draft.due.config.state
+        if hot is None or sent is None or not self._tells_ended:
+            return
+        since = min((up_to for _, up_to in sent.coverage), default=sent.up_to)
+        known = known_since(sent.coverage, wanted)
+        for key, nid in hot.ended_since(since if known is None else known):
+            sent_up_to = ended_after(*key, sent.coverage)
+            if wanted.matches(*key) and sent_up_to is not None and sent_up_to < nid <= draft.view.to_nid:
+                yield key
 
     def _members(self, draft: Draft, state: list[StoredEvent], view: View) -> list[StoredEvent]:
         """Members that come lazily: who is in the timeline. Where that is not limited, it has all who changed."""
@@ -318,6 +362,19 @@ def _sent(row: UserRoom, facts: Facts, due: DueRoom) -> SentRoom:
         is_dm=facts.is_dm,
         bump_stamp=facts.bump_stamp,
         digests=facts.digests,
+    )
+
+
+def _with_token(draft: Draft, token: str | None) -> Draft:
+    """The draft whose timeline pages back from here; if that is not known, without the timeline."""
+    if token is not None:
+        return attrs.evolve(draft, timeline=attrs.evolve(draft.timeline, token=token))
+    return attrs.evolve(
+        draft,
+        timeline=Timeline(),
+        lazy=frozenset(),
+        run=Run(Timeline(), draft.view.to_nid + 1),
+        owes_timeline=draft.row.membership not in _OUT,
     )
 
 

@@ -19,11 +19,13 @@ class Timeline:
 
     events: Sequence[StoredEvent] = ()
     limited: bool = False
+    #: where to page back from, if that is known from elsewhere
+    token: str | None = None
 
     @property
     def prev_batch(self) -> str | None:
         """The first event's token, else the nearest later one's: an overlap does no harm, a hole does."""
-        return next((event.prev_batch for event in self.events if event.prev_batch), None)
+        return self.token or next((event.prev_batch for event in self.events if event.prev_batch), None)
 
     def num_live(self, after: int | None) -> int:
         """How many of the last events have a nid past `after`; `None`: none counts."""

@@ -28,7 +28,7 @@ _WORDS = Words(
 class Msc4186:
     """The dialect of the Client-Server API's fourth `/sync`."""
 
-    semantics: Semantics = SIMPLIFIED
+    semantics: Semantics = attrs.evolve(SIMPLIFIED, tells_ended_state=True)
 
     def parse(self, body: bytes, query: Mapping[str, str]) -> Request:
         """The request. Raises `NotJson`, `BadJson` or `InvalidParam`, naming the field."""

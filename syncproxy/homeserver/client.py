@@ -166,6 +166,11 @@ class HomeserverClient:
         """The whole current state of a room."""
         return await self._get_events(_room(room_id, "state"), token, {}, _BACKGROUND_S)
 
+    async def context(self, token: str, room_id: str, event_id: str) -> bytes:
+        """The tokens around an event, without events."""
+        path = _room(room_id, f"context/{quote(event_id, safe='')}")
+        return await self._get(path, token, {"limit": "0"}, _BACKGROUND_S)
+
     async def keys_changes(self, token: str, *, since: str, until: str) -> bytes:
         """Whose devices changed between two tokens of `/sync`."""
         parameters = {"from": since, "to": until}

@@ -76,6 +76,8 @@ class Semantics:
     survives_restarts: bool = False
     #: what a room's object is made of
     rooms: Literal["msc3575", "msc4186"] = "msc3575"
+    #: state that is gone is told
+    tells_ended_state: bool = False
 
 
 class Dialect(Protocol):

@@ -110,6 +110,16 @@ class StateAnswer(msgspec.Struct, frozen=True, gc=False):
     state: tuple[Event, ...]
 
 
+class ContextAnswer(msgspec.Struct, frozen=True, gc=False):
+    """What `/rooms/{id}/context/{event_id}` brought: the token that pages back from an event that came without one."""
+
+    room_id: str
+    position: int
+    received_ms: int
+    event_id: str
+    prev_batch: str
+
+
 class PollAnswer(msgspec.Struct, frozen=True, gc=False):
     """What one `/sync` request brought.
 
@@ -145,4 +155,4 @@ class PollAnswer(msgspec.Struct, frozen=True, gc=False):
 
 
 #: whatever the homeserver answered that is stored
-Answer = PollAnswer | MembersAnswer | StateAnswer
+Answer = PollAnswer | MembersAnswer | StateAnswer | ContextAnswer

@@ -12,7 +12,7 @@ import msgspec
 
 from syncproxy.matrix.events import Event, StoredEvent
 from syncproxy.rooms import memberships
-from syncproxy.rooms.answers import JoinedRoom, LeftRoom, StateAnswer, StrippedRoom, Timeline
+from syncproxy.rooms.answers import ContextAnswer, JoinedRoom, LeftRoom, StateAnswer, StrippedRoom, Timeline
 from syncproxy.rooms.changes import (
     Change,
     Polled,
@@ -32,7 +32,7 @@ from syncproxy.storage.nids import Nids
 from syncproxy.storage.polls import Polls
 from syncproxy.storage.room_accumulator import RoomAccumulator, Source
 from syncproxy.storage.room_events import stored_event
-from syncproxy.storage.slices import BlockSlice, Part, Slice
+from syncproxy.storage.slices import BlockSlice, Part, Slice, TokenPart
 from syncproxy.storage.standings import Standings
 from syncproxy.storage.writes import Writes
 
@@ -58,8 +58,21 @@ class Accumulator:
         """
         if isinstance(part, BlockSlice):
             return self._add_block(part)
+        if isinstance(part, TokenPart):
+            return self._add_token(part.answer)
         whole = _AnswerAccumulator(part, self._facts, self._nids, self._known_users, self._polls, self.writes)
         return whole.changes()
+
+    def _add_token(self, answer: ContextAnswer) -> Iterator[Change | None]:
+        """A token says nothing of the room's present: it has no age."""
+        facts = self._facts.room(answer.room_id)
+        if facts.summary is None:
+            return
+        work = RoomAccumulator(facts, self.writes, self._nids, Source(True, answer.position, answer.received_ms))
+        work.learn_prev_batch(answer.event_id, answer.prev_batch)
+        change = work.finish()
+        if change is not None:
+            yield change
 
     def _add_block(self, part: BlockSlice) -> Iterator[Change | None]:
         """A member list, or a room's whole state, is a state block of its own age, for a room that is known."""

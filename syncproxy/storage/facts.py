@@ -18,7 +18,7 @@ from syncproxy.rooms.timelines import KnownEvent
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.prepared import Prepared, Statement
 from syncproxy.storage.rows import EVENT_COLUMNS, decode_summary, decode_user_room, event_of
-from syncproxy.storage.slices import Part, Slice
+from syncproxy.storage.slices import Part, Slice, TokenPart
 
 Key = tuple[str, str]
 _MEMBER = "m.room.member"
@@ -127,6 +127,11 @@ def questions_of(
                 asked.finishing.add(part.answer.device.user_id)
                 if part.answer.is_first and part.answer.complete:
                     asked.whole_users.add(part.answer.device.user_id)
+        elif isinstance(part, TokenPart):
+            event = (part.answer.room_id, part.answer.event_id)
+            asked.rooms.add(part.answer.room_id)
+            asked.events.add(event)
+            asked.targets.add(event)
         else:
             _ask_block(asked, part.answer, known_users)
             if part.behind is not None:

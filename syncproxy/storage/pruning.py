@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from syncproxy.storage.slices import BlockSlice, Part
+from syncproxy.storage.slices import BlockSlice, Part, TokenPart
 from syncproxy.storage.splitting import Piece, pieces_of, search, without
 
 
@@ -35,6 +35,8 @@ def _origin(part: Part, piece: Piece) -> str:
     """The device or room that it came for."""
     if isinstance(part, BlockSlice):
         return f"the whole of {part.answer.room_id!a:.260}"
+    if isinstance(part, TokenPart):
+        return f"{part.answer.event_id!a:.260} in {part.answer.room_id!a:.260}"
     device = part.answer.device
     of_device = f"{device.user_id!a:.260} {device.device_id!a:.260}"
     section, *rest = piece.path

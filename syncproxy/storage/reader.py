@@ -139,6 +139,23 @@ class Reader:
         columns = (*_columns(bounds), [after[room_id] for room_id in bounds])
         return _by_room(bounds, await self._query(sql, columns))
 
+    async def ended_since(
+        self, bounds: Mapping[str, int], after: Mapping[str, int]
+    ) -> dict[str, list[tuple[tuple[str, str], int]]]:
+        """`(type, state_key)` that have no row as of each room's bound, and one that ended after this nid, and when."""
+        sql = """SELECT s.room_id, s.type, s.state_key, max(s.valid_to)
+            FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) q(room_id, bound, after)
+            JOIN room_state s USING (room_id)
+            WHERE s.valid_to > %s AND s.valid_to > q.after AND s.valid_to <= q.bound AND NOT EXISTS (
+                SELECT FROM room_state c WHERE c.room_id = s.room_id AND c.type = s.type AND c.state_key = s.state_key
+                AND c.valid_from <= q.bound AND (c.valid_to IS NULL OR c.valid_to > q.bound))
+            GROUP BY s.room_id, s.type, s.state_key ORDER BY 4"""
+        columns = (*_columns(bounds), [after[room_id] for room_id in bounds], min(after.values(), default=0))
+        found: dict[str, list[tuple[tuple[str, str], int]]] = {room_id: [] for room_id in bounds}
+        for room_id, event_type, state_key, nid in await self._query(sql, columns):
+            found[room_id].append(((event_type, state_key), nid))
+        return found
+
     async def snapshot(self, user_id: str, room_id: str) -> Snapshot:
         """The user's own snapshot of a room that nobody else here was in; empty if there is none (any more)."""
         sql = f"""SELECT in_state, in_timeline, {EVENT_COLUMNS} FROM snapshot_events e

@@ -219,6 +219,10 @@ class RoomAccumulator:
         """Whether this is all that is known of a member: a block that came lazily may leave out who does not speak."""
         return event.type == _MEMBER and (event.type, event.state_key or "") not in self.facts.state
 
+    def learn_prev_batch(self, event_id: str, prev_batch: str) -> None:
+        """This is where to page back from an event, if it is known, in the timeline, without a token."""
+        self._events.learn_prev_batch(event_id, prev_batch)
+
     def finish(self) -> RoomChange | None:
         """The room's facts are now these; what changed, `None` if nothing did."""
         if self.summary == self.facts.summary and not self._events.rewritten:
@@ -295,7 +299,8 @@ class RoomAccumulator:
                 self._roll(event, stored, rolls_state=rolls_state, behind_gap=new.gap_before)
             if event.redacts is not None:
                 self._redact(event.redacts, stored)
-        self._events.learn_prev_batch(timeline)
+        if timeline.prev_batch is not None and timeline.events:
+            self.learn_prev_batch(timeline.events[0].event_id, timeline.prev_batch)
 
     def _roll(self, event: Event, stored: StoredEvent, *, rolls_state: bool, behind_gap: bool) -> None:
         """A timeline's state event becomes current, unless it stands behind a gap and newer state is known.

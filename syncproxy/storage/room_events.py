@@ -6,7 +6,6 @@ import msgspec
 
 from syncproxy.matrix.events import Event, StoredEvent
 from syncproxy.matrix.redaction import redact
-from syncproxy.rooms.answers import Timeline
 from syncproxy.rooms.timelines import KnownEvent
 from syncproxy.rooms.times import recency, sort_ts
 from syncproxy.storage.facts import RoomFacts
@@ -99,16 +98,13 @@ class RoomEvents:
         self._rewrite(pruned)
         return pruned
 
-    def learn_prev_batch(self, timeline: Timeline) -> None:
-        """A known first event without a token gets the one that this answer brought."""
-        if timeline.prev_batch is None or not timeline.events:
+    def learn_prev_batch(self, event_id: str, prev_batch: str) -> None:
+        """A known event of the timeline without a token gets the one that this answer brought."""
+        event = self._target(event_id)
+        if event is None or event.prev_batch is not None or not self._facts.known[event_id].in_timeline:
             return
-        event_id = timeline.events[0].event_id
-        first = self._target(event_id)
-        if first is None or first.prev_batch is not None or not self._facts.known[event_id].in_timeline:
-            return
-        self._facts.known[event_id].prev_batch = timeline.prev_batch
-        self._rewrite(msgspec.structs.replace(first, prev_batch=timeline.prev_batch))
+        self._facts.known[event_id].prev_batch = prev_batch
+        self._rewrite(msgspec.structs.replace(event, prev_batch=prev_batch))
 
     def _target(self, event_id: str) -> StoredEvent | None:
         """An event that is stored, or that this batch stores."""

@@ -11,6 +11,7 @@ from syncproxy.matrix.events import Event
 from syncproxy.rooms.answers import (
     AccountDatum,
     Answer,
+    ContextAnswer,
     JoinedRoom,
     LeftRoom,
     MembersAnswer,
@@ -82,11 +83,28 @@ class BlockSlice:
         return _bytes(self.state)
 
 
-Part = Slice | BlockSlice
+@attrs.frozen
+class TokenPart:
+    """The token of one event: always a whole answer."""
+
+    answer: ContextAnswer
+    is_last: bool = True
+    events: int = 0
+    size: int = 0
+
+    @property
+    def room_ids(self) -> frozenset[str]:
+        """The room that it is about."""
+        return frozenset((self.answer.room_id,))
+
+
+Part = Slice | BlockSlice | TokenPart
 
 
 def parts_of(answer: Answer) -> Sequence[Part]:
     """The answer in slices."""
+    if isinstance(answer, ContextAnswer):
+        return [TokenPart(answer)]
     return slices_of(answer) if isinstance(answer, PollAnswer) else block_slices_of(answer)
 
 

@@ -106,6 +106,7 @@ class Conversation:
                 since=question.since,
                 timeout_ms=self._timeouts.next_ms(is_long=self._is_long(question)),
                 filter=question.filter(up.first_timeline_limit),
+                set_presence=up.presences.of(self._device, up.clock.seconds()),
             )
         )
         try:

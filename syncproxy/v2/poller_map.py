@@ -24,6 +24,7 @@ from syncproxy.v2.lost_tokens import LostTokens
 from syncproxy.v2.outcomes import Outcome, Verdict
 from syncproxy.v2.poller import Poller
 from syncproxy.v2.poller_index import PollerIndex
+from syncproxy.v2.presence import Presences
 from syncproxy.v2.progress import Progress
 from syncproxy.v2.tokens import Identity, TokenMap
 from syncproxy.v2.upstream import Upstream
@@ -82,6 +83,11 @@ class PollerMap:
         self.device_lost: Callable[[Device, MatrixError], None] = lambda device, error: None
         self.poller_stopped: Callable[[Device], None] = lambda device: None
         tokens.is_confirmed = self._is_confirmed
+
+    @property
+    def presences(self) -> Presences:
+        """How present the devices are: the next poll of each says so. It is to be told of clients' requests."""
+        return self._upstream.presences
 
     async def resume(self) -> None:
         """Poll again for the devices that were in use, the most recent first; from now on idle ones are let go."""

@@ -11,13 +11,15 @@ from syncproxy.homeserver.client import HomeserverClient
 from syncproxy.storage.writer import Writer
 from syncproxy.v2.device_lists import DeviceLists
 from syncproxy.v2.handler import Handler
+from syncproxy.v2.presence import Presences
 
 
 @attrs.frozen
 class Upstream:
     """The homeserver, where answers go, time, and `draw`, a random number from 0 to 1.
 
-    `is_waiting` tells of a user who sees less than there is until the user's next poll has finished.
+    `is_waiting` tells of a user who sees less than there is until the user's next poll has finished, `presences` how
+    present each device is.
     """
 
     client: HomeserverClient
@@ -28,3 +30,4 @@ class Upstream:
     draw: Callable[[], float]
     first_timeline_limit: int = 1
     is_waiting: Callable[[str], bool] = lambda user_id: False
+    presences: Presences = attrs.field(factory=Presences)

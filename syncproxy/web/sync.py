@@ -15,6 +15,7 @@ from syncproxy.connection.conn_map import ConnMap
 from syncproxy.errors import InvalidParam, MatrixError, UnknownToken
 from syncproxy.metrics import Metrics
 from syncproxy.protocol.dialect import Dialect
+from syncproxy.protocol.request import Request
 from syncproxy.v2.poller_map import PollerMap
 from syncproxy.v2.tokens import Identity, TokenMap
 from syncproxy.web.penalties import RejectedTokens
@@ -36,6 +37,7 @@ class SyncRequests:
         self._pollers = pollers
         self._conns = conns
         self._metrics = metrics
+        self._clock = clock
         self._rejected = RejectedTokens(clock)
 
     async def answer(
@@ -54,6 +56,16 @@ class SyncRequests:
             # its body is gone as well
             raise HungUp()
         asked = dialect.parse(request.content.read(), query_parameters(request))
+        presences, device = self._pollers.presences, identity.device
+        presences.begun(device, asked.conn_id, asked.set_presence)
+        try:
+            return await self._answer(identity, asked, dialect, hung_up, arrived)
+        finally:
+            presences.ended(device, asked.conn_id, self._clock.seconds())
+
+    async def _answer(
+        self, identity: Identity, asked: Request, dialect: Dialect, hung_up: Deferred[None], arrived: float
+    ) -> bytes:
         polled = self._pollers.ensure_polling(identity)
         if asked.pos is None:
             await polled

@@ -214,6 +214,15 @@ class FakeDatabase:
             for room_id, bound in bounds.items()
         }
 
+    async def ended_since(
+        self, bounds: Mapping[str, int], after: Mapping[str, int]
+    ) -> dict[str, Sequence[tuple[tuple[str, str], int]]]:
+        await self._read("ended_since")
+        return {
+            room_id: [(key, nid) for key, nid in self._ended(room_id, bound) if nid > after[room_id]]
+            for room_id, bound in bounds.items()
+        }
+
     async def snapshot(self, user_id: str, room_id: str) -> Snapshot:
         return Snapshot((), ())
 
@@ -256,6 +265,12 @@ class FakeDatabase:
             for row in self._rows.get(room_id, ())
             if row.entry.valid_from <= bound and (row.valid_to is None or row.valid_to > bound)
         ]
+
+    def _ended(self, room_id: str, bound: int) -> list[tuple[tuple[str, str], int]]:
+        current = {(entry.event.type, entry.event.state_key) for entry in self._current(room_id, bound)}
+        rows = [(row.entry.event, row.valid_to) for row in self._rows.get(room_id, ())]
+        ends = {(event.type, event.state_key or ""): nid for event, nid in rows if nid is not None and nid <= bound}
+        return sorted(((key, nid) for key, nid in ends.items() if key not in current), key=lambda end: end[1])
 
     def _members(self, room_id: str, bound: int) -> list[StateEntry]:
         return [entry for entry in self._current(room_id, bound) if entry.event.type == "m.room.member"]

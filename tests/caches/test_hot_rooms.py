@@ -192,6 +192,21 @@ class HotRoomTests(HotRoomCase):
         self.assertEqual([nid for _, _, nid in keys(room.state_since(1))], [2, 5, 6])
         self.assertIsNotNone(self.world.global_cache.hot(self.want(since=2)))
 
+    def test_ended_since(self) -> None:
+        """Keys that have no row any more, with when that was; further back than memory reaches they are read."""
+        self.world.told(self.db.stored(ROOM, self.db.event("m.room.topic", state_key="")))
+        self.world.told(self.db.ended(ROOM, ("m.room.topic", "")))
+        room = self.load()
+        ended_nid = self.db.nid
+        self.assertIsNone(self.world.global_cache.hot(self.want(since=1, ended=True)))
+        self.load(since=1)
+        self.assertIsNone(self.world.global_cache.hot(self.want(since=1, ended=True)))
+        self.load(since=1, ended=True)
+        self.assertEqual(room.ended_since(1), [(("m.room.topic", ""), ended_nid)])
+        self.assertEqual(room.ended_since(ended_nid), [])
+        self.world.told(self.db.stored(ROOM, self.db.event("m.room.topic", state_key="")))
+        self.assertEqual(room.ended_since(1), [])
+
     def test_a_missed_change_means_reading_anew(self) -> None:
         """A room whose position does not fit a change is forgotten and loaded anew."""
         room = self.load()

@@ -12,6 +12,7 @@ from syncproxy.caches.user_cache import UserCache
 from syncproxy.connection.conn import Conn
 from syncproxy.connection.conn_map import ConnMap
 from syncproxy.connection.extension_part import Factories
+from syncproxy.connection.first_tokens import FindToken, no_token
 from syncproxy.connection.store import StoredConnection
 from syncproxy.connection.whole_members import CompleteMembers, members_as_they_are
 from syncproxy.dialects.msc3575 import MSC3575
@@ -40,6 +41,7 @@ class Stage(World):
         super().__init__(cache_bytes=cache_bytes, transaction_id_wait_s=transaction_id_wait_s, user_cache=user_cache)
         self.factories: Factories = {}
         self.complete_members: CompleteMembers = members_as_they_are
+        self.find_token: FindToken = no_token
         self.events: dict[str, StoredEvent] = {}
         #: by room: user id to membership
         self.members: dict[str, dict[str, str]] = {}
@@ -59,6 +61,7 @@ class Stage(World):
             self.metrics,
             self.complete_members,
             stored,
+            self.find_token,
         )
 
     def conn_map(self, ttl_s: float = 1800) -> ConnMap:

@@ -43,6 +43,8 @@ class SimplifiedCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.stage = Stage()
+        #: the homeserver knows a token for each event
+        self.stage.find_token = lambda device, room_id, event_id: succeed(f"t{event_id}")
         self.writer = SilentWriter()
         self.client = Client(self.stage, self.stage.conn(stored=self.stored()), MSC4186)
         self.said: dict[str, Any] = {"lists": listed()}

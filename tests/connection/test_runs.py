@@ -44,6 +44,18 @@ class RunTests(SynchronousTestCase):
         """A limit of 0: the run begins with what comes next."""
         self.assertEqual(first_run(TEN, View(1, 10), 0).from_nid, 11)
 
+    def test_nothing_sent_yet(self) -> None:
+        """The first events that a client gets have others before them, also if it was told of the room earlier."""
+        run = next_run(TEN, View(1, 8), after=7, from_nid=8, limit=0)
+        self.assertEqual((nids(run), run.from_nid), ([], 9))
+        run = next_run(TEN, View(1, 9), after=8, from_nid=9, limit=1)
+        self.assertEqual((nids(run), run.from_nid, run.timeline.limited), ([9], 9, True))
+
+    def test_nothing_sent_and_nothing_new(self) -> None:
+        """The run still begins with what comes next, wherever the room has got to."""
+        run = next_run(events(1, 2), View(1, 9), after=5, from_nid=6, limit=0)
+        self.assertEqual((nids(run), run.from_nid, run.timeline.limited), ([], 10, False))
+
     def test_what_came_since(self) -> None:
         """No more than that, and the run goes on."""
         run = next_run(TEN, View(1, 10), after=8, from_nid=6, limit=5)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from syncproxy.dialects.msc4186_unstable import MSC4186_UNSTABLE
 from syncproxy.matrix.names import Hero
 from syncproxy.protocol.response import UNSET, Sync
 from tests.caches.fakes import ALICE, BOB, CAROL
+from tests.connection.fakes import Client
 from tests.connection.simplified import ALL, SimplifiedCase, listed, state, subscribed, timeline
 
 LAZY = (("m.room.member", "$LAZY"), ("m.room.topic", ""))
@@ -132,6 +134,68 @@ class LaterTests(SimplifiedCase):
         first = self.stage.message("!a")
         self.lost()
         self.assertEqual(timeline(self.told(lists=listed(timeline_limit=1))), [first])
+
+
+class EndedStateTests(SimplifiedCase):
+    """State that is there no more, as a complete state block told."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.stage.room("!a", ALICE, BOB)
+        self.stage.state("!a", "m.room.topic")
+        self.stage.state("!a", "m.room.name")
+
+    def end(self, *types: str) -> None:
+        self.stage.told(self.stage.database.ended("!a", *((one, "") for one in types)))
+
+    def test_told_once(self) -> None:
+        """By type and key, to a client that has it."""
+        self.sync(lists=listed(required_state=ALL))
+        self.end("m.room.topic")
+        room = self.told()
+        self.assertEqual((room.removed_state, room.required_state, room.timeline), ([("m.room.topic", "")], [], []))
+        self.stage.message("!a")
+        self.assertEqual(self.told().removed_state, [])
+
+    def test_not_asked_for(self) -> None:
+        """Not what the client never had, nor what it has no use for any more; that comes if it asks again."""
+        self.sync(lists=listed(required_state=(("m.room.topic", ""),)))
+        self.end("m.room.name")
+        self.assertIsNone(self.room())
+        self.sync(lists=listed(required_state=()))
+        self.end("m.room.topic")
+        self.assertIsNone(self.room())
+        self.assertEqual(self.told(lists=listed(required_state=ALL)).removed_state, [("m.room.topic", "")])
+
+    def test_told_already(self) -> None:
+        """What was told while less was asked for is not told again when more is."""
+        self.sync(lists=listed(required_state=(("m.room.name", ""),)))
+        self.sync(lists=listed(required_state=(("m.room.topic", ""),)))
+        self.end("m.room.topic")
+        self.assertEqual(self.told().removed_state, [("m.room.topic", "")])
+        self.assertEqual(self.told(lists=listed(required_state=ALL)).removed_state, [])
+
+    def test_there_again(self) -> None:
+        """What is there again is sent, and is not gone."""
+        self.sync(lists=listed(required_state=ALL))
+        self.end("m.room.topic")
+        topic = self.stage.state("!a", "m.room.topic")
+        room = self.told()
+        self.assertEqual((room.removed_state, state(room)), ([], {topic}))
+
+    def test_long_ago(self) -> None:
+        """Further back than memory reaches it is read from the database."""
+        self.sync(lists=listed(required_state=ALL))
+        self.end("m.room.topic")
+        self.stage.global_cache._hot.evict("!a")
+        self.assertEqual(self.told().removed_state, [("m.room.topic", "")])
+
+    def test_unstable_dialect(self) -> None:
+        """It has no place for it, and is told nothing."""
+        self.client = Client(self.stage, self.stage.conn(stored=self.stored()), MSC4186_UNSTABLE)
+        self.sync(lists=listed(required_state=ALL))
+        self.end("m.room.topic")
+        self.assertIsNone(self.room())
 
 
 class ReturningTests(SimplifiedCase):

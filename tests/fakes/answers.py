@@ -185,7 +185,7 @@ class SyncAnswer:
         return {
             "events": [self._render(room, event) for event in events],
             "limited": limited,
-            "prev_batch": f"t{start}",
+            **({"prev_batch": f"t{start}"} if self._hs.gives_prev_batch else {}),
         }
 
     def _state(self, room: FakeRoom, timeline: list[FakeEvent], *, whole: bool, limited: bool) -> list[FakeEvent]:

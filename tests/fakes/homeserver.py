@@ -49,6 +49,8 @@ class FakeHomeserver:
         self.versions: Json = {"versions": ["v1.1", "v1.11"], "unstable_features": {}}
         #: the key that answers `use_state_after`; `state`: it is not supported, as in Synapse by default
         self.state_after_name = "state"
+        #: whether timelines come with a token to page back with
+        self.gives_prev_batch = True
 
     # Listening
 

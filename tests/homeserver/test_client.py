@@ -147,10 +147,13 @@ class RequestTests(ClientCase):
 
     async def test_identifiers_in_paths(self) -> None:
         """Ids are opaque: whatever is in them arrives."""
+        await self.client.context(TOKEN, "!a/b", "$é+ /")
         await self.client.members(TOKEN, "!a/b?c%2F#é+ :hs")
         await self.client.state(TOKEN, "!a")
         await self.client.keys_changes(TOKEN, since="s1", until="s+2")
-        members, state, changes = self.server.requests
+        context, members, state, changes = self.server.requests
+        self.assertEqual(context.path, b"/_matrix/client/v3/rooms/%21a%2Fb/context/%24%C3%A9%2B%20%2F")
+        self.assertEqual(context.args, {b"limit": [b"0"]})
         self.assertEqual(members.path, b"/_matrix/client/v3/rooms/%21a%2Fb%3Fc%252F%23%C3%A9%2B%20%3Ahs/members")
         self.assertEqual(state.path, b"/_matrix/client/v3/rooms/%21a/state")
         self.assertEqual(changes.args, {b"from": [b"s1"], b"to": [b"s+2"]})
@@ -459,6 +462,7 @@ class TimeOutTests(TestCase):
         self.assertEqual(self.limit_of(lambda hs: hs.whoami(TOKEN)), 10)
         self.assertEqual(self.limit_of(lambda hs: hs.members(TOKEN, "!r")), 60)
         self.assertEqual(self.limit_of(lambda hs: hs.state(TOKEN, "!r")), 60)
+        self.assertEqual(self.limit_of(lambda hs: hs.context(TOKEN, "!r", "$e")), 60)
         self.assertEqual(self.limit_of(lambda hs: hs.keys_changes(TOKEN, since="a", until="b")), 60)
 
     def test_connecting(self) -> None:

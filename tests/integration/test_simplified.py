@@ -7,8 +7,10 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
 
+from tests.fakes.endpoints import context
 from tests.integration.client import SyncError
 from tests.integration.harness import ALICE, BOB, CAROL, ProxyCase
+from tests.integration.harness import ALL as LISTED
 from tests.integration.simplified_client import ALL, STABLE, UNSTABLE, V4_ALL, SimplifiedClient
 
 
@@ -98,6 +100,34 @@ class RoomTests(SimplifiedCase):
         self.room.join(CAROL)
         await client.until(lambda: "invite_state" not in client.room(self.room.room_id).fields)
         self.assertTrue(client.answers[-1]["rooms"][self.room.room_id]["initial"])
+
+
+class UpstreamTests(SimplifiedCase):
+    """What the homeserver is asked because of these clients."""
+
+    async def test_presence(self) -> None:
+        """Who uses the API is online by default, from the first poll on, or what is said; half a minute after, too."""
+        client = self.simplified()
+        await client.sync()
+        self.assertEqual(self.hs.called("sync", ALICE)[0].args["set_presence"], "online")
+        stable = self.simplified(BOB, STABLE, set_presence="unavailable")
+        await stable.sync()
+        self.assertEqual(self.hs.called("sync", BOB)[0].args["set_presence"], "unavailable")
+
+    async def test_other_protocol(self) -> None:
+        """A client of MSC3575 leaves its user offline."""
+        await self.client(ALICE).sync(lists={"all": LISTED})
+        self.assertEqual({call.args["set_presence"] for call in self.hs.called("sync", ALICE)}, {"offline"})
+
+    async def test_no_token_to_page_back_with(self) -> None:
+        """Where the homeserver gave none with the events, it is asked for one, which leads to what was before."""
+        self.hs.gives_prev_batch = False
+        client = self.simplified(lists={"all": {**ALL, "timeline_limit": 1}})
+        room = (await client.sync())["rooms"][self.room.room_id]
+        self.assertTrue(room["limited"])
+        (call,) = self.hs.called("context", ALICE)
+        self.assertEqual(room["prev_batch"], context(self.room, room["timeline"][0]["event_id"])["start"])
+        self.assertEqual(call.args, {"limit": "0"})
 
 
 class PositionTests(SimplifiedCase):

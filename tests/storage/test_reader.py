@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncproxy.rooms.answers import JoinedRoom, Timeline
+from syncproxy.rooms.answers import JoinedRoom, StateAnswer, Timeline
 from syncproxy.rooms.receipts import Receipt
 from tests.rooms.events import event
 from tests.storage.cases import StorageCase
@@ -36,6 +36,23 @@ class SeveralRoomsTests(StorageCase):
         found = await self.reader.state_since(bounds, self.after)
         types = {room_id: [entry.event.type for entry in entries] for room_id, entries in found.items()}
         self.assertEqual(types, {"!a:hs": ["m.topic2"], "!b:hs": ["m.topic3"], "!c:hs": []})
+
+    async def test_ended_since(self) -> None:
+        """Of each room the keys that a complete block ended after its nid, up to its bound, and that are not back."""
+        for room_id in ROOMS:
+            whole = (CREATE, event("$topic1", "m.topic1", state_key=""))
+            await self.writer.store(StateAnswer(room_id, self.writer.position, 6000, whole))
+        newest = self.writer.position
+        ends = await self.reader.ended_since(dict.fromkeys(ROOMS, newest), self.after)
+        for room_id in ROOMS:
+            self.assertEqual({key for key, _ in ends[room_id]}, {("m.topic2", ""), ("m.topic3", "")})
+            self.assertTrue(all(self.positions[2] < nid <= newest for _, nid in ends[room_id]))
+        again = JoinedRoom(ROOMS[0], timeline=Timeline((event("$back", "m.topic2", state_key=""),)))
+        await self.writer.store(answer(ALICE, again, sequence=5, position=self.writer.position))
+        bounds = {ROOMS[0]: self.writer.position, ROOMS[1]: self.positions[2], ROOMS[2]: newest}
+        ends = await self.reader.ended_since(bounds, {**self.after, ROOMS[2]: newest})
+        keys = [[key for key, _ in ends[room_id]] for room_id in ROOMS]
+        self.assertEqual(keys, [[("m.topic3", "")], [], []])
 
     async def test_receipts_since(self) -> None:
         """Of each room those that are newer than its nid, up to one bound, oldest first."""

@@ -8,7 +8,7 @@ from twisted.internet.defer import ensureDeferred, gatherResults
 
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import Event, StoredEvent
-from syncproxy.rooms.answers import JoinedRoom, SummaryBlock, Timeline
+from syncproxy.rooms.answers import ContextAnswer, JoinedRoom, SummaryBlock, Timeline
 from syncproxy.rooms.summary import RoomSummary
 from tests.rooms.events import event, member
 from tests.storage.cases import StorageCase
@@ -115,6 +115,12 @@ class TimelineTests(RoomCase):
         """A known event that had no token gets the one that another poller brings."""
         await self.polled(ALICE, event("$2"))
         await self.polled(BOB, event("$2"), position=0, limited=True, prev_batch="p2")
+        self.assertEqual((await self.timeline())[-1].prev_batch, "p2")
+
+    async def test_token_that_was_asked_for(self) -> None:
+        """It is stored with its event."""
+        await self.polled(ALICE, event("$2"))
+        await self.writer.store(ContextAnswer(ROOM, 0, 6000, "$2", "p2"))
         self.assertEqual((await self.timeline())[-1].prev_batch, "p2")
 
     async def test_an_event_that_was_state_only(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.matrix.devices import Device
-from syncproxy.rooms.answers import LeftRoom, SummaryBlock, Timeline
+from syncproxy.rooms.answers import ContextAnswer, LeftRoom, SummaryBlock, Timeline
 from tests.rooms.events import event, member
 from tests.storage.events import ALICE, ALICE_JOINS, BOB, CREATE, ROOM, answer
 from tests.storage.pure import BOB_JOINS, Stored, both_in, named
@@ -196,6 +196,26 @@ class PrevBatchTests(SynchronousTestCase):
         stored.polled(ALICE, event("$2"), prev_batch="p")
         stored.polled(BOB, event("$2"), prev_batch="q")
         self.assertEqual([one.prev_batch for one in stored.timeline], ["p"])
+
+    def test_asked_for(self) -> None:
+        """A token that was asked for is stored with its event, which is told as one that changed."""
+        stored = both_in()
+        stored.polled(ALICE, event("$2"))
+        stored.told.clear()
+        stored.store(ContextAnswer(ROOM, 0, 6000, "$2", "p"))
+        (change,) = stored.room_changes()
+        self.assertEqual([(one.event_id, one.prev_batch) for one in change.rewritten], [("$2", "p")])
+        self.assertEqual((change.timeline, change.state), ((), ()))
+
+    def test_asked_for_in_vain(self) -> None:
+        """One that came otherwise meanwhile stays; an event or room that is not there any more gets none."""
+        stored = both_in()
+        stored.polled(ALICE, event("$2"), prev_batch="q")
+        stored.told.clear()
+        stored.store(ContextAnswer(ROOM, 0, 6000, "$2", "p"))
+        stored.store(ContextAnswer(ROOM, 0, 6000, "$gone", "p"))
+        stored.store(ContextAnswer("!gone", 0, 6000, "$2", "p"))
+        self.assertEqual(stored.told, [])
 
 
 class RedactionTests(SynchronousTestCase):

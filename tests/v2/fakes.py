@@ -69,6 +69,7 @@ class Poll:
     filter: dict[str, Any]
     answered: Deferred[bytes]
     cancelled: bool = False
+    set_presence: str = "offline"
 
     def answer(self, next_batch: str | None = "s1", **sections: Any) -> None:
         """A 200."""
@@ -96,11 +97,11 @@ class FakeHomeserver:
         """The newest poll."""
         return self.polls[-1]
 
-    async def sync(self, token: str, *, since: str | None, timeout_ms: int, filter: str) -> bytes:
+    async def sync(self, token: str, *, since: str | None, timeout_ms: int, filter: str, set_presence: str) -> bytes:
         def cancelled(answered: Deferred[bytes]) -> None:
             poll.cancelled = True
 
-        poll = Poll(token, since, timeout_ms, json.loads(filter), Deferred(cancelled))
+        poll = Poll(token, since, timeout_ms, json.loads(filter), Deferred(cancelled), set_presence=set_presence)
         self.polls.append(poll)
         return await poll.answered
 

@@ -12,7 +12,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from syncproxy.rooms.answers import MembersAnswer, PollAnswer
+from syncproxy.rooms.answers import Answer
 from syncproxy.storage.writer import Writer
 
 
@@ -55,7 +55,7 @@ class RecordingWriter:
         self.held: list[Deferred[None]] | None = None
         self.position = 0
 
-    def store(self, answer: PollAnswer | MembersAnswer, *, may_skip: bool = False) -> Deferred[None]:
+    def store(self, answer: Answer, *, may_skip: bool = False) -> Deferred[None]:
         """Take an answer."""
         if self.problem is not None:
             return fail(self.problem)

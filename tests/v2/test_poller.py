@@ -9,8 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.v2.access_tokens import AccessToken
 from syncproxy.v2.poller import Poller
+from syncproxy.v2.presence import Presences
 from syncproxy.v2.progress import Progress
-from tests.v2.fakes import ALICE, BROKEN, DEAD, Poll, World, messages
+from tests.v2.fakes import ALICE, BROKEN, DEAD, PHONE, Poll, World, messages
 
 TAG = {"events": [{"type": "m.custom", "content": {"a": 1}}]}
 
@@ -69,6 +70,19 @@ class AskingTests(PollerCase):
         self.answer("s0")
         limits = [poll.filter["room"]["timeline"]["limit"] for poll in self.world.polls]
         self.assertEqual(limits, [20, 50])
+
+    def test_presence(self) -> None:
+        """Each poll says how present the device is when it is sent; one in flight is let go on."""
+        presences = Presences()
+        poller = self.world.poller("t1", presences=presences)
+        poller.begin()
+        presences.begun(PHONE, "c", "online")
+        self.assertFalse(self.poll.cancelled)
+        self.answer("s0")
+        presences.begun(PHONE, "c", "unavailable")
+        self.answer("s1")
+        said = [poll.set_presence for poll in self.world.polls]
+        self.assertEqual(said, ["offline", "online", "unavailable"])
 
     def test_next_poll(self) -> None:
         """With what was returned, a long timeout and fifty events a room."""

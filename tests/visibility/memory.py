@@ -180,6 +180,11 @@ class MemoryDatabase:
             found[room_id] = sorted(entries, key=lambda entry: entry.valid_from)
         return found
 
+    async def ended_since(
+        self, bounds: Mapping[str, int], after: Mapping[str, int]
+    ) -> dict[str, list[tuple[tuple[str, str], int]]]:
+        raise NotImplementedError("nobody asks for it in MSC3575")
+
     async def snapshot(self, user_id: str, room_id: str) -> Snapshot:
         return Snapshot((), ())
 

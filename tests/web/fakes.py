@@ -25,6 +25,7 @@ from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.protocol.dialect import Dialect
 from syncproxy.protocol.request import Request
+from syncproxy.v2.presence import Presences
 from syncproxy.web.resource import make_resource
 from syncproxy.web.settings import WebSettings
 from syncproxy.web.site import BoundedSite
@@ -70,6 +71,7 @@ class FakePollers:
     """Polls at once, or when `first_poll` fires."""
 
     first_poll: Deferred[None] = attrs.field(factory=lambda: succeed(None))
+    presences: Presences = attrs.field(factory=Presences)
 
     def ensure_polling(self, identity: FakeIdentity) -> Deferred[None]:
         return self.first_poll
