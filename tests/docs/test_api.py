@@ -10,6 +10,7 @@ from syncproxy.connection.conn_map import MAX_PER_DEVICE
 from syncproxy.connection.positions import MAX_QUEUED
 from syncproxy.connection.room_batch import MAX_ANSWER_BYTES
 from syncproxy.dialects import msc3575
+from syncproxy.web.resource import SYNC_PATHS, VERSIONS_PATH
 from syncproxy.web.sending import STALLED_S
 from tests.docs.pages import literal, page, rows, section
 from tests.web.document import document, resolved
@@ -21,9 +22,9 @@ class ApiTests(SynchronousTestCase):
     """The page beside the program and the OpenAPI document."""
 
     def test_paths(self) -> None:
-        """Each path of the document has a row."""
+        """Each path that is served has a row."""
         paths = {literal(row[0]).split(" ")[1] for row in rows(page(PAGE)) if re.match("`(GET|POST) ", row[0])}
-        self.assertEqual({*document()["paths"], "/metrics"}, paths)
+        self.assertEqual({*SYNC_PATHS, VERSIONS_PATH, *document()["paths"], "/metrics"}, paths)
 
     def test_bounds(self) -> None:
         """The numbers are those of the program."""
