@@ -183,7 +183,14 @@ class MemoryDatabase:
     async def ended_since(
         self, bounds: Mapping[str, int], after: Mapping[str, int]
     ) -> dict[str, list[tuple[tuple[str, str], int]]]:
-        raise NotImplementedError("nobody asks for it in MSC3575")
+        found: dict[str, list[tuple[tuple[str, str], int]]] = {room_id: [] for room_id in bounds}
+        for (room_id, *key), rows in self._state.items():
+            if room_id not in bounds or any(self._entry(room_id, row, bounds[room_id]) for row in rows):
+                continue
+            ends = [row.valid_to for row in rows if after[room_id] < (row.valid_to or 0) <= bounds[room_id]]
+            if ends:
+                found[room_id].append(((key[0], key[1]), max(end for end in ends if end is not None)))
+        return {room_id: sorted(ends, key=lambda end: end[1]) for room_id, ends in found.items()}
 
     async def snapshot(self, user_id: str, room_id: str) -> Snapshot:
         return Snapshot((), ())

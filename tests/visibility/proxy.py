@@ -55,6 +55,11 @@ _FACTORIES: Factories = {
 LIMIT = 3
 
 
+def token_before(device: Device, room_id: str, event_id: str) -> Deferred[str | None]:
+    """The homeserver's token that pages back from any event."""
+    return succeed(f"before {event_id}")
+
+
 @attrs.define
 class Poller:
     """One user's device: what it knows, and its poll, which may be asked, answered and stored at different times."""
@@ -210,11 +215,12 @@ class Proxy:
             self._metrics,
             members_as_they_are,
             stored,
+            token_before,
         )
 
     def conn_map(self) -> ConnMap:
         """All connections, none yet."""
-        return ConnMap(self._global, self._users, _FACTORIES, self._clock, self._metrics)
+        return ConnMap(self._global, self._users, _FACTORIES, self._clock, self._metrics, find_token=token_before)
 
     def answered(self, conns: ConnMap, device: Device, request: Request) -> Answer:
         """What one of these connections answers at once."""
