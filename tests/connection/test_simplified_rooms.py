@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from syncproxy.dialects.msc4186_unstable import MSC4186_UNSTABLE
 from syncproxy.matrix.names import Hero
 from syncproxy.protocol.response import UNSET, Sync
@@ -51,6 +53,20 @@ class FirstTests(SimplifiedCase):
         sent = self.stage.message("!a")
         room = self.told()
         self.assertEqual((room.initial, timeline(room)[-1], room.num_live), (True, sent, 1))
+
+    def test_history_is_not_live(self) -> None:
+        """What was before the own join arrives with it and is shown, but does not count as live."""
+        self.stage.room("!a", BOB)
+        self.stage.room("!b", ALICE)
+        self.sync()
+        before = self.stage.message("!a")
+        join = self.stage.member("!a", ALICE)
+        first = self.stage.timeline("!a")[-2]
+        row = msgspec.structs.asdict(self.stage.database.user_rows[ALICE, "!a"])
+        self.stage.told(self.stage.database.standing(**{**row, "visible_from": first.nid, "handed_from": first.nid}))
+        after = self.stage.message("!a")
+        room = self.told()
+        self.assertEqual((timeline(room), room.num_live), ([before, join, after], 2))
 
     def test_subscription(self) -> None:
         """A subscribed room comes as any other; subscribing again is nothing new."""

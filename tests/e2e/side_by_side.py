@@ -51,11 +51,12 @@ class Pair:
 
     def ask(self, body: Json) -> set[tuple[str, str, str]]:
         """Where the answers to this body differ once the proxy has what Synapse has: place, proxy's, Synapse's."""
-        self._settle()
+        self.settle()
         ours, native = (_comparable(side.ask(body)) for side in self._sides)
         return set(_differences("", ours, native))
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Wait until the proxy has what the homeserver has now."""
         number = next(_numbers)
         self._person.call("PUT", f"user/{self._person.user_id}/account_data/{BARRIER}", {"number": number})
         body = {"conn_id": "barrier", "extensions": {"account_data": {"enabled": True}}}
