@@ -11,7 +11,8 @@ from twisted.internet.task import deferLater
 from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.updates import Mark, UserMark
 from syncproxy.caches.user_cache_map import UserCacheMap
-from syncproxy.connection.conn_state import Built, ConnState, Delta, Prepared
+from syncproxy.connection.built import Built, Delta, Prepared
+from syncproxy.connection.conn_state import ConnState
 from syncproxy.connection.encoding import encoded
 from syncproxy.connection.extension_part import Factories
 from syncproxy.connection.first_tokens import FindToken, no_token

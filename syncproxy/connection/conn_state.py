@@ -17,6 +17,7 @@ from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.updates import Listener, Mark, UserMark
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.caches.user_cache_map import UserCacheMap
+from syncproxy.connection.built import Built, Delta, Prepared
 from syncproxy.connection.due import Due, DueRoom, Reason, Shown, due_rooms
 from syncproxy.connection.extension_part import Factories, Persistent, enabled, extensions_answer, restored
 from syncproxy.connection.first_tokens import FindToken, TokenSearch, no_token
@@ -47,62 +48,6 @@ _MAKERS: Mapping[str, Callable[[Moment], RoomMaker]] = {"msc3575": RoomAnswers, 
 #: extensions that have nothing to do with rooms
 _ROOMLESS = frozenset({"to_device", "e2ee"})
 _ANYTHING_ELSE = UserMark(2 * max(UserMark) - 1)
-
-
-@attrs.frozen(eq=False)
-class Prepared:
-    """A request, understood: the parameters that it leaves in force, and the extensions in use."""
-
-    params: Params
-    configs: Configs
-    semantics: Semantics
-    extensions: Mapping[str, Extension]
-    #: whether subscriptions stay, though nothing else does
-    keeps_subscriptions: bool = False
-
-
-@attrs.frozen(eq=False)
-class Delta:
-    """What an answer changes once it is acknowledged."""
-
-    prepared: Prepared
-    windows: Mapping[str, ListWindow]
-    visible: Visible
-    rooms: Mapping[str, RoomDelta]
-    extensions: Mapping[str, Any]
-    position: int
-    #: rooms that are shown, due, and did not fit
-    leftovers: bool
-    is_first: bool
-    #: whether it changes the subscriptions that stay
-    subscribes: bool
-
-    @property
-    def changes_state(self) -> bool:
-        """Whether it changes what is known of the client, or that anything is known at all."""
-        return self.is_first or self.subscribes or bool(self.rooms or self.extensions)
-
-    def without_rooms(self, room_ids: Collection[str]) -> Delta:
-        """The same, these rooms not having been sent; those that are not shown any more are gone all the same."""
-        gone = {key: RoomDelta(None) for key in room_ids if key in self.rooms and self.rooms[key].sent is None}
-        sent = {key: room for key, room in self.rooms.items() if key not in room_ids}
-        return attrs.evolve(self, rooms={**sent, **gone})
-
-
-@attrs.frozen(eq=False)
-class Built:
-    """The parts of an answer. `news`: there is reason enough to send it at once.
-
-    `marks` are those that it was made from; what rooms that did not fit had of them, `unserved`, stays pending.
-    """
-
-    lists: Mapping[str, ListAnswer]
-    rooms: Mapping[str, RoomAnswer]
-    extensions: Mapping[str, bytes]
-    news: bool
-    delta: Delta
-    marks: Marks
-    unserved: Mapping[str, Mark]
 
 
 @attrs.frozen

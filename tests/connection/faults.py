@@ -10,8 +10,9 @@ import attrs
 from syncproxy.caches.sorted_lists import ListSpec, SortedList
 from syncproxy.caches.updates import Mark
 from syncproxy.caches.user_cache import UserCache
+from syncproxy.connection.built import Prepared
 from syncproxy.connection.conn import Conn
-from syncproxy.connection.conn_state import ConnState, Prepared
+from syncproxy.connection.conn_state import ConnState
 from syncproxy.connection.marks import Marks
 from syncproxy.connection.windows import ListWindow
 from syncproxy.protocol.request import Range

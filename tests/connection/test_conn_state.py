@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.internet.defer import ensureDeferred
 
 from syncproxy.caches.updates import Mark, UserMark
-from syncproxy.connection.conn_state import Built, ConnState
+from syncproxy.connection.built import Built
+from syncproxy.connection.conn_state import ConnState
 from syncproxy.connection.marks import Marks
 from syncproxy.connection.whole_members import members_as_they_are
 from syncproxy.dialects.msc3575 import MSC3575

@@ -67,20 +67,50 @@ class ListView:
     slow: bool = False
 
 
-class SlidingClient:
+class PatientClient:
+    """What clients of every dialect have in common: a `pos`, rooms, and patience."""
+
+    def __init__(self, agent: IAgent, reactor: Any) -> None:
+        self._agent = agent
+        self._reactor = reactor
+        self.pos: str | None = None
+        self.rooms: dict[str, RoomView] = {}
+        self.answers: list[Json] = []
+
+    async def sync(self, timeout: int = 0, **body: Any) -> Json:
+        """Make a request, take in the answer and return it; SyncError for one that is an error."""
+        raise NotImplementedError
+
+    async def until(self, condition: Callable[[], Any], what: str = "", **body: Any) -> None:
+        """Sync until the condition holds; the first request carries `body`. AssertionError when patience ends."""
+        deadline = self._reactor.seconds() + PATIENCE_S
+        if body or self.pos is None:
+            await self.sync(**body)
+        while not condition():
+            if self._reactor.seconds() > deadline:
+                recent = "\n".join(json.dumps(answer)[:1500] for answer in self.answers[-4:])
+                raise AssertionError(f"never came true: {what or condition}\nlast answers:\n{recent}")
+            await self.sync(timeout=HELD_MS)
+
+    async def hears(self, room_id: str, text: str) -> None:
+        """Sync until a message with this text is in a room's timeline."""
+        await self.until(lambda: text in self.room(room_id).bodies, f"{text!r} in {room_id}")
+
+    def room(self, room_id: str) -> RoomView:
+        """What is known of a room, also if that is nothing."""
+        return self.rooms.setdefault(room_id, RoomView())
+
+
+class SlidingClient(PatientClient):
     """One connection. Sticky parameters are sent when a test passes them, and not again."""
 
     def __init__(self, agent: IAgent, url: str, token: str | None, reactor: Any, conn_id: str | None = None) -> None:
-        self._agent = agent
+        super().__init__(agent, reactor)
         self.url = url
         self.token = token
-        self._reactor = reactor
         self._conn_id = conn_id
-        self.pos: str | None = None
         self.lists: dict[str, ListView] = {}
-        self.rooms: dict[str, RoomView] = {}
         self.asked: set[str] = set()
-        self.answers: list[Json] = []
         self.to_device: list[Json] = []
         self.to_device_since: str | None = None
         self.typing: dict[str, list[str]] = {}
@@ -126,21 +156,6 @@ class SlidingClient:
         answer = await treq.request(method, self.url + path, agent=self._agent, headers=headers, **options)
         return answer.code, await treq.content(answer)
 
-    async def until(self, condition: Callable[[], Any], what: str = "", **body: Any) -> None:
-        """Sync until the condition holds; the first request carries `body`. AssertionError when patience ends."""
-        deadline = self._reactor.seconds() + PATIENCE_S
-        if body or self.pos is None:
-            await self.sync(**body)
-        while not condition():
-            if self._reactor.seconds() > deadline:
-                recent = "\n".join(json.dumps(answer)[:1500] for answer in self.answers[-4:])
-                raise AssertionError(f"never came true: {what or condition}\nlast answers:\n{recent}")
-            await self.sync(timeout=HELD_MS)
-
-    async def hears(self, room_id: str, text: str) -> None:
-        """Sync until a message with this text is in a room's timeline."""
-        await self.until(lambda: text in self.room(room_id).bodies, f"{text!r} in {room_id}")
-
     def held(self, timeout: int = 20000, **body: Any) -> Deferred[Json]:
         """Start a request that the proxy may hold; fires with its answer, taken in."""
         return Deferred.fromCoroutine(self.sync(timeout=timeout, **body))
@@ -154,10 +169,6 @@ class SlidingClient:
         for first, last in view.ranges:
             found += view.array.window(first, min(last, view.count - 1))
         return found
-
-    def room(self, room_id: str) -> RoomView:
-        """What is known of a room, also if that is nothing."""
-        return self.rooms.setdefault(room_id, RoomView())
 
     @property
     def last(self) -> Json:

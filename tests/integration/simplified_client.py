@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import treq
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent
 
-from tests.integration.client import HELD_MS, PATIENCE_S, Json, RoomView, SyncError
+from tests.integration.client import Json, PatientClient, SyncError
 
 UNSTABLE = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
 STABLE = "/_matrix/client/v4/sync"
@@ -19,20 +18,16 @@ ALL: Json = {"ranges": [[0, 19]], "timeline_limit": 5, "required_state": [["*", 
 V4_ALL: Json = {"range": [0, 19], "timeline_limit": 5, "required_state": {"include": [{}]}}
 
 
-class SimplifiedClient:
+class SimplifiedClient(PatientClient):
     """One connection, on the unstable path unless said otherwise."""
 
     def __init__(self, agent: IAgent, url: str, token: str, reactor: Any, *, path: str = UNSTABLE, **body: Any) -> None:
         """`body` goes out with each request, until `said` is changed."""
-        self._agent = agent
+        super().__init__(agent, reactor)
         self._url = url
         self._token = token
-        self._reactor = reactor
         self._path = path
         self.said: Json = body
-        self.pos: str | None = None
-        self.rooms: dict[str, RoomView] = {}
-        self.answers: list[Json] = []
 
     async def sync(self, timeout: int = 0, **body: Any) -> Json:
         """Make a request, take in the answer and return it; SyncError for one that is an error."""
@@ -68,26 +63,7 @@ class SimplifiedClient:
                 view.timeline = []
             view.update(room)
 
-    def room(self, room_id: str) -> RoomView:
-        """What is known of a room, also if that is nothing."""
-        return self.rooms.setdefault(room_id, RoomView())
-
     def order(self, key: str) -> list[str]:
         """The rooms in the first range of a list, as the newest answer had it."""
         found: list[str] = self.answers[-1]["lists"][key]["ops"][0]["room_ids"]
         return found
-
-    async def until(self, condition: Callable[[], Any], what: str = "", **body: Any) -> None:
-        """Sync until the condition holds; AssertionError when patience ends."""
-        deadline = self._reactor.seconds() + PATIENCE_S
-        if body or self.pos is None:
-            await self.sync(**body)
-        while not condition():
-            if self._reactor.seconds() > deadline:
-                recent = "\n".join(json.dumps(answer)[:1500] for answer in self.answers[-4:])
-                raise AssertionError(f"never came true: {what or condition}\nlast answers:\n{recent}")
-            await self.sync(timeout=HELD_MS)
-
-    async def hears(self, room_id: str, text: str) -> None:
-        """Sync until a message with this text is in a room's timeline."""
-        await self.until(lambda: text in self.room(room_id).bodies, f"{text!r} in {room_id}")
