@@ -107,6 +107,8 @@ class Conn:
         wanted = self._positions.received(request)
         if isinstance(wanted, Repeated):
             return wanted.body, wanted.is_same_request
+        if self._stored is not None:
+            self._stored.used()
         if wanted.acknowledges:
             self._acknowledge()
         else:
@@ -229,6 +231,11 @@ class Conn:
         self._state.close()
         if self._current is not None:
             self._current.fail(error)
+
+    @property
+    def stored_as(self) -> str | None:
+        """The name of what is stored of it; `None`: it ends with the process."""
+        return None if self._stored is None else self._stored.name
 
     def since_at(self, pos: str) -> str | None:
         """See `StoredConnection.since_at`."""

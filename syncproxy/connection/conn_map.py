@@ -16,7 +16,7 @@ from syncproxy.caches.user_cache_map import UserCacheMap
 from syncproxy.connection.conn import REPEAT_DELAY_S, Conn
 from syncproxy.connection.extension_part import Factories
 from syncproxy.connection.first_tokens import FindToken, no_token
-from syncproxy.connection.store import ConnectionStore, StoredConnection
+from syncproxy.connection.store import MAX_PER_DEVICE, ConnectionStore, StoredConnection
 from syncproxy.connection.whole_members import CompleteMembers, members_as_they_are
 from syncproxy.errors import NotReady, UnknownPos
 from syncproxy.matrix.devices import Device
@@ -24,8 +24,6 @@ from syncproxy.metrics import Metrics
 from syncproxy.protocol.dialect import Dialect, Semantics
 from syncproxy.protocol.request import Request
 
-#: connections of one device; the least recently used goes
-MAX_PER_DEVICE = 20
 #: a new connection this soon after another of the same id is in no hurry, in seconds
 _AT_ONCE_S = 0.1
 _SWEEP_EVERY_S = 60.0
@@ -171,6 +169,7 @@ class ConnMap:
             # it was begun anew meanwhile
             conn.close(UnknownPos("The connection was started anew"))
             raise UnknownPos("The connection was started anew")
+        self._make_room(device)
         return self._put(device, conn_id, conn, semantics)
 
     def _in_memory(self, device: Device, conn_id: str, semantics: Semantics) -> _Entry:
@@ -193,19 +192,23 @@ class ConnMap:
         in_no_hurry = known is not None and self._clock.seconds() - known.begun_s < _AT_ONCE_S
         if known is not None:
             self._close(device, conn_id, UnknownPos("The connection was started anew"))
+        self._make_room(device)
         stored = None
         if semantics.survives_restarts and self._store is not None:
-            stored = self._store.begun(device, conn_id)
+            alive = (entry.conn.stored_as for entry in self._devices.get(device, {}).values())
+            stored = self._store.begun(device, conn_id, (name for name in alive if name is not None))
         return self._put(device, conn_id, self._conn(device, stored), semantics), in_no_hurry
 
-    def _put(self, device: Device, conn_id: str, conn: Conn, semantics: Semantics) -> _Entry:
-        conns = self._devices.setdefault(device, OrderedDict())
-        if len(conns) >= MAX_PER_DEVICE:
+    def _make_room(self, device: Device) -> None:
+        """The device can have one more connection."""
+        conns = self._devices.get(device)
+        if conns is not None and len(conns) >= MAX_PER_DEVICE:
             oldest = next(iter(conns))
             conns[oldest].conn.forget()
             self._close(device, oldest, UnknownPos("The device has too many connections"))
-        # the last of a device takes the device's place along
-        conns = self._devices.setdefault(device, conns)
+
+    def _put(self, device: Device, conn_id: str, conn: Conn, semantics: Semantics) -> _Entry:
+        conns = self._devices.setdefault(device, OrderedDict())
         now_s = self._clock.seconds()
         entry = conns[conn_id] = _Entry(conn, now_s, now_s, semantics.survives_restarts)
         self._metrics.connections.inc()

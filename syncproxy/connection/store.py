@@ -2,12 +2,14 @@
 
 An answer adds a delta to what is stored. From time to time the whole, as its client acknowledged it, takes the deltas'
 place. What could not be written is sent again after a restart; nothing is left out (spec/msc4186.md, "Connections").
+When it was used is written once an hour: those that nobody uses are purged.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from secrets import token_hex
 
 import attrs
@@ -19,9 +21,22 @@ from syncproxy.connection.packing import Snapshot, joined, packed, unpacked
 from syncproxy.connection.resumable import Position, ResumablePositions, position_of
 from syncproxy.matrix.devices import Device
 from syncproxy.storage.reader import ConnectionRow, Reader, StoredDelta
-from syncproxy.storage.work import FoldConnection, ForgetConnection, SaveDelta, StartConnection, Work
+from syncproxy.storage.work import (
+    ConnectionUsed,
+    FoldConnection,
+    ForgetConnection,
+    SaveDelta,
+    StartConnection,
+    Work,
+)
 from syncproxy.storage.writer import Writer
 
+#: connections of one device; the least recently used goes
+MAX_PER_DEVICE = 20
+#: the row has the whole state in it: that it is in use is written once an hour only
+_USED_EVERY_MS = 3_600_000
+#: so that long after it was used as far as is known, 30 days after it was, it is not found any more
+_IDLE_MS = 30 * 24 * 3_600_000 + _USED_EVERY_MS
 #: the whole is written when there are this many deltas, or when they weigh as much as half of it, in bytes
 _MOST_DELTAS = 100
 _LEAST_BYTES = 16 * 1024
@@ -41,14 +56,15 @@ class StoredConnection:
         positions: ResumablePositions,
         base: Snapshot | None,
         since_of: Callable[[], str | None] = lambda: None,
+        used_ms: int | None = None,
     ) -> None:
         """`base`: what its client has, of one that was found; `None`: it begins.
 
-        `since_of` tells where polling for the device stands.
+        `since_of` tells where polling for the device stands. `used_ms`: when it was used, as is stored; `None`: now.
         """
+        self.name = name
         self._writer = writer
         self._clock = clock
-        self._name = name
         self.positions = positions
         self.base = base
         self._since_of = since_of
@@ -60,6 +76,14 @@ class StoredConnection:
         self._base_bytes = 0
         self._deltas = 0
         self._delta_bytes = 0
+        self._used_ms = _now_ms(clock) if used_ms is None else used_ms
+
+    def used(self) -> None:
+        """Its client made a request."""
+        now_ms = _now_ms(self._clock)
+        if now_ms - self._used_ms >= _USED_EVERY_MS:
+            self._used_ms = now_ms
+            self._do(ConnectionUsed(self.name, now_ms))
 
     def answered(self, position: Position, delta: Snapshot) -> None:
         """An answer with this position adds this."""
@@ -69,8 +93,7 @@ class StoredConnection:
         data = packed(msgspec.structs.replace(delta, since=since))
         self._deltas += 1
         self._delta_bytes += len(data)
-        now_ms = int(self._clock.seconds() * 1000)
-        self._do(SaveDelta(self._name, position.version, position.number, data, now_ms))
+        self._do(SaveDelta(self.name, position.version, position.number, data))
 
     def acknowledged(self, position: Position, whole: Callable[[], Snapshot]) -> None:
         """The client has everything up to this position; `whole` tells what that is."""
@@ -78,7 +101,7 @@ class StoredConnection:
             return
         data = packed(msgspec.structs.replace(whole(), since=self._since_of_version(position.version)))
         self._base_bytes, self._deltas, self._delta_bytes = len(data), 0, 0
-        self._do(FoldConnection(self._name, position.version, data))
+        self._do(FoldConnection(self.name, position.version, data))
 
     def since_at(self, pos: str) -> str | None:
         """Where polling stood when this position was issued; `None`: it is not one of those remembered."""
@@ -91,7 +114,7 @@ class StoredConnection:
 
     def forget(self) -> None:
         """Nobody will ask for it any more."""
-        self._do(ForgetConnection(self._name))
+        self._do(ForgetConnection(self.name))
 
     def _do(self, work: Work) -> None:
         """A failure is logged and forgotten: what is not stored is sent again."""
@@ -118,11 +141,15 @@ class ConnectionStore:
         self._epoch = epoch
         self._clock = clock
 
-    def begun(self, device: Device, conn_id: str) -> StoredConnection:
-        """A connection in place of any that was there."""
+    def begun(self, device: Device, conn_id: str, others: Iterable[str] = ()) -> StoredConnection:
+        """A connection in place of any that was there.
+
+        If the device has too many with it, the least recently used goes, none of the `others`: when those were used
+        is not known from what is stored as well as their being in memory tells it.
+        """
         name = token_hex(8)
-        stored = self._connection(device, name, ResumablePositions(self._prefix(name)), None)
-        stored._do(StartConnection(device, conn_id, name, int(self._clock.seconds() * 1000)))
+        stored = self._connection(device, name, ResumablePositions(self._prefix(name)), None, None)
+        stored._do(StartConnection(device, conn_id, name, _now_ms(self._clock), MAX_PER_DEVICE, tuple(others)))
         return stored
 
     async def found(self, device: Device, conn_id: str, pos: str) -> Found | None:
@@ -131,7 +158,7 @@ class ConnectionStore:
         Raises NotReady while the database is away.
         """
         row = await self._reader.connection(device, conn_id)
-        if row is None:
+        if row is None or _now_ms(self._clock) - row.used_ms > _IDLE_MS:
             return None
         prefix = self._prefix(row.name)
         position = position_of(pos, prefix)
@@ -143,7 +170,7 @@ class ConnectionStore:
             _log.error("A stored connection of {device} could not be read, and starts over", device=device)
             return None
         positions = ResumablePositions(prefix, Position(version, position.number))
-        return Found(self._connection(device, row.name, positions, base), row.used_ms)
+        return Found(self._connection(device, row.name, positions, base, row.used_ms), row.used_ms)
 
     def may_know(self, pos: str) -> bool:
         """Whether this may be a position of a connection of this database."""
@@ -165,9 +192,10 @@ class ConnectionStore:
             return None
 
     def _connection(
-        self, device: Device, name: str, positions: ResumablePositions, base: Snapshot | None
+        self, device: Device, name: str, positions: ResumablePositions, base: Snapshot | None, used_ms: int | None
     ) -> StoredConnection:
-        return StoredConnection(self._writer, self._clock, name, positions, base, lambda: self._since_of(device))
+        since_of = partial(self._since_of, device)
+        return StoredConnection(self._writer, self._clock, name, positions, base, since_of, used_ms)
 
     def _prefix(self, name: str) -> str:
         return f"{self._epoch}.{name}"
@@ -179,6 +207,10 @@ class Found:
 
     connection: StoredConnection
     used_ms: int
+
+
+def _now_ms(clock: IReactorTime) -> int:
+    return int(clock.seconds() * 1000)
 
 
 def _as_of(row: ConnectionRow, position: Position, user_id: str) -> tuple[Snapshot, int]:

@@ -81,6 +81,10 @@ class Finder:
         sql = "SELECT user_id, device_id, event_id FROM transaction_ids WHERE stored_ms < %s LIMIT %s"
         return [(user, device, event) for user, device, event in await self._query(sql, (before_ms, limit))]
 
+    async def has_idle_connections(self, before_ms: int) -> bool:
+        """Whether there are connections that nobody used since that time."""
+        return bool(await self._query("SELECT 1 FROM connections WHERE used_ms < %s LIMIT 1", (before_ms,)))
+
     async def dead_devices(self, before_ms: int, limit: int) -> list[Device]:
         """Devices without a token that were not polled for since that time."""
         sql = f"SELECT user_id, device_id FROM devices d WHERE {IS_DEAD} LIMIT %s"

@@ -93,7 +93,7 @@ class Purger:
         steps = [self._mark, self._ended_state, self._old_events, self._transaction_ids, self._sticky_events]
         if now_ms >= self._next_hourly_ms:
             self._next_hourly_ms = now_ms + _HOUR_MS
-            steps += [self._snapshots, self._note_polled, self._dead_devices, self._idle_rooms]
+            steps += [self._snapshots, self._idle_connections, self._note_polled, self._dead_devices, self._idle_rooms]
         for step in steps:
             try:
                 await step(now_ms)
@@ -156,6 +156,16 @@ class Purger:
             if not await self._find.has_expired_sticky_events(now_ms):
                 return
             await self._do(purging.without_sticky_events(now_ms, _ROWS))
+
+    async def _idle_connections(self, now_ms: int) -> None:
+        """Connections that were not used for 30 days, with their deltas."""
+        # one hour, for when one was used is known to the hour; and one in which nobody finds it any more, so that none
+        # goes that was found just now, which is not written yet
+        before_ms = now_ms - _MONTH_MS - 2 * _HOUR_MS
+        for _ in range(_ROUNDS):
+            if not await self._find.has_idle_connections(before_ms):
+                return
+            await self._do(purging.without_connections(before_ms))
 
     async def _note_polled(self, now_ms: int) -> None:
         await self._do(purging.polled(self._pollers.devices, now_ms))

@@ -23,6 +23,8 @@ IS_ACTIVE = f"""EXISTS (SELECT FROM user_rooms u JOIN devices d USING (user_id)
 #: whether device `d` is dead: no token of it is left, and it was not polled for since the argument
 IS_DEAD = """greatest(d.polled_ms, d.last_seen_ms) < %s AND NOT EXISTS (
     SELECT FROM tokens t WHERE t.user_id = d.user_id AND t.device_id = d.device_id)"""
+#: connections that go in one statement: each may have the state of thousands of rooms, and a hundred deltas
+_CONNECTIONS = 20
 _IS_GONE = "NOT EXISTS (SELECT FROM rooms r WHERE r.room_id = q.room_id)"
 
 
@@ -106,6 +108,14 @@ def without_transaction_ids(keys: Sequence[tuple[str, str, str]]) -> list[Statem
     return [(sql, _columns(keys))]
 
 
+def without_connections(before_ms: int) -> list[Statement]:
+    """Connections that nobody used since that time go, with their deltas: a few at a time, the longest idle first."""
+    sql = """DELETE FROM connections c USING (
+            SELECT name FROM connections WHERE used_ms < %s ORDER BY used_ms LIMIT %s) q
+        WHERE c.name = q.name"""
+    return [(sql, (before_ms, _CONNECTIONS))]
+
+
 def without_devices(devices: Sequence[Device], before_ms: int, limit: int) -> list[Statement]:
     """What is stored for dead devices goes, at most `limit` rows of a kind; once nothing is left, they go themselves.
 
@@ -117,15 +127,22 @@ def without_devices(devices: Sequence[Device], before_ms: int, limit: int) -> li
             JOIN devices d USING (user_id, device_id) JOIN {{0}} t USING (user_id, device_id)
             WHERE {IS_DEAD} LIMIT %s) q
         WHERE t.user_id = q.user_id AND t.device_id = q.device_id AND t.nid = q.nid"""
+    connections = f"""DELETE FROM connections c USING (
+            SELECT c.name FROM unnest(%s::text[], %s::text[]) q(user_id, device_id)
+            JOIN devices d USING (user_id, device_id) JOIN connections c USING (user_id, device_id)
+            WHERE {IS_DEAD} LIMIT %s) q
+        WHERE c.name = q.name"""
     row = f"""DELETE FROM devices d USING unnest(%s::text[], %s::text[]) q(user_id, device_id)
         WHERE d.user_id = q.user_id AND d.device_id = q.device_id AND {IS_DEAD}
             AND NOT EXISTS (SELECT FROM to_device t WHERE t.user_id = d.user_id AND t.device_id = d.device_id)
+            AND NOT EXISTS (SELECT FROM connections t WHERE t.user_id = d.user_id AND t.device_id = d.device_id)
             AND NOT EXISTS (
                 SELECT FROM device_list_changes t WHERE t.user_id = d.user_id AND t.device_id = d.device_id)"""
     user = """DELETE FROM {0} t WHERE t.user_id = ANY(%s)
         AND NOT EXISTS (SELECT FROM devices d WHERE d.user_id = t.user_id)"""
     return [
         *((queue.format(table), (*columns, before_ms, limit)) for table in ("to_device", "device_list_changes")),
+        (connections, (*columns, before_ms, _CONNECTIONS)),
         (row, (*columns, before_ms)),
         *((user.format(table), (columns[0],)) for table in ("user_rooms", "account_data", "snapshot_events")),
     ]

@@ -68,12 +68,17 @@ class Purge:
 
 @attrs.frozen
 class StartConnection:
-    """A connection begins, in place of one with the same id; `name` is in all of its positions."""
+    """A connection begins, in place of one with the same id; `name` is in all of its positions.
+
+    `most` connections of the device stay: itself, the `others` that are in memory, then those that were used last.
+    """
 
     device: Device
     conn_id: str
     name: str
     now_ms: int
+    most: int
+    others: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -84,6 +89,13 @@ class SaveDelta:
     version: int
     counter: int
     delta: bytes
+
+
+@attrs.frozen
+class ConnectionUsed:
+    """The connection's client made a request."""
+
+    name: str
     now_ms: int
 
 
@@ -113,6 +125,7 @@ Work = (
     | Purge
     | StartConnection
     | SaveDelta
+    | ConnectionUsed
     | FoldConnection
     | ForgetConnection
 )

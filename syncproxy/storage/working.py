@@ -8,6 +8,7 @@ from syncproxy.storage.prepared import Statement
 from syncproxy.storage.work import (
     AcknowledgeDeviceLists,
     AcknowledgeToDevice,
+    ConnectionUsed,
     DeviceSeen,
     FoldConnection,
     ForgetConnection,
@@ -44,9 +45,11 @@ _BEGIN = """INSERT INTO connections (user_id, device_id, conn_id, name, base, us
 _DELTA = """INSERT INTO connection_deltas (name, version, counter, delta)
     SELECT name, %s, %s, %s FROM connections WHERE name = %s AND version < %s
     ON CONFLICT (name, version) DO UPDATE SET counter = excluded.counter, delta = excluded.delta"""
-#: the row has the whole state in it: it is written again once an hour only
-_USED = "UPDATE connections SET used_ms = %s WHERE name = %s AND used_ms < %s"
-_USED_EVERY_MS = 3_600_000
+#: a client that makes up a new `conn_id` again and again must not fill the table
+_PRUNE_CONNECTIONS = """DELETE FROM connections WHERE name IN (
+    SELECT name FROM connections WHERE user_id = %s AND device_id = %s
+    ORDER BY name = ANY(%s::text[]) DESC, used_ms DESC OFFSET %s)"""
+_USED = "UPDATE connections SET used_ms = greatest(used_ms, %s) WHERE name = %s"
 
 
 def statements_of(work: Work) -> list[Statement]:
@@ -74,17 +77,22 @@ def statements_of(work: Work) -> list[Statement]:
     return _of_connection(work)
 
 
-def _of_connection(work: StartConnection | SaveDelta | FoldConnection | ForgetConnection) -> list[Statement]:
+def _of_connection(
+    work: StartConnection | SaveDelta | ConnectionUsed | FoldConnection | ForgetConnection,
+) -> list[Statement]:
     match work:
-        case StartConnection(device, conn_id, name, now_ms):
+        case StartConnection(device, conn_id, name, now_ms, most, others):
             gone = """DELETE FROM connection_deltas d USING connections c WHERE d.name = c.name
                 AND c.user_id = %s AND c.device_id = %s AND c.conn_id = %s"""
-            return [(gone, (*device, conn_id)), (_BEGIN, (*device, conn_id, name, now_ms))]
-        case SaveDelta(name, version, counter, delta, now_ms):
             return [
-                (_DELTA, (version, counter, Binary(delta), name, version)),
-                (_USED, (now_ms, name, now_ms - _USED_EVERY_MS)),
+                (gone, (*device, conn_id)),
+                (_BEGIN, (*device, conn_id, name, now_ms)),
+                (_PRUNE_CONNECTIONS, (*device, [name, *others], most)),
             ]
+        case SaveDelta(name, version, counter, delta):
+            return [(_DELTA, (version, counter, Binary(delta), name, version))]
+        case ConnectionUsed(name, now_ms):
+            return [(_USED, (now_ms, name))]
         case FoldConnection(name, version, base):
             return [
                 ("UPDATE connections SET version = %s, base = %s WHERE name = %s", (version, Binary(base), name)),

@@ -13,7 +13,7 @@ from syncproxy.connection.conn import Conn
 from syncproxy.connection.conn_map import ConnMap
 from syncproxy.connection.extension_part import Factories
 from syncproxy.connection.first_tokens import FindToken, no_token
-from syncproxy.connection.store import StoredConnection
+from syncproxy.connection.store import ConnectionStore, StoredConnection
 from syncproxy.connection.whole_members import CompleteMembers, members_as_they_are
 from syncproxy.dialects.msc3575 import MSC3575
 from syncproxy.matrix.devices import Device
@@ -64,9 +64,9 @@ class Stage(World):
             self.find_token,
         )
 
-    def conn_map(self, ttl_s: float = 1800) -> ConnMap:
+    def conn_map(self, ttl_s: float = 1800, store: ConnectionStore | None = None) -> ConnMap:
         """A map of connections."""
-        return ConnMap(self.global_cache, self.users, self.factories, self.clock, self.metrics, ttl_s)
+        return ConnMap(self.global_cache, self.users, self.factories, self.clock, self.metrics, ttl_s, store=store)
 
     def close_gate(self, *evicted: str) -> Callable[[], None]:
         """Make the database wait until what is returned is called; these rooms must be read from it."""

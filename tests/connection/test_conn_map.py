@@ -8,7 +8,7 @@ from urllib.parse import quote_plus
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from syncproxy.connection.conn_map import MAX_PER_DEVICE
+from syncproxy.connection.store import MAX_PER_DEVICE
 from syncproxy.errors import NotReady, UnknownPos, UnknownToken
 from syncproxy.matrix.devices import Device
 from syncproxy.protocol.response import Answer

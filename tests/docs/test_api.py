@@ -6,9 +6,9 @@ import re
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from syncproxy.connection.conn_map import MAX_PER_DEVICE
 from syncproxy.connection.positions import MAX_QUEUED
 from syncproxy.connection.room_batch import MAX_ANSWER_BYTES
+from syncproxy.connection.store import MAX_PER_DEVICE
 from syncproxy.dialects import msc3575
 from syncproxy.web.resource import SYNC_PATHS, VERSIONS_PATH
 from syncproxy.web.sending import STALLED_S

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
+import psycopg2
 from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
 
+from syncproxy.storage import purging
 from tests.fakes.endpoints import context
 from tests.integration.client import SyncError
 from tests.integration.harness import ALICE, BOB, CAROL, ProxyCase
@@ -213,6 +216,24 @@ class RestartTests(SimplifiedCase):
         await self.restart()
         await client.hears(self.room.room_id, "one")
         self.assertEqual(client.room(self.room.room_id).bodies, ["one"])
+
+    async def test_purged(self) -> None:
+        """A connection that was purged meanwhile is unknown, and starts over."""
+        client = self.simplified()
+        await client.sync()
+        await self.proxy.stop()
+        with closing(psycopg2.connect(self.database)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute("UPDATE connections SET used_ms = 0")
+            ((sql, args),) = purging.without_connections(1)
+            cursor.execute(sql, args)
+            self.assertEqual(cursor.rowcount, 1)
+        await self.proxy.start(self.agent)
+        with self.assertRaises(SyncError) as caught:
+            await client.sync()
+        self.assertEqual(caught.exception.errcode, "M_UNKNOWN_POS")
+        client.pos = None
+        await client.sync()
+        self.assertEqual(client.room(self.room.room_id).initials, 2)
 
     async def test_subscriptions_without_conn_id(self) -> None:
         """A client that says each subscription once has it after the restart, too."""
