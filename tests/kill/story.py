@@ -43,8 +43,8 @@ class Story:
             hs.create_room(ALICE, name=name, members=[BOB, CAROL, *_FRIENDS], history_visibility="joined")
             for name in ("kitchen", "den")
         ]
-        #: in each room the newest message that is going to be redacted, and those that were
-        self._regretted = {room.room_id: room.message(BOB, "regretted later") for room in self.rooms}
+        #: in each room the newest message that is going to be redacted, sticky until then, and those that were
+        self._regretted = {room.room_id: _sticky(room, "regretted later") for room in self.rooms}
         self._redacted: set[str] = set()
         self._began = {room.room_id: len(room.events) for room in self.rooms}
         self.rounds = 0
@@ -69,7 +69,7 @@ class Story:
     def _in_room(self, room: FakeRoom, number: int) -> None:
         room.redact(BOB, self._regretted[room.room_id])
         self._redacted.add(self._regretted[room.room_id])
-        self._regretted[room.room_id] = room.message(BOB, f"first of round {number}")
+        self._regretted[room.room_id] = _sticky(room, f"first of round {number}")
         room.message(ALICE, f"own of round {number}", device_id="ALICE1", txn_id=f"t{number}{room.room_id}")
         room.set_state(ALICE, "m.room.topic", {"topic": f"round {number}"})
         last = room.message(BOB, f"last of round {number}")
@@ -82,6 +82,11 @@ class Story:
         self._sent += 1
 
     # What follows from it
+
+    @property
+    def sticky(self) -> set[str]:
+        """The ids of the sticky events that there are."""
+        return set(self._regretted.values())
 
     def problems(self, client: SlidingClient, user_id: str) -> list[str]:
         """What a client does not know, knows wrongly or must not know; empty in the end."""
@@ -132,6 +137,10 @@ class Story:
         yield from _differ("device lists", set(_FRIENDS[: self.rounds]) - client.changed, set())
         yield from _differ("key counts", client.key_counts, {"signed_curve25519": 41 - self.rounds})
         yield from _differ("account data", client.global_data.get("org.example.round"), {"number": self.rounds - 1})
+
+
+def _sticky(room: FakeRoom, text: str) -> str:
+    return room.message(BOB, text, sticky_ms=3_600_000)
 
 
 def has_secret(clients: Iterable[SlidingClient]) -> bool:

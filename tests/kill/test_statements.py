@@ -35,6 +35,11 @@ class TrapCase(KillCase):
             if self.held[number].called:
                 self.held[number] = client.held(timeout=500).addErrback(lambda failure: None)
 
+    async def nothing_is_wrong(self) -> None:
+        """Nor with what these clients do not ask for."""
+        await super().nothing_is_wrong()
+        self.assertEqual(self.trap.sticky_events(), self.story.sticky)
+
     async def all_answered(self) -> None:
         """Wait for the requests that were held."""
         for one in self.held:

@@ -28,6 +28,8 @@ _STATEMENTS = {
     "store_snapshots": ("snapshot_events", "INSERT", ""),
     "store_account_data": ("account_data", "INSERT", ""),
     "store_receipts": ("receipts", "INSERT", ""),
+    "store_sticky_events": ("sticky_events", "INSERT", ""),
+    "store_unstuck_events": ("sticky_events", "DELETE", ""),
     "store_to_device": ("to_device", "INSERT", ""),
     "store_device_lists": ("device_list_changes", "INSERT", ""),
     "store_transaction_ids": ("transaction_ids", "INSERT", ""),
@@ -99,6 +101,10 @@ class Trap:
     def position(self) -> int:
         """The newest position that was committed."""
         return int(self._query("SELECT position FROM syncproxy.meta")[0][0])
+
+    def sticky_events(self) -> set[str]:
+        """The ids of those that are committed."""
+        return {event_id for (event_id,) in self._query("SELECT event_id FROM syncproxy.sticky_events")}
 
     def is_waited_for(self) -> bool:
         """Whether somebody else waits for a row that the caught transaction has."""
