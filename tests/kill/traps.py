@@ -102,9 +102,9 @@ class Trap:
         """The newest position that was committed."""
         return int(self._query("SELECT position FROM syncproxy.meta")[0][0])
 
-    def sticky_events(self) -> set[str]:
+    def sticky_events(self) -> frozenset[str]:
         """The ids of those that are committed."""
-        return {event_id for (event_id,) in self._query("SELECT event_id FROM syncproxy.sticky_events")}
+        return frozenset(event_id for (event_id,) in self._query("SELECT event_id FROM syncproxy.sticky_events"))
 
     def is_waited_for(self) -> bool:
         """Whether somebody else waits for a row that the caught transaction has."""
