@@ -89,7 +89,7 @@ def _told(answer: PollAnswer, room: JoinedRoom, known: KnownRoom) -> list[Change
         return None
     if not (_timeline_is_known(room, known, answer.position) and _state_is_current(room, known)):
         return None
-    if _begins_another_stay(room, row, known):
+    if _begins_another_stay(room, row, known) or _gives_sticky(room, row, known):
         return None
     if not _summary_is_known(room.summary, known.summary, answer.position, me):
         return None
@@ -119,6 +119,14 @@ def _begins_another_stay(room: JoinedRoom, row: UserRoom, known: KnownRoom) -> b
     join = known.current[_MEMBER, row.user_id]
     is_brought = any(event.event_id == join.event_id for event in room.state)
     return is_brought and join.event_id not in known.events and join.nid > row.membership_nid
+
+
+def _gives_sticky(room: JoinedRoom, row: UserRoom, known: KnownRoom) -> bool:
+    """Whether a sticky event is from before what the user sees: who is handed it late is given it then."""
+    from_nid = min(row.visible_from, row.handed_from)
+    return any(
+        event.sticky_ms is not None and known.events[event.event_id].nid < from_nid for event in room.timeline.events
+    )
 
 
 def _timeline_is_known(room: JoinedRoom, known: KnownRoom, position: int) -> bool:

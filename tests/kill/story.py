@@ -69,7 +69,7 @@ class Story:
     def _in_room(self, room: FakeRoom, number: int) -> None:
         room.redact(BOB, self._regretted[room.room_id])
         self._redacted.add(self._regretted[room.room_id])
-        self._regretted[room.room_id] = room.message(BOB, f"first of round {number}")
+        self._regretted[room.room_id] = room.message(BOB, f"first of round {number}", sticky_ms=600_000)
         room.message(ALICE, f"own of round {number}", device_id="ALICE1", txn_id=f"t{number}{room.room_id}")
         room.set_state(ALICE, "m.room.topic", {"topic": f"round {number}"})
         last = room.message(BOB, f"last of round {number}")

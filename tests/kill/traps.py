@@ -28,6 +28,8 @@ _STATEMENTS = {
     "store_snapshots": ("snapshot_events", "INSERT", ""),
     "store_account_data": ("account_data", "INSERT", ""),
     "store_receipts": ("receipts", "INSERT", ""),
+    "store_sticky_events": ("sticky_events", "INSERT", ""),
+    "store_unstuck_events": ("sticky_events", "DELETE", ""),
     "store_to_device": ("to_device", "INSERT", ""),
     "store_device_lists": ("device_list_changes", "INSERT", ""),
     "store_transaction_ids": ("transaction_ids", "INSERT", ""),

@@ -191,6 +191,13 @@ class StoredTests(RepeatCase):
         in_timeline = attrs.evolve(known, events={**KNOWN.events, "$back": KnownEvent(6, True)})
         self.assertEqual(self.told_of(state=joins, known=in_timeline), (POLLED,))
 
+    def test_sticky_events_from_before(self) -> None:
+        """A sticky event from before what the user sees is given to that user; a newer one was given to all."""
+        sticky = event("$1", sender="@bob:hs", msc4354_sticky={"duration_ms": 60_000})
+        self.assertEqual(self.told_of(sticky), (POLLED,))
+        came_later = msgspec.structs.replace(ROW, visible_from=8, handed_from=8)
+        self.assert_stored(sticky, known=attrs.evolve(KNOWN, standings={"@alice:hs": came_later}))
+
     def test_who_is_not_in(self) -> None:
         """An answer for somebody who is not known to be in the room may give access."""
         out = msgspec.structs.replace(ROW, membership="leave")
