@@ -36,6 +36,7 @@ class CurrentEvent(msgspec.Struct, frozen=True, gc=False):
     """The event that is current for a key; `membership` is that of a member event."""
 
     event_id: str
+    nid: int
     membership: str | None = None
 
 
@@ -88,6 +89,8 @@ def _told(answer: PollAnswer, room: JoinedRoom, known: KnownRoom) -> list[Change
         return None
     if not (_timeline_is_known(room, known, answer.position) and _state_is_current(room, known)):
         return None
+    if _begins_another_stay(room, row, known) or _gives_sticky(room, row, known):
+        return None
     if not _summary_is_known(room.summary, known.summary, answer.position, me):
         return None
     changes: list[Change] = []
@@ -109,6 +112,21 @@ def _is_in(row: UserRoom, known: KnownRoom) -> bool:
     member = known.current.get((_MEMBER, row.user_id))
     is_open = row.unsure or row.to_come or not row.handed_from
     return row.membership == "join" and not is_open and member is not None and member.membership == "join"
+
+
+def _begins_another_stay(room: JoinedRoom, row: UserRoom, known: KnownRoom) -> bool:
+    """Whether the own join comes as state, and is newer than the stay: another's answer brought it, to nobody's row."""
+    join = known.current[_MEMBER, row.user_id]
+    is_brought = any(event.event_id == join.event_id for event in room.state)
+    return is_brought and join.event_id not in known.events and join.nid > row.membership_nid
+
+
+def _gives_sticky(room: JoinedRoom, row: UserRoom, known: KnownRoom) -> bool:
+    """Whether a sticky event is from before what the user sees: who is handed it late is given it then."""
+    from_nid = min(row.visible_from, row.handed_from)
+    return any(
+        event.sticky_ms is not None and known.events[event.event_id].nid < from_nid for event in room.timeline.events
+    )
 
 
 def _timeline_is_known(room: JoinedRoom, known: KnownRoom, position: int) -> bool:

@@ -95,10 +95,6 @@ def newest_join(events: Iterable[Event], known: Mapping[str, KnownEvent], user_i
     return max((one for one in stored if one is not None), key=lambda one: one.nid, default=None)
 
 
-def _is_behind_gap(event: Event, known: Mapping[str, KnownEvent]) -> bool:
-    return _is_known(event, known) and known[event.event_id].gap_before
-
-
 def sent_without_id(timeline: Timeline, user_id: str) -> tuple[str, ...]:
     """The user's own events, state apart, that came without a transaction id."""
     return tuple(
@@ -106,6 +102,10 @@ def sent_without_id(timeline: Timeline, user_id: str) -> tuple[str, ...]:
         for event in timeline.events
         if event.transaction_id is None and event.sender == user_id and event.state_key is None
     )
+
+
+def _is_behind_gap(event: Event, known: Mapping[str, KnownEvent]) -> bool:
+    return _is_known(event, known) and known[event.event_id].gap_before
 
 
 def _unique(events: tuple[Event, ...]) -> tuple[Event, ...]:

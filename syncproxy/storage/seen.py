@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import attrs
 
+from syncproxy.matrix.events import StoredEvent
 from syncproxy.rooms.changes import Change, ReceiptsChange, RoomChange, UserRoomChange
 from syncproxy.rooms.receipts import Slot
 from syncproxy.rooms.repeats import CurrentEvent, KnownRoom, StateKey
@@ -111,7 +112,11 @@ class Seen:
         for key, row in facts.state.items():
             # of the state that first syncs bring only members are repeated
             if not is_new or key[0] == _MEMBER:
-                self._size += _put(room.current, key, CurrentEvent(row.event.event_id, row.event.membership))
+                self._size += _put(room.current, key, _current(row.event))
+
+
+def _current(event: StoredEvent) -> CurrentEvent:
+    return CurrentEvent(event.event_id, event.nid, event.membership)
 
 
 def _put(known: dict[_K, _V], key: _K, value: _V) -> int:

@@ -40,8 +40,10 @@ class Shortcut:
         return changes
 
     def learn(self, facts: Facts, changes: Iterable[Change]) -> None:
-        """A batch is told: what it changed, and the facts as it left them."""
-        self._seen.learn(facts, changes)
+        """A batch is told: what it changed, and the facts as it left them. If that fails, nothing is known any more."""
+        before, self._seen = self._seen, Seen()
+        before.learn(facts, changes)
+        self._seen = before
 
     def forget(self, room_id: str) -> None:
         """The room is not stored any more."""

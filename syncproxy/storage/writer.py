@@ -207,7 +207,11 @@ class Writer:
         turn = Turn(self._clock)
         while self._queue and len(batch) < _MOST_ITEMS:
             item = self._queue[0]
-            item.cut()
+            try:
+                item.cut()
+            except Exception as problem:
+                self._fail_by_bug(self._queue.popleft(), problem)
+                continue
             if batch and (events + item.events > MOST_EVENTS or size + item.size > MOST_BYTES):
                 break
             self._queue.popleft()
@@ -291,14 +295,18 @@ class Writer:
             raise
         except Exception as final:
             if blame(final) is Blame.OURS:
-                self._metrics.errors.labels("bug").inc()
-                self._log.failure("An answer failed to be stored by an error of ours, and is tried again")
+                self._fail_by_bug(item, final)
             else:
                 self._metrics.errors.labels("storing").inc()
                 self._log.error("Something could not be stored at all: {problem}", problem=in_one_line(problem))
-            item.fail(final)
+                item.fail(final)
         else:
             await self._told([item], stored)
+
+    def _fail_by_bug(self, item: _Item, problem: Exception) -> None:
+        self._metrics.errors.labels("bug").inc()
+        self._log.failure("An answer failed to be stored by an error of ours, and is tried again")
+        item.fail(problem)
 
     async def _can_store(self, part: Part) -> bool:
         try:

@@ -37,7 +37,7 @@ SUMMARY = RoomSummary(
 KNOWN = KnownRoom(
     SUMMARY,
     {"$1": KnownEvent(7, True, prev_batch="p"), "$2": KnownEvent(8, True), "$name": KnownEvent(3, True)},
-    {("m.room.member", "@alice:hs"): CurrentEvent("$alice", "join"), ("m.room.name", ""): CurrentEvent("$name")},
+    {("m.room.member", "@alice:hs"): CurrentEvent("$alice", 2, "join"), ("m.room.name", ""): CurrentEvent("$name", 3)},
     {"@alice:hs": ROW},
     {(ROOM, "@bob:hs", "", False): (50, "$1")},
 )
@@ -182,12 +182,28 @@ class StoredTests(RepeatCase):
             row = msgspec.structs.replace(ROW, **change)
             self.assert_stored(known=attrs.evolve(KNOWN, standings={"@alice:hs": row}))
 
+    def test_another_stay(self) -> None:
+        """A join that came as state, and is newer than the stay, may begin another; one of a timeline began this."""
+        back = {("m.room.member", "@alice:hs"): CurrentEvent("$back", 6, "join")}
+        joins = (member("$back", "@alice:hs", "join"),)
+        known = attrs.evolve(KNOWN, current=back)
+        self.assert_stored(event("$1", sender="@bob:hs"), state=joins, known=known)
+        in_timeline = attrs.evolve(known, events={**KNOWN.events, "$back": KnownEvent(6, True)})
+        self.assertEqual(self.told_of(state=joins, known=in_timeline), (POLLED,))
+
+    def test_sticky_events_from_before(self) -> None:
+        """A sticky event from before what the user sees is given to that user; a newer one was given to all."""
+        sticky = event("$1", sender="@bob:hs", msc4354_sticky={"duration_ms": 60_000})
+        self.assertEqual(self.told_of(sticky), (POLLED,))
+        came_later = msgspec.structs.replace(ROW, visible_from=8, handed_from=8)
+        self.assert_stored(sticky, known=attrs.evolve(KNOWN, standings={"@alice:hs": came_later}))
+
     def test_who_is_not_in(self) -> None:
         """An answer for somebody who is not known to be in the room may give access."""
         out = msgspec.structs.replace(ROW, membership="leave")
         self.assert_stored(known=attrs.evolve(KNOWN, standings={"@alice:hs": out}))
         self.assert_stored(known=attrs.evolve(KNOWN, standings={}))
-        put_out = {("m.room.member", "@alice:hs"): CurrentEvent("$kick", "leave")}
+        put_out = {("m.room.member", "@alice:hs"): CurrentEvent("$kick", 9, "leave")}
         self.assert_stored(known=attrs.evolve(KNOWN, current=put_out))
         self.assert_stored(known=attrs.evolve(KNOWN, current={}))
 

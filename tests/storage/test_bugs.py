@@ -7,11 +7,12 @@ from typing import Any
 from twisted.internet.defer import gatherResults
 
 from syncproxy.matrix.devices import Device
-from syncproxy.rooms.answers import JoinedRoom, PollAnswer, Timeline
+from syncproxy.rooms.answers import Answer, JoinedRoom, PollAnswer, Timeline
+from syncproxy.storage import writer
 from syncproxy.storage.accumulator import Accumulator
 from syncproxy.storage.database import Session
 from syncproxy.storage.points import Point
-from syncproxy.storage.slices import MOST_EVENTS
+from syncproxy.storage.slices import MOST_EVENTS, parts_of
 from tests.rooms.events import event
 from tests.storage.cases import StorageCase
 from tests.storage.events import ALICE, BOB, ROOM, answer, first_answer
@@ -99,6 +100,22 @@ class StoringTests(BugCase):
         await gatherResults([self.writer.store(self.message(ALICE, 2)), self.writer.store(self.message(BOB, 3))])
         self.assertEqual((self.stored(), left), (["$2", "$3"], []))
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
+    async def test_cutting(self) -> None:
+        """An answer that cannot be cut into slices fails alone, and the others are stored."""
+
+        def broken(came: Answer) -> Any:
+            if came is bad:
+                raise KeyError("a bug")
+            return parts_of(came)
+
+        bad = self.message(BOB, 3)
+        self.patch(writer, "parts_of", broken)
+        storing = [self.writer.store(one) for one in (self.message(ALICE, 2), bad, self.message(ALICE, 4))]
+        await self.assertFailure(storing.pop(1), KeyError)
+        await gatherResults(storing)
+        self.assertEqual((self.stored(), self.counted("bug")), (["$2", "$4"], 1))
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
 
 class TellingTests(BugCase):

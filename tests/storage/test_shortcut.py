@@ -14,6 +14,7 @@ from syncproxy.matrix.devices import Device
 from syncproxy.rooms.answers import AccountDatum, JoinedRoom, Timeline
 from syncproxy.rooms.changes import Polled, ReceiptsChange, UserRoomChange
 from syncproxy.rooms.receipts import Receipt
+from syncproxy.storage import seen, shortcut
 from syncproxy.storage.database import Session
 from syncproxy.storage.facts import Questions
 from syncproxy.storage.pending import Pending
@@ -262,12 +263,56 @@ class WrittenTests(ShortcutCase):
         (row,) = await self.reader.user_rooms("@bob:hs")
         self.assertEqual((row.membership, row.notification_count), ("leave", 0))
 
+    async def test_another_stay_that_another_told_of(self) -> None:
+        """A new join that another's answer brought as state begins a stay when the own poller brings it, too."""
+        (before,) = await self.reader.user_rooms("@bob:hs")
+        back = member("$back", "@bob:hs", "join", origin_server_ts=2000)
+        gap = JoinedRoom(ROOM, state=(back,), timeline=Timeline((event("$8"),), True, "p8"))
+        await self.writer.store(answer(ALICE, gap, position=self.writer.position, sequence=98))
+        self.assertEqual(await self.reader.user_rooms("@bob:hs"), [before])
+        await self.store(BOB, event("$8"), state=(back,))
+        (row,) = await self.reader.user_rooms("@bob:hs")
+        self.assertGreater(row.membership_nid, before.membership_nid)
+        self.assertGreater(row.visible_from, before.visible_from)
+
     async def test_a_batch_that_fails(self) -> None:
         """A batch that fails on its data leaves them pending; they are written with the next that does not."""
         self.assert_skipped(self.store(BOB, notification_count=5))
         bad = answer(BOB, JoinedRoom("\0"), position=self.writer.position, sequence=98, next_batch="s98")
         await self.writer.store(bad)
         self.assertEqual((await self.stored_row(), await self.since()), (5, "s98"))
+
+
+class BugTests(ShortcutCase):
+    """Errors of ours: what need not be stored is stored, and nobody waits for ever."""
+
+    async def test_asking(self) -> None:
+        """Whether an answer is known cannot be told, when it comes or when its turn has come: it is stored."""
+
+        def broken(*_: object) -> None:
+            raise KeyError("a bug")
+
+        self.patch(shortcut, "repeated", broken)
+        await self.store(BOB, event("$2"))
+        self.assertEqual(await self.since(), f"s{self.sequence}")
+        await gatherResults([self.store(ALICE, event("$3")), self.store(BOB, event("$2")), self.store(TABLET)])
+        self.assertEqual(await self.since(), f"s{self.sequence - 1}")
+        self.assertNotIn(Point.REPEAT_TOLD, self.points)
+        self.assertGreater(len(self.flushLoggedErrors(KeyError)), 2)
+
+    async def test_learning(self) -> None:
+        """What a batch left cannot be learnt: what was known before it may be wrong, and is not gone by any more."""
+
+        def broken(*_: object) -> None:
+            raise KeyError("a bug")
+
+        bug = self.patch(seen, "_put", broken)
+        await self.store(ALICE, event("$3"))
+        bug.restore()
+        await self.turn()
+        await self.store(BOB, event("$2"))
+        self.assertNotIn(Point.REPEAT_TOLD, self.points)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
 
 class OrderTests(ShortcutCase):
