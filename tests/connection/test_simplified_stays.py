@@ -176,7 +176,8 @@ class AskedTests(StayCase):
     def test_knock(self) -> None:
         """Shown as an invite is, and no invite to filters."""
         self.stage.told(self.stage.database.standing(ALICE, "!k", "knock", membership_nid=900, stripped_state=b"[]"))
-        self.assertEqual(self.told("!k").membership, "knock")
+        room = self.told("!k")
+        self.assertEqual((room.membership, room.initial, self.members(room)), ("knock", True, [ALICE]))
         self.assertEqual(self.sync(lists=listed(filters=Filters(is_invite=True))).lists["a"].count, 0)
 
     def test_rejected(self) -> None:
