@@ -63,7 +63,7 @@ class FirstTests(SimplifiedCase):
         join = self.stage.member("!a", ALICE)
         first = self.stage.timeline("!a")[-2]
         row = msgspec.structs.asdict(self.stage.database.user_rows[ALICE, "!a"])
-        self.stage.told(self.stage.database.standing(**{**row, "visible_from": first.nid, "handed_from": first.nid}))
+        self.stage.told(self.stage.database.standing(**{**row, "handed_from": first.nid}))
         after = self.stage.message("!a")
         room = self.told()
         self.assertEqual((timeline(room), room.num_live), ([before, join, after], 2))
@@ -135,6 +135,11 @@ class LaterTests(SimplifiedCase):
         self.stage.unread("!a", 3, 1)
         room = self.told()
         self.assertEqual((room.notification_count, room.highlight_count), (3, 1))
+
+    def test_counts_of_members(self) -> None:
+        """They are told when they change."""
+        self.stage.member("!a", CAROL)
+        self.assertEqual(self.told().joined_count, 3)
 
     def test_a_lost_answer(self) -> None:
         """The same position again: what was lost comes again, with what came since; the lost position is unknown."""
@@ -280,6 +285,13 @@ class ConfigTests(SimplifiedCase):
         room = self.told(lists=listed(timeline_limit=2, required_state=(("m.room.topic", ""),)))
         self.assertEqual((state(room), room.timeline), ({self.topic}, []))
 
+    def test_several_configs(self) -> None:
+        """The longest timeline, and the state that any of them asks for."""
+        wide = {"b": listed(timeline_limit=6, required_state=(("m.room.topic", ""),))["a"]}
+        room = self.told(lists={**listed(timeline_limit=2, required_state=(("m.room.create", ""),)), **wide})
+        self.assertEqual(timeline(room), [*self.sent[-5:], self.topic])
+        self.assertEqual(state(room), {self.topic, self.stage.current("!a", "m.room.create")})
+
     def test_narrowed_and_widened(self) -> None:
         """Nothing that is unchanged is sent again; what changed meanwhile comes."""
         wide = listed(timeline_limit=2, required_state=ALL)
@@ -336,6 +348,12 @@ class ListTests(SimplifiedCase):
         answer = self.sync()
         self.assertEqual(answer.lists["a"].ops, (Sync((0, 9), ("!a", "!b")),))
         self.assertEqual(list(answer.rooms), ["!a"])
+
+    def test_replaced_rooms(self) -> None:
+        """They are not hidden, though the user is in the replacement."""
+        self.stage.room("!new", ALICE)
+        self.stage.room("!old", ALICE, tombstoned=True, replacement="!new")
+        self.assertEqual(self.sync().lists["a"].count, 2)
 
     def test_nothing_is_sticky(self) -> None:
         """A list that is not asked for is not there."""

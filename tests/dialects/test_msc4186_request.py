@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
+from syncproxy.connection.params import Params
 from syncproxy.dialects.msc4186 import MSC4186
 from syncproxy.dialects.msc4186_unstable import MSC4186_UNSTABLE
 from syncproxy.errors import BadJson, InvalidParam, MatrixError, NotJson
@@ -231,6 +232,18 @@ class OtherTests(SynchronousTestCase):
         """State and limit."""
         asked = unstable({"room_subscriptions": {ROOM: {"timeline_limit": 20, "required_state": [["*", "*"]]}}})
         self.assertEqual(asked.room_subscriptions, {ROOM: SubscriptionParams((("*", "*"),), 20)})
+
+    def test_subscriptions_that_stay(self) -> None:
+        """On the unstable path without `conn_id` until they are unsubscribed; else what is not said is gone."""
+        other = "!other:hs"
+        first, second = ({"room_subscriptions": {room: _WHOLE}} for room in (ROOM, other))
+        off = {"unsubscribe_rooms": [ROOM]}
+        kept = Params()
+        for body, rooms in ((first, [ROOM]), (second, [ROOM, other]), ({}, [ROOM, other]), (off, [other])):
+            kept = kept.merged(unstable(body), MSC4186_UNSTABLE.semantics)
+            self.assertEqual(list(kept.subscriptions), rooms)
+        self.assertEqual(kept.merged(unstable({"conn_id": "c"}), MSC4186_UNSTABLE.semantics).subscriptions, {})
+        self.assertEqual(kept.merged(stable({}), MSC4186.semantics).subscriptions, {})
 
     def test_what_is_ignored(self) -> None:
         """MSC3575's ways of asking, and what nobody knows."""
