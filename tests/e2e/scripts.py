@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -32,16 +32,31 @@ def what_is_missing() -> str | None:
     return None if shutil.which("node") else "node is not installed"
 
 
+def node_runs(package: str, major: int) -> bool:
+    """Whether scripts have a package, and a Node that is new enough for it."""
+    installed = (Path(os.environ["SYNCPROXY_TEST_NODE_MODULES"]) / package).is_dir()
+    version = subprocess.check_output(["node", "--version"], text=True)
+    return installed and int(version.removeprefix("v").partition(".")[0]) >= major
+
+
 class ScriptCase(SynchronousTestCase):
     """Scripts against the shared servers."""
 
     def setUp(self) -> None:
         """Have the servers started."""
-        missing = what_is_missing()
+        missing = self.what_is_missing()
         if missing is not None:
             raise SkipTest(missing)
         self.synapse = shared_synapse()
         self.proxy = shared_proxy()
+
+    def what_is_missing(self) -> str | None:
+        """Why scripts cannot run here."""
+        return what_is_missing()
+
+    def command(self, script: str) -> list[str]:
+        """How a script is run."""
+        return ["node", str(HERE / "js" / f"{script}.mjs")]
 
     def play(self, script: str, people: Mapping[str, Account], **more: Any) -> None:
         """Run a script as these people; it may have the proxy stopped and started."""
@@ -53,7 +68,8 @@ class ScriptCase(SynchronousTestCase):
             **more,
         }
         try:
-            run_script(script, config, {"stop": self.proxy.stop, "start": self._start_proxy})
+            actions = {"stop": self.proxy.stop, "kill": self.proxy.kill, "start": self._start_proxy}
+            run_script([*self.command(script), json.dumps(config)], actions)
         except AssertionError as error:
             raise self.failureException(f"{error}\n{self.proxy.output[-4000:]}") from None
 
@@ -62,9 +78,8 @@ class ScriptCase(SynchronousTestCase):
         self.proxy.ready()
 
 
-def run_script(name: str, config: Mapping[str, Any], actions: Mapping[str, Callable[[], object]]) -> None:
+def run_script(command: Sequence[str], actions: Mapping[str, Callable[[], object]]) -> None:
     """Run one to its end, doing what it asks for; AssertionError with its last words when it fails."""
-    command = ["node", str(HERE / "js" / f"{name}.mjs"), json.dumps(config)]
     with tempfile.TemporaryFile("w+") as complaints:
         script = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints)
         timer = Timer(SCRIPT_S, script.kill)
@@ -74,7 +89,7 @@ def run_script(name: str, config: Mapping[str, Any], actions: Mapping[str, Calla
         timer.cancel()
         complaints.seek(0)
         if script.returncode != 0:
-            raise AssertionError(f"{name} ended with {script.returncode}\n{said}{complaints.read()}")
+            raise AssertionError(f"{command[:-1]} ended with {script.returncode}\n{said}{complaints.read()}")
 
 
 def _converse(script: subprocess.Popen[str], actions: Mapping[str, Callable[[], object]]) -> str:

@@ -1,5 +1,6 @@
 // What every scenario uses: accounts, a sliding sync client, bounded waits.
-// A scenario is run as `node scenario.mjs CONFIG`, CONFIG being JSON: {homeserver, proxy, accounts: {name: {...}}}.
+// A scenario is run as `node scenario.mjs CONFIG`, CONFIG being JSON: {homeserver, proxy, accounts: {name: {...}}}, and
+// `sdk`, the package that the SDK is, where it is not the one that speaks MSC3575.
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
@@ -9,9 +10,9 @@ const SCENARIO_MS = 90_000;
 
 export const config = JSON.parse(process.argv[2]);
 
-/** A module of matrix-js-sdk. */
+/** A module of the SDK. */
 export function imported(path) {
-    return import(pathToFileURL(join(process.env.SYNCPROXY_TEST_NODE_MODULES, "matrix-js-sdk", "lib", path)));
+    return import(pathToFileURL(join(process.env.SYNCPROXY_TEST_NODE_MODULES, config.sdk ?? "matrix-js-sdk", "lib", path)));
 }
 
 const complain = console.error.bind(console);
