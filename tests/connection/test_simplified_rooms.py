@@ -136,6 +136,15 @@ class LaterTests(SimplifiedCase):
         room = self.told()
         self.assertEqual((room.notification_count, room.highlight_count), (3, 1))
 
+    def test_bump_stamp(self) -> None:
+        """When the newest message came; state moves it not, and it is said when it changed."""
+        self.stage.message("!a", recency=2_000_000)
+        self.assertEqual(self.told().bump_stamp, 2_000_000)
+        self.stage.state("!a", "m.room.topic")
+        self.assertIsNone(self.told().bump_stamp)
+        self.stage.message("!a", recency=3_000_000)
+        self.assertEqual(self.told().bump_stamp, 3_000_000)
+
     def test_counts_of_members(self) -> None:
         """They are told when they change."""
         self.stage.member("!a", CAROL)
@@ -315,6 +324,31 @@ class ConfigTests(SimplifiedCase):
         self.stage.message("!a", BOB)
         self.assertEqual(state(self.told()), set())
 
+    def test_lazy_members_are_not_excluded(self) -> None:
+        """What a config takes from its state is not taken from its lazy members."""
+        excluded = (("m.room.member", "*"),)
+        self.stage.message("!a", BOB)
+        room = self.told(lists=listed(timeline_limit=2, required_state=LAZY, excluded_state=excluded))
+        self.assertIn(self.stage.current("!a", "m.room.member", BOB), state(room))
+
+    def test_lazy_targets(self) -> None:
+        """Who is kicked comes, too, as far back as the timeline goes."""
+        self.stage.member("!a", CAROL)
+        kick = self.stage.member("!a", CAROL, "leave", ALICE)
+        room = self.told(lists=listed(timeline_limit=2, required_state=LAZY))
+        self.assertLessEqual({kick, self.stage.current("!a", "m.room.member", ALICE)}, state(room))
+
+    def test_a_change_that_a_limited_timeline_hid(self) -> None:
+        """It comes when the member is seen next."""
+        self.stage.message("!a", BOB)
+        self.sync(lists=listed(timeline_limit=2, required_state=LAZY))
+        renamed = self.stage.member("!a", BOB)
+        self.stage.message("!a", ALICE)
+        self.stage.message("!a", ALICE)
+        self.assertNotIn(renamed, state(self.told()))
+        self.stage.message("!a", BOB)
+        self.assertEqual(state(self.told()), {renamed})
+
     def test_membership_changes_come_with_lazy_members(self) -> None:
         """Each, unless the timeline is limited."""
         self.sync(lists=listed(timeline_limit=2, required_state=LAZY))
@@ -348,6 +382,13 @@ class ListTests(SimplifiedCase):
         answer = self.sync()
         self.assertEqual(answer.lists["a"].ops, (Sync((0, 9), ("!a", "!b")),))
         self.assertEqual(list(answer.rooms), ["!a"])
+
+    def test_rooms_of_one_moment(self) -> None:
+        """Of rooms whose newest events came in the same millisecond, the one with the later nid is first."""
+        self.stage.rooms("!a", "!b", "!c")
+        for room_id in ("!b", "!c", "!a"):
+            self.stage.message(room_id, recency=10**6)
+        self.assertEqual(self.sync().lists["a"].ops, (Sync((0, 9), ("!a", "!c", "!b")),))
 
     def test_replaced_rooms(self) -> None:
         """They are not hidden, though the user is in the replacement."""

@@ -182,18 +182,31 @@ class AskedTests(StayCase):
 
     def test_rejected(self) -> None:
         """The leave event once; the room does not stick."""
+        self.assert_told_once(ALICE)
+
+    def test_retracted(self) -> None:
+        """As if it had been rejected."""
+        self.assert_told_once(BOB)
+
+    def assert_told_once(self, sender: str) -> None:
+        """What is told of an invite that somebody ends."""
         self.invited()
         row = self.stage.database.user_rows[ALICE, "!i"]
-        leave = self.stage.database.member(ALICE, "leave")
+        leave = self.stage.database.event("m.room.member", sender, state_key=ALICE, membership="leave")
         gone = msgspec.structs.replace(
             row, membership="leave", membership_nid=leave.nid, left_nid=leave.nid, leave_event=leave, previous="invite",
             stripped_state=b"",
         )  # fmt: skip
         self.stage.told(self.stage.database.standing(**msgspec.structs.asdict(gone)))
         answer = self.sync()
-        self.assertEqual(answer.rooms["!i"].timeline_ids, [leave.event_id])
-        self.assertEqual(answer.lists["a"].count, 2)
+        self.assertEqual((answer.rooms["!i"].timeline_ids, answer.lists["a"].count), ([leave.event_id], 2))
         self.assertEqual(self.sync().rooms, {})
+
+    def test_subscription_to_a_knock(self) -> None:
+        """Has its stripped state."""
+        self.stage.told(self.stage.database.standing(ALICE, "!k", "knock", membership_nid=900, stripped_state=b"[]"))
+        room = self.told("!k", lists={}, room_subscriptions=subscribed("!k"))
+        self.assertEqual((room.membership, self.members(room)), ("knock", [ALICE]))
 
     def test_accepted(self) -> None:
         """Begins anew as a joined room."""
