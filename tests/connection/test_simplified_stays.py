@@ -115,6 +115,13 @@ class RemovedTests(StayCase):
         self.assertIn(kick, state(room))
         self.assertEqual((room.notification_count, room.joined_count), (0, None))
 
+    def test_long_ago(self) -> None:
+        """After 30 days new connections do not have it any more."""
+        self.out("leave", BOB)
+        self.stage.clock.advance(31 * 24 * 3600)
+        answer = self.sync()
+        self.assertEqual((set(answer.rooms), answer.lists["a"].count), ({"!b"}, 1))
+
     def test_nothing_later(self) -> None:
         """Not even on a new connection."""
         kick = self.out("ban", BOB)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from syncproxy.connection.conn_map import ConnMap
 from syncproxy.connection.store import MAX_PER_DEVICE, ConnectionStore
 from syncproxy.dialects.msc4186 import MSC4186
+from syncproxy.errors import UnknownPos
 from syncproxy.matrix.devices import Device
-from syncproxy.storage.reader import ConnectionRow
-from syncproxy.storage.work import ConnectionUsed, ForgetConnection, StartConnection
+from syncproxy.storage.reader import ConnectionRow, StoredDelta
+from syncproxy.storage.work import ConnectionUsed, ForgetConnection, SaveDelta, StartConnection
 from tests.connection.fakes import Notebook
-from tests.connection.simplified import SilentWriter, SimplifiedCase
-from tests.connection.test_conn_map import ConnMapCase
+from tests.connection.simplified import SilentWriter, SimplifiedCase, listed
+from tests.connection.test_conn_map import TTL_S, ConnMapCase
 
 HOUR_S = 3600
 
@@ -22,6 +25,16 @@ class FakeReader:
 
     async def connection(self, device: Device, conn_id: str) -> ConnectionRow:
         return ConnectionRow("old", 0, b"", 0, ())
+
+
+class FoundAgain(SilentWriter):
+    """A writer that is the reader, too: of one connection."""
+
+    async def connection(self, device: Device, conn_id: str) -> ConnectionRow:
+        begun = next(work for work in self.done if isinstance(work, StartConnection))
+        deltas = [StoredDelta(one.version, one.counter, one.delta) for one in self.done if isinstance(one, SaveDelta)]
+        used_ms = [work.now_ms for work in self.done if isinstance(work, StartConnection | ConnectionUsed)]
+        return ConnectionRow(begun.name, 0, b"", used_ms[-1], tuple(deltas))
 
 
 class UseTests(SimplifiedCase):
@@ -93,3 +106,38 @@ class BoundTests(ConnMapCase):
         self.sync("e.old.0.1", conn_id="back")
         self.assertEqual(MAX_PER_DEVICE, self.conns.active)
         self.assertEqual([ForgetConnection(self.started()[0].name)], self.forgotten())
+
+
+class RestTests(ConnMapCase):
+    """Connections that come back after a rest, with so much to tell that they had better begin anew."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.rooms = [f"!{number}" for number in range(101)]
+        self.stage.rooms(*self.rooms)
+        connections: Any = FoundAgain()
+        store = ConnectionStore(connections, connections, "e", self.stage.clock)
+        self.conns: ConnMap = self.stage.conn_map(TTL_S, store=store)
+        self.notebook = Notebook(MSC4186)
+        first = self.sync(lists=listed((0, 199)))
+        self.pos = self.sync(first.pos, lists=listed((0, 199))).pos
+
+    def rest(self, seconds: float, changed: int) -> Deferred[bytes]:
+        """The request after a rest in which so many rooms changed."""
+        self.stage.clock.advance(seconds)
+        self.assertEqual(0, self.conns.active)
+        for room_id in self.rooms[:changed]:
+            self.stage.message(room_id)
+        return self.send(self.pos, lists=listed((0, 199)))
+
+    def test_long_with_many_changes(self) -> None:
+        """The position is unknown from then on."""
+        self.failureResultOf(self.rest(HOUR_S + 1, 101), UnknownPos)
+
+    def test_long_with_few_changes(self) -> None:
+        """It goes on."""
+        self.successResultOf(self.rest(HOUR_S + 1, 100))
+
+    def test_short_with_many_changes(self) -> None:
+        """It goes on."""
+        self.successResultOf(self.rest(HOUR_S - 1, 101))
