@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import attrs
 import msgspec
@@ -196,12 +196,10 @@ class MemoryDatabase:
         return Snapshot((), ())
 
     async def receipts_on(self, events: Mapping[str, Collection[str]]) -> list[Receipt]:
-        over = self.pending.receipts_over(lambda one: one.event_id in events.get(one.room_id, ()))
-        return over(self._receipts.values())
+        return self._receipts_that(lambda one: one.event_id in events.get(one.room_id, ()))
 
     async def receipts_since(self, after: Mapping[str, int], bound: int) -> list[Receipt]:
-        over = self.pending.receipts_over(lambda one: after.get(one.room_id, one.nid) < one.nid <= bound)
-        return over(self._receipts.values())
+        return self._receipts_that(lambda one: after.get(one.room_id, one.nid) < one.nid <= bound)
 
     async def user_rooms(self, user_id: str) -> list[UserRoom]:
         return self.pending.rows_over(user_id)(row for row in self.users.values() if row.user_id == user_id)
@@ -210,7 +208,7 @@ class MemoryDatabase:
         return [datum for datum in self._account_data.values() if datum.user_id == user_id]
 
     async def own_receipts(self, user_id: str) -> list[Receipt]:
-        return self.pending.receipts_over(lambda one: one.user_id == user_id)(self._receipts.values())
+        return self._receipts_that(lambda one: one.user_id == user_id)
 
     async def device_facts(self, user_id: str) -> list[DeviceFacts]:
         return [DeviceFacts(device) for device in self._devices if device.user_id == user_id]
@@ -225,6 +223,9 @@ class MemoryDatabase:
 
     async def device(self, device: Device) -> StoredDevice | None:
         return self.stored_device(device)
+
+    def _receipts_that(self, matches: Callable[[Receipt], bool]) -> list[Receipt]:
+        return self.pending.receipts_over(matches)([one for one in self._receipts.values() if matches(one)])
 
     def _as_of(self, room_id: str, bound: int) -> list[StateEntry]:
         rows = [row for key, rows in self._state.items() if key[0] == room_id for row in rows]
