@@ -71,6 +71,8 @@ class RepeatTests(KillCase):
     async def test_killed(self) -> None:
         """After the restart the old `since` is asked with: all comes again, nothing twice, and nothing is lost."""
         await self.begin()
+        # a poll that begins later would be the one that hangs, with the to-device message in its answer
+        await self.looks_until(lambda: self.hs.polling(CAROL), "her long poll")
         hang = self.hs.hang("sync", user_id=CAROL)
         asked = len(self.hs.called("sync", CAROL))
         self.hs.send_to_device(BOB, CAROL, "CAROL1", "m.test", {})
