@@ -108,8 +108,8 @@ class Dispatcher:
         previous = self._global.changed(change)
         if isinstance(change, RoomChange):
             gap_nid = new_gap(change, previous)
-            if previous is not None and gap_nid:
-                self._tracker.polled.gap_came(gap_nid, previous, self._vouched_for(change))
+            if gap_nid:
+                self._tracker.polled.gap_came(change.room_id, gap_nid, previous, self._vouched_for(change))
             self._tracker.held.came(change, previous, self._tracker.polled, self._clock.seconds())
             return [room_news(change, previous, self._global.index)]
         if isinstance(change, ReceiptsChange | StickyChange):

@@ -18,8 +18,8 @@ class Gap:
 
     #: of the first event behind it
     nid: int
-    #: the room before it: all that is shown to whom it concerns
-    before: RoomSummary
+    #: the room before it: all that is shown to whom it concerns; `None`: it was not known, and is not shown
+    before: RoomSummary | None
     #: users who are known to have been in the room all the time
     vouched_for: Set[str]
 
@@ -53,21 +53,21 @@ class PolledUsers:
         """Where the user's newest finished poll was sent; `None`: none finished in this process."""
         return self._positions.get(user_id)
 
-    def gap_came(self, nid: int, before: RoomSummary, vouched_for: Iterable[str]) -> None:
+    def gap_came(self, room_id: str, nid: int, before: RoomSummary | None, vouched_for: Iterable[str]) -> None:
         """A room got a gap before the event `nid`; who is vouched for needs no poll to see past it."""
-        gaps = self._gaps.setdefault(before.room_id, [])
+        gaps = self._gaps.setdefault(room_id, [])
         gaps.append(Gap(nid, before, frozenset(vouched_for)))
         if len(gaps) > _MOST_GAPS:
             # none is forgotten: a poll that is still in flight may have been sent before it
             first, second, *_ = gaps
             gaps[:2] = [Gap(second.nid, first.before, first.vouched_for & second.vouched_for)]
 
-    def open_gap(self, user_id: str, room_id: str, visible_from: int) -> Gap | None:
-        """The oldest gap that the user, whose stay began at `visible_from`, must not see past yet; notes who waits."""
+    def open_gap(self, user_id: str, room_id: str, certain_nid: int) -> Gap | None:
+        """The oldest gap that the user must not see past yet, who was surely in at `certain_nid`; notes who waits."""
         gaps = self._gaps.get(room_id)
         if gaps is None:
             return None
-        certain_to = max(self._positions.get(user_id, 0), visible_from)
+        certain_to = max(self._positions.get(user_id, 0), certain_nid)
         gap = next((gap for gap in gaps if gap.nid > certain_to and user_id not in gap.vouched_for), None)
         if gap is not None:
             self._waiting[user_id] = max(gap.nid, self._waiting.get(user_id, 0))

@@ -17,7 +17,7 @@ from syncproxy.matrix.names import RoomName, heroes_for, room_avatar, room_name
 from syncproxy.rooms.changes import UserRoomChange
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
-from syncproxy.rooms.visibility import View, is_told_of_leave, live_view, stays_after_leaving, time_floor
+from syncproxy.rooms.visibility import View, certain_nid, is_told_of_leave, live_view, stays_after_leaving, time_floor
 
 _NAMELESS = RoomName("", (), computed=True)
 _STRIPPED = ("invite", "knock")
@@ -121,7 +121,9 @@ class UserRooms:
             self.held.add(room_id)
             return self.horizon
         gap = self._gap(row)
-        return None if gap is None else gap.before.position
+        if gap is None:
+            return None
+        return 0 if gap.before is None else gap.before.position
 
     def is_listed(self, room_id: str) -> bool:
         """Whether the room may be shown at all: joined and visible, or an invite of somebody who is not ignored."""
@@ -272,13 +274,13 @@ class UserRooms:
             return None
         gap = self._gap(row)
         summary = newest if gap is None else gap.before
-        view = live_view(row, summary, horizon=self.horizon)
+        view = None if summary is None else live_view(row, summary, horizon=self.horizon)
         if view is None or view.to_nid < newest.position:
             self.held.add(room_id)
-        return None if view is None else (summary, view)
+        return None if summary is None or view is None else (summary, view)
 
     def _gap(self, row: UserRoom) -> Gap | None:
-        gap = self._polled.open_gap(self._user_id, row.room_id, row.visible_from)
+        gap = self._polled.open_gap(self._user_id, row.room_id, certain_nid(row))
         if gap is not None:
             self.held.add(row.room_id)
         return gap

@@ -110,19 +110,20 @@ def after_joined_section(
     join_ts: int,
     join_sort_ts: int = 0,
     stay: Stay = Stay.SAME,
+    unplaced: bool = False,
     to_come: bool = False,
 ) -> UserRoom:
     """The row after the user's own poller had the room among the joined ones.
 
-    Where the join was not in the timeline, the user sees from the first event on that the poller was handed. `to_come`:
-    it was handed none that has its place in the timeline.
+    Where the join was not in the timeline, the user sees from the first event on that the poller was handed.
+    `unplaced`: it was handed none that has its place in the timeline; `to_come`: and what is stored may be from before.
     """
     if row is not None and row.membership == "join" and stay is not Stay.NEW:
         if row.to_come and not to_come:
-            row = msgspec.structs.replace(row, to_come=False, visible_from=first_handed_nid)
+            row = msgspec.structs.replace(row, to_come=False, visible_from=first_handed_nid, unplaced=unplaced)
         return msgspec.structs.replace(row, unsure=False) if row.unsure and stay is Stay.SAME else row
     joined = _joined(row, user_id, room_id, member_nid, first_handed_nid, join_ts, join_sort_ts)
-    return msgspec.structs.replace(joined, to_come=True) if to_come else joined
+    return msgspec.structs.replace(joined, to_come=to_come, unplaced=unplaced)
 
 
 def with_handed(row: UserRoom, lowest_nid: int, stay: Stay) -> UserRoom:
@@ -239,7 +240,7 @@ def _after_join(row: UserRoom | None, news: MemberNews, user_id: str, room_id: s
         if row.join_ts != news.event.origin_server_ts or row.membership_nid >= row.visible_from:
             return row
         # the very join that a state block told of: what the timeline has before it is not the user's to see
-        return msgspec.structs.replace(row, visible_from=max(row.visible_from, news.nid), to_come=False)
+        return msgspec.structs.replace(row, visible_from=max(row.visible_from, news.nid), to_come=False, unplaced=False)
     if not claim.is_own and not (claim.is_fresh(row) and claim.polled_at <= claim.position):
         return row
     if _is_older_than_invite(row, news, claim):

@@ -22,6 +22,8 @@ class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     membership_nid: int = 0
     #: nothing earlier is shown by MSC3575 (spec/rooms.md, visibility rule 5)
     visible_from: int = 0
+    #: it is only where what comes next begins: that the user was in by then is not certain
+    unplaced: bool = False
     #: what MSC4186 shows begins here: the lowest nid that the own poller was handed with the join; 0: not known yet
     handed_from: int = 0
     #: nothing that is stored is surely from this stay: nothing is shown from `visible_from` on, either, until the join

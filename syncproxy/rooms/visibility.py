@@ -29,10 +29,10 @@ def live_view(row: UserRoom | None, summary: RoomSummary, *, horizon: int | None
     newest events changed past the horizon is not shown at all until that poll, which comes at once, has finished.
 
     Behind a gap past which the user's membership is not certain (rule 4) the summary is the one from before the gap:
-    such a room was shown already, so it stays as it was. Who came behind a gap that hides what state the room has is
-    shown nothing until the own poller brought that.
+    such a room was shown already, so it stays as it was; of a stay that began later it shows nothing. Who came behind a
+    gap that hides what state the room has is shown nothing until the own poller brought that.
     """
-    if row is None or row.membership != "join" or row.unsure:
+    if row is None or row.membership != "join" or row.unsure or summary.position < row.visible_from - 1:
         return None
     to_nid = min(summary.position, row.visible_from - 1) if row.to_come else summary.position
     if horizon is not None:
@@ -49,15 +49,11 @@ def new_gap(change: RoomChange, previous: RoomSummary | None) -> int:
     """The nid of the first event behind a gap that the change brought, 0 if there is none (rule 4).
 
     A poll that brings state without its timeline, for that was dropped or is limited, is a gap, too: somebody may have
-    been thrown out before that state was set. In a room that was unknown nobody can have been.
+    been thrown out before that state was set. Of a room that was unknown somebody's poll in flight may still say so.
     """
-    if previous is None:
-        return 0
-    if change.summary.gap_nid > previous.gap_nid:
+    if previous is None or change.summary.gap_nid > previous.gap_nid:
         return change.summary.gap_nid
-    told = {event.event_id for event in (*change.timeline, *change.rewritten)}
-    jumps = (entry for entry in change.state if entry.event.type != _MEMBER and entry.event.event_id not in told)
-    return change.position if change.handed_to is not None and any(jumps) else 0
+    return change.position if change.handed_to is not None and change.summary.jump_nid > previous.jump_nid else 0
 
 
 def vouched_for(change: RoomChange) -> set[str]:
@@ -73,6 +69,11 @@ def vouched_for(change: RoomChange) -> set[str]:
         if entry.event.type == _MEMBER and entry.event.membership == "join" and entry.event.event_id not in in_timeline
     }
     return {user_id for user_id in (*users, change.handed_to) if user_id is not None}
+
+
+def certain_nid(row: UserRoom) -> int:
+    """The nid at which the user was surely in the room by the present stay; 0: none is known (rule 4)."""
+    return 0 if row.unplaced else row.visible_from
 
 
 def last_view(row: UserRoom | None) -> View | None:

@@ -178,7 +178,7 @@ class _AnswerAccumulator:
         now = memberships.after_left_section(row, self._me, room.room_id, event, nid=nid, has_since=has_since)
         if now is not None and now is not row:
             recency = self._received_ms(room.room_id) if event is None else event.recency
-            now = self._standings.left_unseen(now, recency, work)
+            now = self._standings.left_unseen(now, row, recency, work)
         yield from self._standings.set_row(now)
 
     def _frozen(self, room: LeftRoom, row: UserRoom | None, leave: Event) -> Iterable[UserRoomChange]:
@@ -306,6 +306,7 @@ class _AnswerAccumulator:
             first_handed_nid=handed_nid,
             join_ts=join_ts,
             join_sort_ts=join_sort_ts,
+            unplaced=not is_handed,
             to_come=not is_handed and ((row is not None and row.to_come) or not is_old),
             stay=stay,
         )

@@ -75,6 +75,10 @@ class RoomAccumulator:
         self._takes_counts = False
         #: whether what was appended follows what was stored, without a gap
         self._joins_up = False
+        #: whether the answer has other state than what another one stored after *s*
+        self._is_contradicted = False
+        #: whether its state came with a timeline that has its place: then nothing that is yet to be told was before it
+        self._is_in_order = False
         #: whether the timeline was dropped: what this poller brings next does not follow what is stored
         self.is_detached = False
 
@@ -94,14 +98,16 @@ class RoomAccumulator:
         else:
             may_restore = self._source.has_since and room.timeline.limited
             yield from self.state_block(self._before(room, new), may_restore=may_restore)
+            yield from self.state_block(self._known_of(room.timeline), may_restore=False)
             if self._source.has_since:
                 gap_nid, hidden = hidden_by_gap(room.timeline, self.facts.known)
                 yield from self.state_block(hidden, may_restore=False, before_nid=gap_nid)
             self._append(new, room.timeline, rolls_state=True)
         if is_complete:
             self.end_missing(_keys(room))
-        elif was_known and new.gap_before and not (room.state_after and self._source.joins_up):
-            # the state after is a delta: it lacks what came with a timeline that was dropped
+        # the state after is a delta: it lacks what came with a timeline that was dropped
+        tells_all = is_complete or not was_known or (room.state_after and self._source.joins_up)
+        if new.gap_before and (self._is_contradicted or not tells_all):
             self.summary = msgspec.structs.replace(self.summary, unsure_nid=self.timeline[0].nid)
 
     def state_block(self, events: Iterable[Event], *, may_restore: bool, before_nid: int = 0) -> Iterator[None]:
@@ -116,6 +122,7 @@ class RoomAccumulator:
                 continue
             key = (event.type, event.state_key)
             current = self.facts.state.get(key)
+            self._is_contradicted |= self._is_other(event, current)
             if self._is_fresher(event, current, may_restore=may_restore):
                 stored, valid_from = self._stored_state(event)
                 self._count_block(event, current)
@@ -253,9 +260,10 @@ class RoomAccumulator:
         return self.summary
 
     def _jumps(self) -> bool:
-        """Whether state other than members came that is not told by the timeline."""
+        """Whether state came that is not told by the timeline; members do, in their order, for they come lazily."""
         told = {event.event_id for event in (*self.timeline, *self._events.rewritten.values())}
-        return any(kind != _MEMBER and one.event.event_id not in told for (kind, _), one in self._state.items())
+        came = (one for (kind, _), one in self._state.items() if not (kind == _MEMBER and self._is_in_order))
+        return any(one.event.event_id not in told for one in came)
 
     def _moves_members(self) -> bool:
         """Whether somebody came or went, if only for a moment within the timeline."""
@@ -285,9 +293,15 @@ class RoomAccumulator:
             and not ((event.type, event.state_key) in keys and (event.type, event.state_key) in self.facts.state)
         ]
 
+    def _known_of(self, timeline: Timeline) -> list[Event]:
+        """The newest of each key, where that is known: behind a gap, it may have given way to older state."""
+        newest = {(event.type, event.state_key): event for event in timeline.events if event.state_key is not None}
+        return [event for event in newest.values() if event.event_id in self.facts.known]
+
     def _append(self, new: Appended, timeline: Timeline, *, rolls_state: bool) -> None:
         self._joins_up = not new.gap_before
         self.is_detached = new.is_dropped
+        self._is_in_order = not new.is_dropped
         is_live = self._source.has_since and not new.gap_before
         for number, event in enumerate(new.events):
             stored = self._store(
@@ -311,16 +325,26 @@ class RoomAccumulator:
         current = self.facts.state.get(key)
         is_current = current is not None and current.event.event_id == event.event_id
         can_roll = rolls_state and not (behind_gap and current is not None and self._is_newer(current))
+        self._is_contradicted |= rolls_state and self._is_other(event, current) and not can_roll
         if event.type == _MEMBER and (can_roll or not rolls_state):
             rejoins = not is_current and event.prev_membership not in (None, "join")
+            facts = self._facts_now() if rolls_state or not self._lags(behind_gap=behind_gap) else None
             self._told_members.append(
-                MemberNews(stored, stored.nid, stored.nid, in_timeline=True, rejoins=rejoins, facts=self._facts_now())
+                MemberNews(stored, stored.nid, stored.nid, in_timeline=True, rejoins=rejoins, facts=facts)
             )
         if can_roll and event.type == _MEMBER:
             before = event.prev_membership if current is None else current.event.membership
             (self._transitions if behind_gap else self._live_transitions).append((before, event.membership))
         if can_roll or is_current:
             self._make_current(key, stored, stored.nid)
+
+    def _lags(self, *, behind_gap: bool) -> bool:
+        """Whether the state as far as it is known is older than the timeline: what comes after that tells the rest."""
+        return behind_gap or any(event.state_key is not None and event.type != _MEMBER for event in self.timeline)
+
+    def _is_other(self, event: Event, current: CurrentState | None) -> bool:
+        """Whether another answer, stored after *s*, has something else there: it is not known which is newer."""
+        return current is not None and current.event.event_id != event.event_id and self._is_newer(current)
 
     def _is_newer(self, current: CurrentState) -> bool:
         """Whether the row was stored after *s*, by another answer."""
@@ -342,7 +366,9 @@ class RoomAccumulator:
         if is_appended and self._joins_up:
             # this answer's own timeline continues what is stored: it is the newest there is
             return True
-        return not self._is_newer(current) and (may_restore or not was_known)
+        # one that the timeline has after the row has not been current before
+        is_restored = was_known and not (known is not None and known.in_timeline and known.nid > current.valid_from)
+        return not self._is_newer(current) and (may_restore or not is_restored)
 
     def _count_block(self, event: Event, current: CurrentState | None) -> None:
         """A member without a row is one who came lazily, and was counted long ago, unless this answer says more."""

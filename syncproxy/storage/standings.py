@@ -47,11 +47,16 @@ class Standings:
             certain_nid = max(certain_nid, row.visible_from)
         if facts is not None and max(facts.gap_nid, facts.jump_nid) <= certain_nid:
             return memberships.stamped(now, news.event.recency, facts, now.left_nid)
-        return self.left_unseen(now, news.event.recency, work)
+        return self.left_unseen(now, row, news.event.recency, work)
 
-    def left_unseen(self, now: UserRoom, recency: int, work: RoomAccumulator) -> UserRoom:
-        """A leave of which it is not known what was before it: what the user's own newest poll vouches for was."""
+    def left_unseen(self, now: UserRoom, row: UserRoom | None, recency: int, work: RoomAccumulator) -> UserRoom:
+        """A leave of which it is not known what was before it: what the user's own newest poll vouches for was.
+
+        Of a stay that began after that poll nothing is known.
+        """
         polled_at, before = self._polls.polled_at(now.user_id), work.before
+        if row is None or max(row.membership_nid, row.visible_from) > polled_at:
+            return memberships.stamped(now, recency)
         facts = before if before is not None and before.facts_nid <= polled_at else None
         return memberships.stamped(now, recency, facts, polled_at)
 

@@ -59,17 +59,17 @@ class PolledUsersTests(SynchronousTestCase):
         self.polled = PolledUsers()
 
     def gap(self, nid: int, *vouched_for: str) -> None:
-        self.polled.gap_came(nid, RoomSummary("!r", position=nid - 1), vouched_for)
+        self.polled.gap_came("!r", nid, RoomSummary("!r", position=nid - 1), vouched_for)
 
-    def open_gap(self, user_id: str, visible_from: int = 1) -> int:
+    def open_gap(self, user_id: str, certain_nid: int = 1) -> int:
         """The gap that is open for the user; 0: none."""
-        gap = self.polled.open_gap(user_id, "!r", visible_from)
+        gap = self.polled.open_gap(user_id, "!r", certain_nid)
         return 0 if gap is None else gap.nid
 
-    def shown(self, user_id: str, visible_from: int = 1) -> int:
+    def shown(self, user_id: str, certain_nid: int = 1) -> int:
         """Up to where the user sees."""
-        gap = self.polled.open_gap(user_id, "!r", visible_from)
-        return 99 if gap is None else gap.before.position
+        gap = self.polled.open_gap(user_id, "!r", certain_nid)
+        return 99 if gap is None or gap.before is None else gap.before.position
 
     def test_position_is_that_of_the_newest_poll(self) -> None:
         """Unknown before a poll finished, then the greatest; polls may finish in another order than they began."""
@@ -94,7 +94,7 @@ class PolledUsersTests(SynchronousTestCase):
     def test_a_stay_that_began_behind_the_gap_is_certain(self) -> None:
         """A gap at or before the first visible event concerns the user not."""
         self.gap(6)
-        self.assertEqual([self.open_gap("a", visible_from) for visible_from in (5, 6, 7)], [6, 0, 0])
+        self.assertEqual([self.open_gap("a", certain_nid) for certain_nid in (5, 6, 7)], [6, 0, 0])
 
     def test_the_oldest_open_gap_counts(self) -> None:
         """A second gap does not open the view of the first, whoever is vouched for at the second."""

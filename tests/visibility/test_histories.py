@@ -132,6 +132,53 @@ class FoundTests(SynchronousTestCase):
         asked = (("ask", BOB, ""), ("poll", ALICE, ""))
         self.check(*known, *asked, ("kick", BOB, "!1"), ("say", ALICE, "!1"), ("join", BOB, "!1"), ("poll", BOB, ""))
 
+    def test_a_kick_after_a_late_first_answer_was_made(self) -> None:
+        """What another's first answer tells of a room is not told to whom an older answer has in it, until the next."""
+        asked = (("join", ALICE, "!2"), ("ask", ALICE, ""), ("answer", ALICE, ""), ("kick", ALICE, "!2"))
+        self.check(*asked, ("talk", BOB, "!2"), ("poll", BOB, ""))
+
+    def test_a_name_after_a_kick_that_no_answer_has_told_yet(self) -> None:
+        """Where nothing shows that somebody was in behind a gap, nothing from behind it is shown."""
+        asked = (("ask", ALICE, ""), ("poll", CAROL, ""), ("join", ALICE, "!2"), ("answer", ALICE, ""))
+        self.check(*asked, ("kick", ALICE, "!2"), ("kick", BOB, "!1"), ("rename", ALICE, "!2"))
+
+    def test_a_stay_within_anothers_answer(self) -> None:
+        """Who came and left within what one answer tells keeps nothing of the room from before."""
+        renamed = (("poll", ALICE, ""), ("rename", ALICE, "!1"), ("poll", CAROL, ""))
+        self.check(*renamed, ("join", CAROL, "!1"), ("leave", CAROL, "!1"))
+        known = (("poll", CAROL, ""), ("rename", CAROL, "!2"), ("join", ALICE, "!2"), ("leave", ALICE, "!2"))
+        self.check(("leave", BOB, "!2"), *known)
+        self.check(*known, ("poll", CAROL, ""))
+
+    def test_a_name_that_a_late_first_answer_has_in_its_timeline(self) -> None:
+        """It is not known which is newer, that or the one that came meanwhile: nobody who joins is shown the other."""
+        asked, kick = (("ask", ALICE, ""), ("poll", BOB, "")), ("kick", BOB, "!1")
+        renamed = (("poll", BOB, ""), ("rename", ALICE, "!1"), ("poll", ALICE, ""))
+        self.check(*asked, kick, *renamed, ("join", CAROL, "!1"))
+        self.check(*asked, kick, *renamed, ("poll", CAROL, ""), ("join", CAROL, "!1"))
+        self.check(*asked, kick, ("rename", ALICE, "!1"), ("say", ALICE, "!1"), *renamed[::2], ("join", CAROL, "!1"))
+
+    def test_a_profile_that_a_late_first_answer_has_in_its_timeline(self) -> None:
+        """The same of a member's profile, until the answer comes that tells of the join."""
+        kicked = (("poll", BOB, ""), ("kick", BOB, "!1"), ("profile", ALICE, "!1"), ("answer", ALICE, ""))
+        self.check(("ask", ALICE, ""), *kicked, ("join", CAROL, "!1"), ("poll", BOB, ""))
+        known = (("poll", CAROL, ""), *kicked, ("join", CAROL, "!1"), ("rename", BOB, "!1"))
+        self.check(("ask", ALICE, ""), *known, ("poll", BOB, ""), ("poll", ALICE, ""), ("poll", CAROL, ""))
+
+    def test_a_profile_from_after_a_ban(self) -> None:
+        """What a late first answer brings of members, without its timeline, is not from before what is yet to come."""
+        answers = (("poll", BOB, ""), ("poll", ALICE, ""))
+        stays = (("join", CAROL, "!1"), ("poll", ALICE, ""), ("profile", BOB, "!1"), ("ask", BOB, ""))
+        self.check(*stays, ("poll", CAROL, ""), ("ban", CAROL, "!1"), ("profile", ALICE, "!1"), *answers)
+        asked = (("poll", ALICE, ""), ("profile", BOB, "!1"), ("ask", BOB, ""), ("poll", CAROL, ""))
+        stays = (("poll", CAROL, ""), ("join", CAROL, "!1"), ("talk", ALICE, "!1"), *asked)
+        self.check(*stays, ("ban", CAROL, "!1"), ("profile", ALICE, "!1"), *answers)
+
+    def test_a_name_from_before_a_gap_that_a_late_join_stands_behind(self) -> None:
+        """Who may see nothing past a gap is not shown the room as it was before the gap, having come later."""
+        talked = (("poll", CAROL, ""), ("talk", ALICE, "!2"), ("ask", ALICE, ""))
+        self.check(*talked, ("rename", ALICE, "!2"), ("poll", CAROL, ""), ("join", ALICE, "!2"))
+
 
 def wrong(steps: tuple[Step, ...], *, state_after: bool) -> list[str]:
     """What is shown and should not be, and what is missing in the end; nothing further than the first step of it."""

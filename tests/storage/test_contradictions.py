@@ -1,0 +1,179 @@
+"""Answers of which it is not known which is newer: nobody who comes later is shown what may be from before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from syncproxy.matrix.events import Event
+from syncproxy.rooms.user_room import UserRoom
+from tests.rooms.events import event, member
+from tests.storage.events import ALICE, ALICE_JOINS, BOB, CREATE, ROOM
+from tests.storage.pure import BOB_JOINS, Stored, both_in, named
+
+_GONE = member("$gone", "@bob:hs", "leave")
+_BACK = member("$back", "@bob:hs", "join", origin_server_ts=9000)
+
+
+class LateFirstSyncTests(SynchronousTestCase):
+    """Alice's first poll was sent before bob's answer was stored; bob has left since."""
+
+    def setUp(self) -> None:
+        """Bob's answer said `$old`."""
+        self.stored = Stored()
+        self.stored.polled(BOB, event("$1"), since=None, limited=True, state=(CREATE, BOB_JOINS, named("$old")))
+        self.stored.facts.room(ROOM).polled = {"@bob:hs"}
+        self.stored.left(BOB, _GONE)
+
+    def late(self, *timeline: Any, state: tuple[Any, ...] = ()) -> None:
+        """What Alice's answer has."""
+        block = (CREATE, ALICE_JOINS, *state)
+        self.stored.polled(ALICE, *timeline, since=None, limited=True, state=block, position=0)
+
+    def name(self) -> tuple[str | None, bool]:
+        """The room's name, and whether that is sure."""
+        return self.stored.summary.name, self.stored.summary.unsure_nid == 0
+
+    def test_other_state_in_its_timeline(self) -> None:
+        """What is known stays, and is not sure."""
+        self.late(named("$new"))
+        self.assertEqual(self.name(), ("$old", False))
+
+    def test_other_state_before_its_timeline(self) -> None:
+        """Neither is it then."""
+        self.late(event("$9"), state=(named("$new"),))
+        self.assertEqual(self.name(), ("$old", False))
+
+    def test_the_same_state(self) -> None:
+        """What both say is sure."""
+        self.late(event("$9"), state=(named("$old"),))
+        self.assertEqual(self.name(), ("$old", True))
+
+    def test_a_later_answer_with_that_event_in_its_timeline(self) -> None:
+        """It had not been current, so that a known event becomes it now."""
+        self.late(named("$new"))
+        self.stored.polled(ALICE, named("$new"), event("$9"))
+        self.assertEqual(self.stored.summary.name, "$new")
+
+    def test_a_later_first_answer_with_that_event(self) -> None:
+        """So it does by somebody else's first answer."""
+        self.late(named("$new"))
+        self.stored.polled(BOB, _BACK, since=None, limited=True, state=(CREATE, named("$new")))
+        self.assertEqual(self.stored.summary.name, "$new")
+
+    def test_state_that_was_set_back(self) -> None:
+        """An event that had been current, and gave way to an older one, stays where it is."""
+        self.late(event("$9"))
+        self.stored.polled(ALICE, named("$new"))
+        self.stored.fetched(CREATE, named("$old"))
+        self.stored.polled(ALICE, named("$new"), event("$10"))
+        self.assertEqual(self.stored.summary.name, "$old")
+
+
+class JumpTests(SynchronousTestCase):
+    """State of which it is not known what happened before it: somebody may have been put out by then."""
+
+    def jumps(self, *timeline: Event, **block: Any) -> bool:
+        """Whether an answer of bob's, sent before alice's latest was stored, is such."""
+        stored = both_in()
+        sent = stored.position
+        stored.polled(ALICE, event("$2"))
+        stored.polled(BOB, *timeline, position=sent, **block)
+        return stored.summary.jump_nid == stored.summary.position
+
+    def test_a_name(self) -> None:
+        """A name that comes as state alone; not one that the timeline tells."""
+        self.assertTrue(self.jumps(state=(named("$n"),), state_after=True))
+        self.assertFalse(self.jumps(event("$2"), named("$n"), state=(named("$n"),), state_after=True))
+
+    def test_a_name_that_was_redacted(self) -> None:
+        """Nor the redaction of one."""
+        stored = both_in()
+        stored.polled(ALICE, named("$n"))
+        stored.polled(BOB, event("$r", "m.room.redaction", redacts="$n"))
+        self.assertEqual(stored.summary.jump_nid, 0)
+
+    def test_members_along_with_a_timeline(self) -> None:
+        """They come lazily, and as they were before a timeline that follows."""
+        self.assertFalse(self.jumps(event("$2"), event("$3"), state=(member("$e", "@eve:hs", "join"),)))
+
+    def test_members_along_with_a_timeline_that_was_dropped(self) -> None:
+        """They may be newer than what others are yet to tell."""
+        members = (member("$e", "@eve:hs", "join"),)
+        self.assertTrue(self.jumps(event("$9"), limited=True, state=members))
+        self.assertTrue(self.jumps(event("$9"), limited=True, state=members, state_after=True))
+
+
+class UnplacedTests(SynchronousTestCase):
+    """Whether it is certain that bob was in where his stay begins."""
+
+    def row(self, stored: Stored) -> UserRoom:
+        """Bob's."""
+        row = stored.row()
+        assert row is not None
+        return row
+
+    def test_handed_what_is_stored(self) -> None:
+        """He was in at the event that his poller was handed, and at his join."""
+        self.assertFalse(self.row(both_in()).unplaced)
+
+    def test_handed_nothing_that_is_stored(self) -> None:
+        """It is not where what comes next begins, until the join has its place."""
+        stored = both_in()
+        sent = stored.position
+        stored.polled(ALICE, event("$8"), limited=True)
+        stored.polled(BOB, event("$7"), limited=True, state=(_BACK,), position=sent)
+        self.assertTrue(self.row(stored).unplaced)
+        stored.polled(ALICE, _BACK, event("$9"))
+        self.assertFalse(self.row(stored).unplaced)
+
+    def test_handed_later(self) -> None:
+        """Nor is it uncertain any more once his poller brings what has its place."""
+        stored = both_in()
+        sent = stored.position
+        stored.polled(ALICE, event("$8"), limited=True)
+        stored.polled(BOB, event("$7"), limited=True, state=(_BACK,), position=sent)
+        stored.polled(BOB, event("$9"))
+        self.assertFalse(self.row(stored).unplaced)
+
+
+class LeftTests(SynchronousTestCase):
+    """What of the room is surely from before bob's leave (MSC4186)."""
+
+    def left(self, stored: Stored) -> tuple[str | None, bool]:
+        """The name that he keeps, and whether state from before the leave is sure."""
+        row = stored.row()
+        assert row is not None
+        return None if row.frozen is None else row.frozen.name, row.sure_nid > 0
+
+    def renamed(self) -> Stored:
+        """The room is `$old`, bob left long ago, and polled since."""
+        stored = both_in()
+        stored.polled(ALICE, named("$old"))
+        stored.polled(BOB)
+        stored.polled(ALICE, _GONE)
+        stored.polled(BOB)
+        return stored
+
+    def test_a_stay_within_one_gappy_answer(self) -> None:
+        """Nothing: his newest poll was from before he came."""
+        for state_after in (False, True):
+            stored = self.renamed()
+            leaves = member("$out", "@bob:hs", "leave")
+            stored.polled(ALICE, _BACK, leaves, limited=True, state=(named("$new"),), state_after=state_after)
+            self.assertEqual(self.left(stored), (None, False), state_after)
+
+    def test_a_stay_within_one_answer_with_the_state_after_it(self) -> None:
+        """Nothing where state changed in the same timeline: what is known is from before that."""
+        stored = self.renamed()
+        timeline = named("$new"), _BACK, member("$out", "@bob:hs", "leave")
+        stored.polled(ALICE, *timeline, state=(named("$new"),), state_after=True)
+        self.assertEqual(self.left(stored), (None, False))
+
+    def test_a_leave_in_a_timeline_that_follows(self) -> None:
+        """What the room was just before."""
+        stored = both_in()
+        stored.polled(BOB)
+        stored.polled(ALICE, named("$new"), _GONE)
+        self.assertEqual(self.left(stored), ("$new", True))
