@@ -121,6 +121,8 @@ def after_joined_section(
     if row is not None and row.membership == "join" and stay is not Stay.NEW:
         if row.to_come and not to_come:
             row = msgspec.structs.replace(row, to_come=False, visible_from=first_handed_nid, unplaced=unplaced)
+        elif row.unplaced and not unplaced and stay is Stay.SAME and first_handed_nid >= row.visible_from:
+            row = msgspec.structs.replace(row, unplaced=False)
         return msgspec.structs.replace(row, unsure=False) if row.unsure and stay is Stay.SAME else row
     joined = _joined(row, user_id, room_id, member_nid, first_handed_nid, join_ts, join_sort_ts)
     return msgspec.structs.replace(joined, to_come=to_come, unplaced=unplaced)
@@ -299,8 +301,8 @@ def _left(row: UserRoom, membership: str, nid: int, last_nid: int, event: Stored
         room_id=row.room_id,
         membership=membership,
         membership_nid=nid,
-        # of a stay of which all was to come nothing else is surely its own
-        visible_from=last_nid if row.to_come else row.visible_from,
+        # of a stay that has no place nothing else is surely its own
+        visible_from=last_nid if row.to_come or row.unplaced else row.visible_from,
         join_ts=row.join_ts,
         left_nid=last_nid,
         leave_event=event,

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 import msgspec
 
 from syncproxy.matrix.events import Event, StoredEvent
-from syncproxy.rooms import memberships
+from syncproxy.rooms import memberships, visibility
 from syncproxy.rooms.answers import ContextAnswer, JoinedRoom, LeftRoom, StateAnswer, StrippedRoom, Timeline
 from syncproxy.rooms.changes import (
     Change,
@@ -215,8 +215,8 @@ class _AnswerAccumulator:
         """
         if row is None or row.membership != "join":
             return False
-        certain_nid = max(row.visible_from, self._polls.polled_at(self._me), last_known_nid(timeline, work.facts.known))
-        return work.summary.gap_nid <= certain_nid
+        told_nid = last_known_nid(timeline, work.facts.known)
+        return work.summary.gap_nid <= max(visibility.certain_nid(row), self._polls.polled_at(self._me), told_nid)
 
     def _is_outdated(self, work: RoomAccumulator, row: UserRoom | None, leave: Event) -> bool:
         """Whether the leave is one from before the present stay: another poller told of that already."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from syncproxy.rooms import memberships
+from syncproxy.rooms import memberships, visibility
 from syncproxy.rooms.changes import UserRoomChange
 from syncproxy.rooms.memberships import MemberNews
 from syncproxy.rooms.user_room import UserRoom
@@ -44,7 +44,7 @@ class Standings:
         """With its time; and what was before a leave, if that follows in the timeline what the user surely saw."""
         facts, certain_nid = news.facts, self._polls.polled_at(now.user_id)
         if row is not None:
-            certain_nid = max(certain_nid, row.visible_from)
+            certain_nid = max(certain_nid, visibility.certain_nid(row))
         if facts is not None and max(facts.gap_nid, facts.jump_nid) <= certain_nid:
             return memberships.stamped(now, news.event.recency, facts, now.left_nid)
         return self.left_unseen(now, row, news.event.recency, work)

@@ -71,10 +71,11 @@ class MemberEventTests(SynchronousTestCase):
         self.assertEqual(row.visible_from, 7)
 
     def test_a_leave_from_a_stay_that_was_to_come(self) -> None:
-        """Nothing but the leave itself is of that stay for sure."""
-        row = after(msgspec.structs.replace(joined(), to_come=True), LEAVE)
-        assert row is not None
-        self.assertEqual((row.visible_from, row.left_nid, row.to_come), (9, 9, False))
+        """Nothing but the leave itself is of that stay for sure; neither of one that had no place."""
+        for stay in (msgspec.structs.replace(joined(), to_come=True), msgspec.structs.replace(joined(), unplaced=True)):
+            row = after(stay, LEAVE)
+            assert row is not None
+            self.assertEqual((row.visible_from, row.left_nid, row.to_come, row.unplaced), (9, 9, False, False))
 
     def test_a_kick_is_a_removal(self) -> None:
         """A leave that somebody else sent is marked as removed."""

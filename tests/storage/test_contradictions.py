@@ -137,6 +137,19 @@ class UnplacedTests(SynchronousTestCase):
         stored.polled(BOB, event("$9"))
         self.assertFalse(self.row(stored).unplaced)
 
+    def test_handed_more(self) -> None:
+        """Nor of a stay of which others brought what it begins with, once bob's poller has gone on from there."""
+        stored = Stored()
+        stored.polled(ALICE, event("$1"), since=None, state=(CREATE, ALICE_JOINS))
+        sent = stored.position
+        stored.polled(ALICE, event("$2", origin_server_ts=9999))
+        stored.polled(BOB, event("$4"), since=None, position=sent, limited=True, state=(CREATE, _BACK))
+        begins = self.row(stored).visible_from
+        self.assertEqual((self.row(stored).unplaced, self.row(stored).to_come), (True, False))
+        stored.polled(ALICE, event("$3"))
+        stored.polled(BOB, event("$3"))
+        self.assertEqual((self.row(stored).unplaced, self.row(stored).visible_from), (False, begins))
+
 
 class LeftTests(SynchronousTestCase):
     """What of the room is surely from before bob's leave (MSC4186)."""

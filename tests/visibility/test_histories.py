@@ -171,8 +171,14 @@ class FoundTests(SynchronousTestCase):
         stays = (("join", CAROL, "!1"), ("poll", ALICE, ""), ("profile", BOB, "!1"), ("ask", BOB, ""))
         self.check(*stays, ("poll", CAROL, ""), ("ban", CAROL, "!1"), ("profile", ALICE, "!1"), *answers)
         asked = (("poll", ALICE, ""), ("profile", BOB, "!1"), ("ask", BOB, ""), ("poll", CAROL, ""))
-        stays = (("poll", CAROL, ""), ("join", CAROL, "!1"), ("talk", ALICE, "!1"), *asked)
-        self.check(*stays, ("ban", CAROL, "!1"), ("profile", ALICE, "!1"), *answers)
+        talked = (("poll", CAROL, ""), ("join", CAROL, "!1"), ("talk", ALICE, "!1"))
+        self.check(*talked, *asked, ("ban", CAROL, "!1"), ("profile", ALICE, "!1"), *answers)
+
+    def test_a_kick_that_was_hidden_by_anothers_gap(self) -> None:
+        """Who learns of it last, after an answer from before it, is not shown what was said since."""
+        asked = (("ask", CAROL, ""), ("ask", BOB, ""), ("answer", BOB, ""), ("profile", BOB, "!2"))
+        told = (("deliver", CAROL, ""), ("talk", CAROL, "!2"), ("poll", CAROL, ""))
+        self.check(*asked, ("answer", CAROL, ""), ("kick", BOB, "!2"), *told)
 
     def test_a_name_from_before_a_gap_that_a_late_join_stands_behind(self) -> None:
         """Who may see nothing past a gap is not shown the room as it was before the gap, having come later."""
