@@ -113,3 +113,7 @@ class SimplifiedTests(ScriptCase):
     def test_one_address(self) -> None:
         """Login, media, a profile and older messages go through the proxy."""
         self.scene("one_address")
+
+    def test_restart(self) -> None:
+        """After `kill -9` of the proxy it goes on from its position: nothing is lost, and no room is told anew."""
+        self.scene("simplified_restart")

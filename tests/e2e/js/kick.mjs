@@ -1,4 +1,4 @@
-// Who is kicked is told so, and hears nothing more of the room: MSC3575 takes it from the list, MSC4186 leaves it there.
+// Who is kicked is told so, and hears nothing more of the room; MSC3575 takes it from the list, MSC4186 does not.
 import { assertEqual, clientFor, createRoom, scenario, simplified, syncing, until } from "./lib.mjs";
 
 await scenario(async ({ alice, bob }) => {

@@ -111,11 +111,12 @@ export class SyncingClient {
         this.sliding = sliding;
         this.states = [];
         this.errors = [];
-        this.lists = {};
+        this.answers = [];
         client.on(sdk.ClientEvent.Sync, (state) => this.states.push(state));
         this.sliding.on(SlidingSyncEvent.Lifecycle, (state, answer, error) => {
-            if (state === SlidingSyncState.RequestFinished && error) this.errors.push(String(error));
-            Object.assign(this.lists, answer?.lists);
+            if (state !== SlidingSyncState.RequestFinished) return;
+            if (error) this.errors.push(String(error));
+            else this.answers.push(answer);
         });
     }
 
@@ -125,9 +126,9 @@ export class SyncingClient {
         return this;
     }
 
-    /** The room ids of a list, in order: with MSC4186 as the newest answer has them, for that SDK does not keep them. */
+    /** The room ids of a list, in order: of the newest answer with MSC4186, for that SDK does not keep them. */
     order(key = "all") {
-        if (simplified) return this.lists[key].ops.flatMap((op) => op.room_ids);
+        if (simplified) return this.answers.at(-1).lists[key].ops.flatMap((op) => op.room_ids);
         const { roomIndexToRoomId } = this.sliding.getListData(key);
         return Object.keys(roomIndexToRoomId)
             .sort((a, b) => a - b)

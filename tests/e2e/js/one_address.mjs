@@ -1,12 +1,14 @@
 // The proxy is the only server that a client knows: login, media, profile, and what was said before go through it.
-import { ALL_ROOMS, assertEqual, clientFor, config, createRoom, loggedIn, scenario, sdk, syncing, until } from "./lib.mjs";
+import { ALL_ROOMS, assertEqual, clientFor, config, createRoom } from "./lib.mjs";
+import { loggedIn, scenario, sdk, syncing, until } from "./lib.mjs";
 
+const LISTS = { all: { ...ALL_ROOMS, timeline_limit: 1 } };
 const SIMPLIFIED = "org.matrix.simplified_msc3575";
 const PICTURE = "picture ".repeat(100_000);
 
 await scenario(async ({ alice, bob }) => {
     assertEqual(config.homeserver, config.proxy, "the server");
-    const client = await syncing(await loggedIn(alice), { all: { ...ALL_ROOMS, timeline_limit: 1 } });
+    const client = await syncing(await loggedIn(alice), LISTS);
     assertEqual(await client.client.doesServerSupportUnstableFeature(SIMPLIFIED), true, "is said to be served");
 
     const roomId = await createRoom(client.client, "Kitchen");
@@ -23,7 +25,7 @@ await scenario(async ({ alice, bob }) => {
     await other.setDisplayName("Robert");
     await until("the new name", () => client.room(roomId).getMember(bob.user_id)?.name === "Robert");
 
-    const reader = await syncing(alice, { all: { ...ALL_ROOMS, timeline_limit: 1 } });
+    const reader = await syncing(alice, LISTS);
     await until("the room", () => reader.room(roomId));
     assertEqual(reader.events(roomId).length, 1, "events at first");
     await reader.client.scrollback(reader.room(roomId), 50);

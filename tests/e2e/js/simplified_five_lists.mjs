@@ -65,6 +65,20 @@ function growing(sliding) {
     return last;
 }
 
+/** Wait until the client has in its sections, and the proxy in its lists, what there should be; returns that. */
+async function settles(client, what, expected) {
+    const sorted = (lists) => JSON.stringify(Object.keys(LISTS).map((key) => [...lists[key]].sort()));
+    await until(what, () => sorted(sections(client.client)) === sorted(expected));
+    for (const key of Object.keys(LISTS)) {
+        const listed = () => JSON.stringify(client.order(key)) === JSON.stringify(expected[key]);
+        await until(`${key} with ${what}`, listed);
+        assertEqual(client.sliding.getListData(key).joinedCount, expected[key].length, `count of ${key}`);
+    }
+    return expected;
+}
+
+const without = (list, roomId) => list.filter((other) => other !== roomId);
+
 await scenario(async ({ alice, bob }) => {
     const [owner, other] = [clientFor(alice), clientFor(bob)];
     const rooms = [];
@@ -81,20 +95,7 @@ await scenario(async ({ alice, bob }) => {
     assertEqual(client.order("untagged").length, FIRST[1] + 1, "rooms in the first window");
     const windows = growing(client.sliding);
 
-    /** Wait until the client has in its sections, and the proxy in its lists, what there should be. */
-    async function settles(what, expected) {
-        const sorted = (lists) => JSON.stringify(Object.keys(LISTS).map((key) => [...lists[key]].sort()));
-        await until(what, () => sorted(sections(client.client)) === sorted(expected));
-        for (const key of Object.keys(LISTS)) {
-            const listed = () => JSON.stringify(client.order(key)) === JSON.stringify(expected[key]);
-            await until(`${key} with ${what}`, listed);
-            assertEqual(client.sliding.getListData(key).joinedCount, expected[key].length, `count of ${key}`);
-        }
-        return expected;
-    }
-    const without = (list, roomId) => list.filter((other) => other !== roomId);
-
-    let now = await settles("all that there is", {
+    let now = await settles(client, "all that there is", {
         spaces: [work, family],
         invites: [party],
         favourites: [rooms[20], rooms[0]],
@@ -108,26 +109,26 @@ await scenario(async ({ alice, bob }) => {
     assertEqual(children.map((event) => event.getStateKey()), [rooms[0]], "children of a space");
 
     await owner.setRoomTag(rooms[5], "m.favourite", { order: 0.5 });
-    now = await settles("a direct chat that became a favourite", {
+    now = await settles(client, "a direct chat that became a favourite", {
         ...now,
         favourites: [rooms[20], rooms[5], rooms[0]],
         dms: without(now.dms, rooms[5]),
     });
     await owner.deleteRoomTag(rooms[20], "m.favourite");
-    now = await settles("a favourite no more", { ...now, favourites: [rooms[5], rooms[0]] });
+    now = await settles(client, "a favourite no more", { ...now, favourites: [rooms[5], rooms[0]] });
     direct = [...without(direct, rooms[1]), rooms[24]];
     await owner.setAccountDataRaw("m.direct", { [bob.user_id]: direct });
-    now = await settles("a room that became a direct chat, and one that is none any more", {
+    now = await settles(client, "a room that became a direct chat, and one that is none any more", {
         ...now,
         dms: [rooms[24], ...without(now.dms, rooms[1])],
     });
     await owner.joinRoom(party);
-    now = await settles("the invite accepted", { ...now, invites: [] });
+    now = await settles(client, "the invite accepted", { ...now, invites: [] });
     await owner.sendTextMessage(rooms[2], "up");
     const up = (list) => [rooms[2], ...without(list, rooms[2])];
-    now = await settles("a direct chat on top", { ...now, dms: up(now.dms), untagged: up(now.untagged) });
+    now = await settles(client, "a direct chat on top", { ...now, dms: up(now.dms), untagged: up(now.untagged) });
     const club = await createRoom(owner, "Club", SPACE);
-    await settles("a new space", { ...now, spaces: [club, ...now.spaces], untagged: [club, ...now.untagged] });
+    await settles(client, "a new space", { ...now, spaces: [club, ...now.spaces], untagged: [club, ...now.untagged] });
     await owner.leave(work);
     const spaces = JSON.stringify([family, club].sort());
     await until("a space left", () => JSON.stringify(sections(client.client).spaces.sort()) === spaces);
