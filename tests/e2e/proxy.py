@@ -23,7 +23,8 @@ class ProxyProcess:
             *("--homeserver", homeserver),
             *("--listen", f"tcp:{port}:interface=127.0.0.1"),
             *("--metrics", f"tcp:{metrics}:interface=127.0.0.1"),
-            *("--data-dir", str(directory / "data"), "--forward"),
+            *("--data-dir", str(directory / "data")),
+            "--forward",
         ]
         self.start()
 

@@ -1,5 +1,5 @@
 // Who is kicked is told so, and hears nothing more of the room; MSC3575 takes it from the list, MSC4186 does not.
-import { assertEqual, clientFor, createRoom, scenario, simplified, syncing, until } from "./lib.mjs";
+import { assertEqual, clientFor, createRoom, loggedIn, scenario, simplified, syncing, until } from "./lib.mjs";
 
 await scenario(async ({ alice, bob }) => {
     const owner = clientFor(alice);
@@ -21,4 +21,12 @@ await scenario(async ({ alice, bob }) => {
     await client.hears(kept, "still here");
     assertEqual(client.bodies(lost), [], "what is heard from the lost room");
     assertEqual(client.events(lost).filter(isKick).length, 1, "kicks");
+
+    const fresh = await syncing(await loggedIn(bob));
+    assertEqual(fresh.order(), simplified ? [kept, lost] : [kept], "list of a new device");
+    if (simplified) {
+        assertEqual(fresh.room(lost).getMyMembership(), "leave", "membership on a new device");
+        assertEqual(fresh.events(lost).some(isKick), true, "the kick on a new device");
+        assertEqual(fresh.bodies(lost), [], "what a new device hears from the lost room");
+    }
 });
