@@ -53,7 +53,8 @@ class Spelling:
     """How a dialect spells its requests. A strict one refuses what a lenient one makes the best of."""
 
     strict: bool
-    #: `pos`, `timeout` and `set_presence` are in the body, not in the query
+    #: `pos`, `timeout` and `set_presence` are in the body; those that it lacks may be in the query, where mindroom-nio
+    #: has them in both dialects. Otherwise they are in the query only
     all_in_body: bool
     most_subscriptions: int
 
@@ -65,20 +66,20 @@ def parsed(body: bytes, query: Mapping[str, str], spelling: Spelling) -> Request
     check_bytes("conn_id", decoded.conn_id or "", MAX_ID_BYTES)
     if spelling.strict:
         check_length("txn_id", decoded.txn_id or "", MAX_TXN_ID)
-    pos, timeout, presence = decoded.pos, decoded.timeout, decoded.set_presence
-    if not spelling.all_in_body:
-        pos, timeout, presence = (query.get(name) for name in ("pos", "timeout", "set_presence"))
+    asked: dict[str, Any] = {name: query.get(name) for name in ("pos", "timeout", "set_presence")}
+    if spelling.all_in_body:
+        asked |= {name: said for name in asked if (said := getattr(decoded, name)) is not None}
     reader = _Reader(spelling)
     return Request(
-        pos=pos or None,
-        timeout_ms=reader.timeout(timeout) if pos or not spelling.all_in_body else 0,
+        pos=asked["pos"] or None,
+        timeout_ms=reader.timeout(asked["timeout"]) if asked["pos"] or not spelling.all_in_body else 0,
         conn_id=decoded.conn_id or "",
         txn_id=(decoded.txn_id or "")[:MAX_TXN_ID] or None,
         lists=reader.lists(decoded.lists or {}),
         room_subscriptions=reader.subscriptions(decoded.room_subscriptions or {}),
         unsubscribe_rooms=decoded.unsubscribe_rooms or (),
         extensions=_extensions(decoded.extensions or {}),
-        set_presence=_presence(presence),
+        set_presence=_presence(asked["set_presence"]),
         fingerprint=fingerprint(everything),
     )
 

@@ -55,9 +55,16 @@ class PlaceTests(RefusingCase):
         self.assertEqual((asked.pos, asked.timeout_ms, asked.set_presence), ("p", 30, "offline"))
 
     def test_stable_has_them_in_the_body(self) -> None:
-        """Parameters of the query by these names are not looked at."""
+        """Parameters of the query by these names are not looked at, where the body has them."""
         asked = stable({"pos": "p", "timeout": 30, "set_presence": "unavailable"}, pos="x", timeout="9")
         self.assertEqual((asked.pos, asked.timeout_ms, asked.set_presence), ("p", 30, "unavailable"))
+
+    def test_stable_finds_in_the_query_what_the_body_lacks(self) -> None:
+        """mindroom-nio has them there in both dialects."""
+        asked = stable({}, pos="p", timeout="30", set_presence="offline")
+        self.assertEqual((asked.pos, asked.timeout_ms, asked.set_presence), ("p", 30, "offline"))
+        asked = stable({"timeout": 0, "pos": "p"}, timeout="30")
+        self.assertEqual((asked.timeout_ms, asked.set_presence), (0, "online"))
 
     def test_defaults(self) -> None:
         """No timeout is none at all, and the user is online."""

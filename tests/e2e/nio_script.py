@@ -1,7 +1,6 @@
 """mindroom-nio, a client of MSC4186, in a process of its own: nio needs asyncio.
 
-Run as `python -m tests.e2e.nio_script CONFIG`, with what the scripts of `js/` are run with. Sliding sync goes to the
-proxy, all else to the homeserver.
+Run as `python -m tests.e2e.nio_script CONFIG`, with what the scripts of `js/` are run with, `rooms` and `dialect`.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import Any
 from nio import (
     AsyncClient,
     AsyncClientConfig,
+    LoginResponse,
     RoomCreateResponse,
     RoomMessageText,
     RoomSendResponse,
@@ -24,33 +24,30 @@ from nio import (
 
 Json = dict[str, Any]
 PATIENCE_S = 30
-LISTS: Json = {
-    "all_rooms": {
-        "ranges": [[0, 99]],
-        "timeline_limit": 5,
-        "required_state": [["m.room.name", ""], ["m.room.encryption", ""], ["m.room.member", "*"]],
-    }
+_STATE = (("m.room.name", ""), ("m.room.encryption", ""), ("m.room.member", "*"))
+#: how each dialect asks for the same
+ALL_ROOMS: dict[str, Json] = {
+    "unstable": {"ranges": [[0, 99]], "required_state": _STATE},
+    "stable": {
+        "range": [0, 99],
+        "required_state": {
+            "include": [{"type": kind} if key == "*" else {"type": kind, "state_key": key} for kind, key in _STATE]
+        },
+    },
 }
 EXTENSIONS = {name: {"enabled": True} for name in ("to_device", "e2ee", "account_data", "receipts", "typing")}
 
 
 class Client(AsyncClient):  # type: ignore[misc]
-    """A nio whose sliding sync goes to `sync_url`; it keeps all answers, and the messages in the order they came."""
+    """A nio that keeps all answers, and the messages in the order they came."""
 
-    def __init__(self, homeserver: str, account: Json, store: str, sync_url: str) -> None:
-        config = AsyncClientConfig(encryption_enabled=True)
-        # nio puts its one address before each path
-        super().__init__("", account["user_id"], account["device_id"], store, config)
-        self.restore_login(account["user_id"], account["device_id"], account["access_token"])
-        self._homeserver, self._sync_url = homeserver, sync_url
+    def __init__(self, homeserver: str, account: Json, store: str) -> None:
+        super().__init__(
+            homeserver, account["user_id"], store_path=store, config=AsyncClientConfig(encryption_enabled=True)
+        )
         self.answers: list[Any] = []
         self.heard: list[tuple[str, str]] = []
         self.add_event_callback(self._hear, RoomMessageText)
-
-    async def send(self, method: str, path: str, *args: Any, **more: Any) -> Any:
-        """Send a request to the server that it is for."""
-        server = self._sync_url if "org.matrix.simplified_msc3575" in path else self._homeserver
-        return await super().send(method, server + path, *args, **more)
 
     async def _hear(self, room: Any, event: RoomMessageText) -> None:
         self.heard.append((room.room_id, event.body))
@@ -62,7 +59,7 @@ class Client(AsyncClient):  # type: ignore[misc]
         return answer
 
     async def shares_keys(self) -> None:
-        """One poll of the homeserver itself, and what it makes necessary."""
+        """One classic sync, and what it makes necessary."""
         await self.sync(timeout=0)
         if self.should_upload_keys:
             await self.keys_upload()
@@ -92,7 +89,7 @@ async def ask(what: str) -> None:
 
 
 async def story(alice: Client, bob: Client, rooms: list[str]) -> None:
-    """Alice has these rooms, the last the newest; Bob polls the homeserver."""
+    """Alice has these rooms, the last the newest; Bob syncs as of old."""
     await until("all rooms", lambda: set(alice.rooms) == set(rooms))
     first = alice.answers[0].rooms
     assert sorted(first, key=lambda room_id: first[room_id].bump_stamp) == rooms, "recency"
@@ -121,16 +118,24 @@ async def story(alice: Client, bob: Client, rooms: list[str]) -> None:
 
 
 async def main(config: Json) -> None:
-    """Play the story with Alice syncing through the proxy."""
+    """Play the story with Alice syncing as the dialect has it."""
+    dialect = config["dialect"]
+    lists = {"all_rooms": {**ALL_ROOMS[dialect], "timeline_limit": 5}}
     with tempfile.TemporaryDirectory() as store:
-        accounts = config["accounts"]
-        alice, bob = (Client(config["homeserver"], accounts[name], store, config["proxy"]) for name in ("alice", "bob"))
+        accounts = [config["accounts"][name] for name in ("alice", "bob")]
+        alice, bob = clients = [Client(config["homeserver"], account, store) for account in accounts]
+        for client, account in zip(clients, accounts, strict=True):
+            assert isinstance(await client.login(account["password"]), LoginResponse)
         await bob.shares_keys()
-        syncing = asyncio.create_task(alice.sliding_sync_forever(lists=LISTS, extensions=EXTENSIONS, timeout=10_000))
+        syncing = asyncio.create_task(
+            alice.sliding_sync_forever(
+                lists=lists, extensions=EXTENSIONS, timeout=10_000, unstable=dialect == "unstable"
+            )
+        )
         telling = asyncio.create_task(story(alice, bob, config["rooms"]))
         done, _ = await asyncio.wait((syncing, telling), return_when=asyncio.FIRST_COMPLETED)
         syncing.cancel()
-        for client in (alice, bob):
+        for client in clients:
             await client.close()
         for task in done:
             task.result()

@@ -12,7 +12,7 @@ from tests.e2e.processes import ServerProcess, free_port
 
 
 class ProxyProcess:
-    """The proxy in front of a homeserver, with a directory for its data and one address for life."""
+    """The proxy in front of a homeserver, with a directory for its data and one address for life; it forwards."""
 
     def __init__(self, homeserver: str, directory: Path) -> None:
         self._directory = directory
@@ -24,6 +24,7 @@ class ProxyProcess:
             *("--listen", f"tcp:{port}:interface=127.0.0.1"),
             *("--metrics", f"tcp:{metrics}:interface=127.0.0.1"),
             *("--data-dir", str(directory / "data")),
+            "--forward",
         ]
         self.start()
 

@@ -42,6 +42,9 @@ def node_runs(package: str, major: int) -> bool:
 class ScriptCase(SynchronousTestCase):
     """Scripts against the shared servers."""
 
+    #: clients are given no other address than the proxy's; else they ask the homeserver itself for all but the sync
+    proxy_is_all = False
+
     def setUp(self) -> None:
         """Have the servers started."""
         missing = self.what_is_missing()
@@ -61,7 +64,7 @@ class ScriptCase(SynchronousTestCase):
     def play(self, script: str, people: Mapping[str, Account], **more: Any) -> None:
         """Run a script as these people; it may have the proxy stopped and started."""
         config = {
-            "homeserver": self.synapse.url,
+            "homeserver": self.proxy.url if self.proxy_is_all else self.synapse.url,
             "server_name": SERVER_NAME,
             "proxy": self.proxy.url,
             "accounts": {name: account.as_json() for name, account in people.items()},

@@ -62,7 +62,9 @@ class SlidingSyncTests(ScriptCase):
 
 
 class SimplifiedTests(ScriptCase):
-    """The SDK of today, which speaks MSC4186's unstable dialect; it keeps no order of rooms."""
+    """The SDK of today, which speaks MSC4186's unstable dialect and knows no other address than the proxy's."""
+
+    proxy_is_all = True
 
     def scene(self, script: str) -> None:
         """Run a script on that SDK, with fresh users Alice and Bob."""
@@ -82,7 +84,15 @@ class SimplifiedTests(ScriptCase):
 
     def test_invite_and_join(self) -> None:
         """Invites arrive, can be accepted and refused."""
-        self.scene("simplified_invite_join")
+        self.scene("invite_join")
+
+    def test_login(self) -> None:
+        """A login syncs, and ends when its token is revoked."""
+        self.scene("login")
+
+    def test_kick(self) -> None:
+        """A kicked user sees the kick, and keeps the room as it was then."""
+        self.scene("kick")
 
     def test_unread_counts(self) -> None:
         """Counts grow and fall."""
@@ -95,3 +105,15 @@ class SimplifiedTests(ScriptCase):
     def test_encryption(self) -> None:
         """Encrypted messages go both ways, also to a device that is new."""
         self.scene("encryption")
+
+    def test_five_lists(self) -> None:
+        """Element Web's lists: their windows grow over all rooms, and a room moves from one to another."""
+        self.scene("simplified_five_lists")
+
+    def test_one_address(self) -> None:
+        """Login, media, a profile and older messages go through the proxy."""
+        self.scene("one_address")
+
+    def test_restart(self) -> None:
+        """After `kill -9` of the proxy it goes on from its position: nothing is lost, and no room is told anew."""
+        self.scene("simplified_restart")

@@ -1,5 +1,5 @@
-// Two rust-crypto clients exchange encrypted messages through the proxy; a new device is learnt of and can read on.
-import { assertEqual, config, createRoom, encrypting, scenario, sdk, until } from "./lib.mjs";
+// Two rust-crypto clients exchange encrypted messages through the proxy; a new device is learnt of and takes part.
+import { assertEqual, createRoom, encrypting, loggedIn, scenario, until } from "./lib.mjs";
 
 const ENCRYPTED = {
     initial_state: [
@@ -35,10 +35,8 @@ await scenario(async ({ alice, bob }) => {
     const onTheWire = one.events(roomId).filter((event) => event.getWireType() === "m.room.message");
     assertEqual(onTheWire.length, 0, "messages in the clear");
 
-    const login = await sdk
-        .createClient({ baseUrl: config.homeserver })
-        .loginRequest({ type: "m.login.password", user: bob.user_id, password: bob.password });
-    const laptop = await encrypting({ ...login, user_id: bob.user_id });
+    const login = await loggedIn(bob);
+    const laptop = await encrypting(login);
     await until("alice learns of the laptop", async () => {
         const devices = await one.client.getCrypto().getUserDeviceInfo([bob.user_id]);
         return devices.get(bob.user_id)?.has(login.device_id);
@@ -47,4 +45,6 @@ await scenario(async ({ alice, bob }) => {
     await one.client.sendTextMessage(roomId, "welcome, laptop");
     await reads(laptop, roomId, "welcome, laptop");
     await reads(other, roomId, "welcome, laptop");
+    await laptop.client.sendTextMessage(roomId, "from the laptop");
+    for (const client of [one, other]) await reads(client, roomId, "from the laptop");
 });
