@@ -23,6 +23,7 @@ from syncproxy.rooms.summarising import (
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.timelines import Appended, appended, hidden_by_gap
 from syncproxy.storage.facts import CurrentState, RoomFacts
+from syncproxy.storage.freshness import Freshness
 from syncproxy.storage.nids import Nids
 from syncproxy.storage.room_events import RoomEvents
 from syncproxy.storage.writes import Writes
@@ -60,6 +61,7 @@ class RoomAccumulator:
         self._events = RoomEvents(facts, writes, nids, source.received_ms)
         #: what has a greater nid was stored by this answer
         self.began = nids.newest
+        self._freshness = Freshness(facts, source.position, self.began)
         self._previous = facts.summary.position if facts.summary is not None else 0
         #: what was known of the room before this answer
         self.before = facts.summary
@@ -91,14 +93,14 @@ class RoomAccumulator:
         new = self._fitting(room.timeline)
         if room.state_after:
             self._append(new, room.timeline, rolls_state=False)
-            unknown = [event for event in room.timeline.events if self._is_unknown_member(event)]
+            unknown = [event for event in room.timeline.events if self._freshness.is_unknown_member(event)]
             yield from self.state_block((*unknown, *room.state), may_restore=self._source.has_since)
             stated = {event.state_key for event in room.state if event.type == _MEMBER} | {own}
             self._told_members = settled(self._told_members, self.member, stated)
         else:
             may_restore = self._source.has_since and room.timeline.limited
-            yield from self.state_block(self._before(room, new), may_restore=may_restore)
-            yield from self.state_block(self._known_of(room.timeline), may_restore=False)
+            yield from self.state_block(self._freshness.before(room, new), may_restore=may_restore)
+            yield from self.state_block(self._freshness.known_of(room.timeline), may_restore=False)
             if self._source.has_since:
                 gap_nid, hidden = hidden_by_gap(room.timeline, self.facts.known)
                 yield from self.state_block(hidden, may_restore=False, before_nid=gap_nid)
@@ -122,8 +124,10 @@ class RoomAccumulator:
                 continue
             key = (event.type, event.state_key)
             current = self.facts.state.get(key)
-            self._is_contradicted |= self._is_other(event, current)
-            if self._is_fresher(event, current, may_restore=may_restore):
+            self._is_contradicted |= self._freshness.is_other(event, current)
+            if self._freshness.is_fresher(
+                event, current, may_restore=may_restore, joins_up=self._joins_up, ended_nid=self.summary.ended_nid
+            ):
                 stored, valid_from = self._stored_state(event)
                 self._count_block(event, current)
                 self._make_current(key, stored, valid_from)
@@ -146,7 +150,7 @@ class RoomAccumulator:
         """
         if _CREATE not in keys:
             return
-        gone = [key for key, nid in self.facts.keys.items() if key not in keys and self._may_end(key, nid)]
+        gone = [key for key, nid in self.facts.keys.items() if key not in keys and self._freshness.may_end(key, nid)]
         if not gone:
             return
         ended_nid = self._nids.draw()
@@ -222,10 +226,6 @@ class RoomAccumulator:
                 return known.nid
         return self.summary.position + 1
 
-    def _is_unknown_member(self, event: Event) -> bool:
-        """Whether this is all that is known of a member: a block that came lazily may leave out who does not speak."""
-        return event.type == _MEMBER and (event.type, event.state_key or "") not in self.facts.state
-
     def learn_prev_batch(self, event_id: str, prev_batch: str) -> None:
         """This is where to page back from an event, if it is known, in the timeline, without a token."""
         self._events.learn_prev_batch(event_id, prev_batch)
@@ -282,22 +282,6 @@ class RoomAccumulator:
             joins_up=self._source.joins_up,
         )
 
-    def _before(self, room: JoinedRoom, new: Appended) -> list[Event]:
-        """The state as before the timeline, less what the timeline itself tells: it is older than that."""
-        ids = {event.event_id for event in new.events}
-        keys = {(event.type, event.state_key) for event in room.timeline.events if event.state_key is not None}
-        return [
-            event
-            for event in room.state
-            if event.event_id not in ids
-            and not ((event.type, event.state_key) in keys and (event.type, event.state_key) in self.facts.state)
-        ]
-
-    def _known_of(self, timeline: Timeline) -> list[Event]:
-        """The newest of each key, where that is known: behind a gap, it may have given way to older state."""
-        newest = {(event.type, event.state_key): event for event in timeline.events if event.state_key is not None}
-        return [event for event in newest.values() if event.event_id in self.facts.known]
-
     def _append(self, new: Appended, timeline: Timeline, *, rolls_state: bool) -> None:
         self._joins_up = not new.gap_before
         self.is_detached = new.is_dropped
@@ -324,8 +308,8 @@ class RoomAccumulator:
         key = (event.type, event.state_key or "")
         current = self.facts.state.get(key)
         is_current = current is not None and current.event.event_id == event.event_id
-        can_roll = rolls_state and not (behind_gap and current is not None and self._is_newer(current))
-        self._is_contradicted |= rolls_state and self._is_other(event, current) and not can_roll
+        can_roll = rolls_state and not (behind_gap and current is not None and self._freshness.is_newer(current))
+        self._is_contradicted |= rolls_state and self._freshness.is_other(event, current) and not can_roll
         if event.type == _MEMBER and (can_roll or not rolls_state):
             rejoins = not is_current and event.prev_membership not in (None, "join")
             facts = self._facts_now() if rolls_state or not self._lags(behind_gap=behind_gap) else None
@@ -341,34 +325,6 @@ class RoomAccumulator:
     def _lags(self, *, behind_gap: bool) -> bool:
         """Whether the state as far as it is known is older than the timeline: what comes after that tells the rest."""
         return behind_gap or any(event.state_key is not None and event.type != _MEMBER for event in self.timeline)
-
-    def _is_other(self, event: Event, current: CurrentState | None) -> bool:
-        """Whether another answer, stored after *s*, has something else there: it is not known which is newer."""
-        return current is not None and current.event.event_id != event.event_id and self._is_newer(current)
-
-    def _is_newer(self, current: CurrentState) -> bool:
-        """Whether the row was stored after *s*, by another answer."""
-        return self._source.position < current.valid_from <= self.began
-
-    def _may_end(self, key: _Key, loaded_nid: int) -> bool:
-        current = self.facts.state.get(key)
-        return (loaded_nid if current is None else current.valid_from) <= self._source.position
-
-    def _is_fresher(self, event: Event, current: CurrentState | None, *, may_restore: bool) -> bool:
-        """Whether a state block's event takes the place of the current row, or fills that of a missing one."""
-        known = self.facts.known.get(event.event_id)
-        was_known = known is not None and known.nid <= self.began
-        if current is None:
-            return not (was_known and self.summary.ended_nid > self._source.position)
-        if current.event.event_id == event.event_id:
-            return False
-        is_appended = known is not None and known.in_timeline and not was_known
-        if is_appended and self._joins_up:
-            # this answer's own timeline continues what is stored: it is the newest there is
-            return True
-        # one that the timeline has after the row has not been current before
-        is_restored = was_known and not (known is not None and known.in_timeline and known.nid > current.valid_from)
-        return not self._is_newer(current) and (may_restore or not is_restored)
 
     def _count_block(self, event: Event, current: CurrentState | None) -> None:
         """A member without a row is one who came lazily, and was counted long ago, unless this answer says more."""
