@@ -345,9 +345,10 @@ class ConnState:
             if row is None or row.membership not in ("leave", "ban"):
                 return False
             leave, sent = user.leave_event(room_id), self._sent.get(room_id)
-            if leave is None or self._sent.leave(room_id) == leave.event_id:
+            if sent is None and (leave is None or not (row.removed and shows_unsent)):
                 return False
-            return (row.removed and shows_unsent) if sent is None else not sent.is_of(row)
+            is_told = leave is not None and self._sent.leave(room_id) == leave.event_id
+            return not is_told and (sent is None or not sent.is_of(row))
 
         return has_left
 

@@ -259,22 +259,27 @@ class SimplifiedRooms:
         return Told(answer, RoomDelta(now, forget_members=sent is None))
 
     def _refused(self, due: DueRoom, row: UserRoom) -> Told:
-        """An invite that was rejected or taken back: the leave event once, then the room is forgotten."""
+        """An invite that was rejected or taken back, or a room that was gone: that once, then the room is forgotten.
+
+        With the leave event, unless it never came: a first sync names the rooms that are left no more.
+        """
         leave = self._user.leave_event(due.room_id)
-        if leave is None or due.sent is None:
+        if due.sent is None:
             return Told(None, RoomDelta(None, forget_members=True))
         wanted = due.config.state.lazy or due.config.state.matches(MEMBER, row.user_id)
+        events = [] if leave is None else [leave]
         answer = RoomAnswer(
-            required_state=[leave.json] if wanted else [],
-            timeline=[self._json(leave)],
-            timeline_ids=[leave.event_id],
-            num_live=int(self._moment.previous is not None),
+            required_state=[event.json for event in events if wanted],
+            timeline=[self._json(event) for event in events],
+            timeline_ids=[event.event_id for event in events],
+            num_live=len(events) if self._moment.previous is not None else 0,
             notification_count=0,
             highlight_count=0,
             bump_stamp=row.recency or None,
             membership=row.membership,
         )
-        return Told(answer, RoomDelta(None, forget_members=True, leave_told=leave.event_id))
+        told = None if leave is None else leave.event_id
+        return Told(answer, RoomDelta(None, forget_members=True, leave_told=told))
 
     # Parts
 

@@ -6,6 +6,7 @@ import msgspec
 
 from syncproxy.protocol.request import Filters
 from syncproxy.protocol.response import RoomAnswer
+from syncproxy.rooms.memberships import after_absence
 from syncproxy.rooms.summary import FrozenFacts
 from tests.caches.fakes import ALICE, BOB
 from tests.connection.simplified import ALL, SimplifiedCase, listed, state, subscribed, timeline
@@ -194,6 +195,16 @@ class AskedTests(StayCase):
     def test_retracted(self) -> None:
         """As if it had been rejected."""
         self.assert_told_once(BOB)
+
+    def test_gone(self) -> None:
+        """A room that the homeserver names no more is told once as left, and by no event: none came."""
+        self.sync()
+        gone = after_absence(self.stage.database.user_rows[ALICE, "!a"], self.stage.database.nid + 1)
+        self.stage.told(self.stage.database.standing(**msgspec.structs.asdict(gone)))
+        answer = self.sync()
+        room = answer.rooms["!a"]
+        self.assertEqual((room.membership, list(room.timeline), list(room.required_state)), ("leave", [], []))
+        self.assertEqual((self.sync().rooms, answer.lists["a"].count), ({}, 1))
 
     def assert_told_once(self, sender: str) -> None:
         """What is told of an invite that somebody ends."""
