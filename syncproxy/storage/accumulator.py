@@ -158,7 +158,7 @@ class _AnswerAccumulator:
         if leave is not None and self._is_outdated(work, row, leave):
             leave, row = None, None
         if work.facts.summary is not None:
-            if not self._answer.is_first and self._joins_up(work, row, room.timeline):
+            if not self._answer.is_first and self._joins_up(work, row, leave, room.timeline):
                 work.add_timeline(room.timeline)
             if leave is not None and row is not None and row.membership == "join":
                 yield from work.state_block((leave,), may_restore=False)
@@ -207,13 +207,14 @@ class _AnswerAccumulator:
             now = msgspec.structs.replace(now, recency=event.recency, frozen=facts_of(snapshot))
         yield from self._standings.set_row(now)
 
-    def _joins_up(self, work: RoomAccumulator, row: UserRoom | None, timeline: Timeline) -> bool:
+    def _joins_up(self, work: RoomAccumulator, row: UserRoom | None, leave: Event | None, timeline: Timeline) -> bool:
         """Whether a timeline that ends at the own leave, not now, goes on from what is stored.
 
-        Somebody who was not in the room gets the own leave alone, and somebody who was may be told what happened within
-        a gap that the answers of others brought. Others hear of such a leave by their own polls, in order.
+        Somebody who was not in the room, as before a ban that follows a kick, gets the own leave alone, and somebody who
+        was may be told what happened within a gap that the answers of others brought. Others hear of such a leave by
+        their own polls, in order.
         """
-        if row is None or row.membership != "join":
+        if row is None or row.membership != "join" or (leave and leave.prev_membership not in (None, "join")):
             return False
         told_nid = last_known_nid(timeline, work.facts.known)
         return work.summary.gap_nid <= max(visibility.certain_nid(row), self._polls.polled_at(self._me), told_nid)

@@ -180,6 +180,13 @@ class FoundTests(SynchronousTestCase):
         told = (("deliver", CAROL, ""), ("talk", CAROL, "!2"), ("poll", CAROL, ""))
         self.check(*asked, ("answer", CAROL, ""), ("kick", BOB, "!2"), *told)
 
+    def test_a_ban_that_follows_a_kick(self) -> None:
+        """What happened in between is not told to who was out: others may have left before the ban."""
+        self.check(
+            *(("join", ALICE, "!2"), ("poll", BOB, ""), ("poll", ALICE, "")),
+            *(("kick", ALICE, "!2"), ("leave", BOB, "!2"), ("ban", ALICE, "!2")),
+        )
+
     def test_a_name_from_before_a_gap_that_a_late_join_stands_behind(self) -> None:
         """Who may see nothing past a gap is not shown the room as it was before the gap, having come later."""
         talked = (("poll", CAROL, ""), ("talk", ALICE, "!2"), ("ask", ALICE, ""))
