@@ -31,6 +31,8 @@ class RoomChange(msgspec.Struct, frozen=True, gc=False):
     rewritten: tuple[StoredEvent, ...] = ()
     #: whose own poll brought this among the rooms that its user is joined to; `None`: it came otherwise
     handed_to: str | None = None
+    #: it was asked for by itself, and so says who is in the room, too
+    fetched: bool = False
 
     @property
     def room_id(self) -> str:

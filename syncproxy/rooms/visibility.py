@@ -53,7 +53,7 @@ def new_gap(change: RoomChange, previous: RoomSummary | None) -> int:
     """
     if previous is None or change.summary.gap_nid > previous.gap_nid:
         return change.summary.gap_nid
-    return change.position if change.handed_to is not None and change.summary.jump_nid > previous.jump_nid else 0
+    return change.position if not change.fetched and change.summary.jump_nid > previous.jump_nid else 0
 
 
 def vouched_for(change: RoomChange) -> set[str]:

@@ -91,7 +91,7 @@ class Accumulator:
         work.fold_members(None)
         change = work.finish()
         if change is not None:
-            yield change
+            yield msgspec.structs.replace(change, fetched=True)
         claims = Standings(self._facts, self.writes, self._known_users, self._polls)
         yield from claims.changes(work, answer.position, None)
 
@@ -210,9 +210,9 @@ class _AnswerAccumulator:
     def _joins_up(self, work: RoomAccumulator, row: UserRoom | None, leave: Event | None, timeline: Timeline) -> bool:
         """Whether a timeline that ends at the own leave, not now, goes on from what is stored.
 
-        Somebody who was not in the room, as before a ban that follows a kick, gets the own leave alone, and somebody who
-        was may be told what happened within a gap that the answers of others brought. Others hear of such a leave by
-        their own polls, in order.
+        Somebody who was not in the room, as before a ban that follows a kick, gets the own leave alone, and somebody
+        who was may be told what happened within a gap that the answers of others brought. Others hear of such a leave
+        by their own polls, in order.
         """
         if row is None or row.membership != "join" or (leave and leave.prev_membership not in (None, "join")):
             return False

@@ -109,8 +109,8 @@ class NewGapTests(SynchronousTestCase):
 
     def test_state_without_its_timeline(self) -> None:
         """State that a poll brought by a block alone; not that which was asked for."""
-        jump = RoomChange(msgspec.structs.replace(summary(9), jump_nid=9), 4, handed_to="@u:hs")
-        fetched = msgspec.structs.replace(jump, handed_to=None)
+        jump = RoomChange(msgspec.structs.replace(summary(9), jump_nid=9), 4)
+        fetched = msgspec.structs.replace(jump, fetched=True)
         self.assertEqual((new_gap(jump, summary(4)), new_gap(jump, jump.summary), new_gap(jump, None)), (9, 0, 0))
         self.assertEqual(new_gap(fetched, summary(4)), 0)
 
