@@ -63,6 +63,8 @@ class Session:
         self._set_up = _set_up(prepared)
         self._clock = clock
         self._connection: Any = None
+        #: one that is being made
+        self._coming: Any = None
 
     async def query(self, sql: str | bytes, args: Sequence[object] | None = None) -> list[Row]:
         """Run statements; return the rows of the last.
@@ -97,16 +99,18 @@ class Session:
             raise DatabaseGone("The connection broke")
 
     def close(self) -> None:
-        """Close the connection, if there is one."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        """Close the connection, also one that is being made."""
+        connections = self._connection, self._coming
+        self._connection = None
+        for connection in connections:
+            if connection is not None:
+                connection.close()
 
     async def _connected(self) -> Any:
         if self._connection is not None and not self._connection.closed:
             return self._connection
         conninfo = _kept_alive(self._conninfo)
-        connection = _Connection()
+        connection = self._coming = _Connection()
         # libpq does not watch the time of a connection that is made like this
         too_late = self._clock.callLater(_CONNECT_S, lambda: connection.close())
         try:
@@ -119,6 +123,7 @@ class Session:
                 raise
             raise DatabaseGone(in_one_line(problem)) from None
         finally:
+            self._coming = None
             if too_late.active():
                 too_late.cancel()
         self._connection = connection

@@ -73,6 +73,12 @@ class Freshness:
         newest = {(event.type, event.state_key): event for event in timeline.events if event.state_key is not None}
         return [event for event in newest.values() if event.event_id in self._facts.known]
 
-    def is_unknown_member(self, event: Event) -> bool:
-        """Whether this is all that is known of a member: a block that came lazily may leave out who does not speak."""
-        return event.type == _MEMBER and (event.type, event.state_key or "") not in self._facts.state
+    def unstated_members(self, room: JoinedRoom) -> list[Event]:
+        """The timeline's member events that are all there is to know of their users, where state comes after it.
+
+        A block that came lazily leaves out who does not speak, and one that has all the rest says nothing of them.
+        """
+        stated = {event.state_key for event in room.state if event.type == _MEMBER}
+        has_rest = any(event.type == "m.room.create" for event in room.state)
+        members = [event for event in room.timeline.events if event.type == _MEMBER and event.state_key not in stated]
+        return [one for one in members if has_rest or (_MEMBER, one.state_key or "") not in self._facts.state]

@@ -93,8 +93,8 @@ class RoomAccumulator:
         new = self._fitting(room.timeline)
         if room.state_after:
             self._append(new, room.timeline, rolls_state=False)
-            unknown = [event for event in room.timeline.events if self._freshness.is_unknown_member(event)]
-            yield from self.state_block((*unknown, *room.state), may_restore=self._source.has_since)
+            unstated = self._freshness.unstated_members(room)
+            yield from self.state_block((*unstated, *room.state), may_restore=self._source.has_since)
             stated = {event.state_key for event in room.state if event.type == _MEMBER} | {own}
             self._told_members = settled(self._told_members, self.member, stated)
         else:

@@ -6,14 +6,16 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from syncproxy.errors import ConfigurationError
 from syncproxy.metrics import Metrics
 from syncproxy.storage.cipher import TokenCipher, check_secret
-from syncproxy.storage.database import Database
+from syncproxy.storage.database import Database, Session
 from syncproxy.storage.migrating import migrations
+from syncproxy.storage.problems import DatabaseGone
 from tests.postgres import fresh_database
 
 CLOCK: Any = reactor
@@ -50,6 +52,15 @@ class DatabaseTests(TestCase):
         await first.stop()
         await starting
         await second.stop()
+
+    async def test_closed_while_connecting(self) -> None:
+        """A connection that is being made to a server that says nothing ends at once, and nothing of it goes on."""
+        silent = CLOCK.listenTCP(0, Factory.forProtocol(Protocol), interface="127.0.0.1")
+        self.addCleanup(silent.stopListening)
+        session = Session(f"host=127.0.0.1 port={silent.getHost().port} user=u dbname=d sslmode=disable", CLOCK)
+        asked = ensureDeferred(session.query("SELECT 1"))
+        session.close()
+        await self.assertFailure(asked, DatabaseGone)
 
     async def test_a_newer_schema_is_refused(self) -> None:
         """A database that a later release migrated is left alone."""

@@ -19,6 +19,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 import syncproxy
 from syncproxy.errors import ConfigurationError
+from syncproxy.storage import embedded_binaries
 from syncproxy.storage.database import Session
 from syncproxy.storage.embedded import EmbeddedPostgres
 from syncproxy.storage.embedded_binaries import database_user, find_binaries
@@ -288,6 +289,8 @@ class ProgramTests(SynchronousTestCase):
             directory.chmod(0o711)
         self.addCleanup(sys.path.remove, str(closed))
         sys.path.insert(0, str(closed))
+        # another service of this machine may have put a copy there
+        self.patch(embedded_binaries, "_SYSTEM_CACHE", home / "cache")
         binaries = find_binaries(database_user(None), data_dir)
         self.assertTrue(binaries.directory.is_relative_to(data_dir), binaries.directory)
 

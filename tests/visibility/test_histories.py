@@ -180,6 +180,11 @@ class FoundTests(SynchronousTestCase):
         told = (("deliver", CAROL, ""), ("talk", CAROL, "!2"), ("poll", CAROL, ""))
         self.check(*asked, ("answer", CAROL, ""), ("kick", BOB, "!2"), *told)
 
+    def test_a_ban_in_the_timeline_of_a_first_answer(self) -> None:
+        """A block that came lazily does not state who was banned: what was before the ban is not shown."""
+        banned = (("kick", BOB, "!1"), ("join", CAROL, "!1"), ("ban", BOB, "!1"))
+        self.check(("poll", BOB, ""), *banned, ("poll", CAROL, ""))
+
     def test_a_ban_that_follows_a_kick(self) -> None:
         """What happened in between is not told to who was out: others may have left before the ban."""
         self.check(
