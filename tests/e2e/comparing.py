@@ -75,7 +75,7 @@ def _room(room: Json) -> Json:
     for key in ("required_state", "invite_state"):
         if key in room:
             found[key] = {_state_key(event): _event(event) for event in room[key]}
-            assert len(found[key]) == len(room[key]), f"{key} has an event twice"
+            assert len(found[key]) == len(room[key]), f"{key} tells something twice"
     if "heroes" in room:
         found["heroes"] = {hero["user_id"]: hero for hero in room["heroes"]}
     return found
@@ -93,19 +93,23 @@ def _event(event: Json) -> Json:
 
 
 def _account_data(told: Json) -> Json:
-    """By type: an event of a type replaces another."""
     rooms = {room_id: _by_type(events) for room_id, events in told.get("rooms", {}).items()}
     return {"global": _by_type(told.get("global", [])), "rooms": rooms}
 
 
 def _by_type(events: list[Json]) -> Json:
-    return {event["type"]: event["content"] for event in events}
+    found = {event["type"]: event["content"] for event in events}
+    assert len(found) == len(events), "account data tells something twice"
+    return found
 
 
 def _e2ee(told: Json) -> Json:
-    lists = {key: sorted(users) for key, users in told.get("device_lists", {}).items()}
-    types = sorted(told["device_unused_fallback_key_types"])
-    return {**told, "device_unused_fallback_key_types": types, **({"device_lists": lists} if lists else {})}
+    found = dict(told)
+    if "device_unused_fallback_key_types" in told:
+        found["device_unused_fallback_key_types"] = sorted(told["device_unused_fallback_key_types"])
+    if "device_lists" in told:
+        found["device_lists"] = {key: sorted(users) for key, users in told["device_lists"].items()}
+    return found
 
 
 def _typing(told: Json) -> Json:

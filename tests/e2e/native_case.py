@@ -13,6 +13,7 @@ from tests.e2e.listed import Listed
 from tests.e2e.person import Json, Person
 from tests.e2e.proxy import ProxyProcess
 from tests.e2e.side_by_side import Pair
+from tests.e2e.synapse import Synapse
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "reference" / "native.md"
@@ -40,17 +41,23 @@ class NativeCase(EndToEndCase):
     async def setUp(self) -> None:  # type: ignore[override]
         """Nothing has happened yet."""
         await super().setUp()
+        #: what ids are called on the page
+        self.names: dict[str, str] = {}
         self.alice, self.bob = self.people("alice", "bob")
         self.devices = self.bob, self.bob.another_device()
         self.pair = self.pair_of(*self.devices)
-        #: what ids are called on the page
-        self.names = {self.alice.user_id: "@alice", self.bob.user_id: "@bob"}
         # of what was before the first poll the proxy holds an event a room
         self.pair.settle()
 
     async def first_proxy(self) -> ProxyProcess:
         """One for all sessions: their users are different ones, and none of them ends it."""
         return await deferToThread(shared_proxy)
+
+    def person(self, name: str, synapse: Synapse | None = None) -> Person:
+        """A new user of this test, called by this name on the page."""
+        person = super().person(name, synapse)
+        self.names[person.user_id] = f"@{name}"
+        return person
 
     def pair_of(self, ours: Person, native: Person) -> Pair:
         """Connections of two devices of one user."""

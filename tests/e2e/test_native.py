@@ -110,7 +110,6 @@ class RoomTests(NativeCase):
             await self.appear(self.alice, "avatar_url", "mxc://hs.test/greater", room)
             self.same("hero avatar", body())
             carol = self.person("carol")
-            self.names[carol.user_id] = "@carol"
             self.alice.invite(room, carol)
             self.same("third", body())
             carol.join(room)

@@ -45,7 +45,6 @@ class ExtensionTests(NativeCase):
         """Public, private and threaded receipts, own ones and others', in initial, live, missed, longer timelines."""
         kitchen, hall = self.room("Kitchen", self.bob), self.room("Hall", self.bob)
         carol = self.person("carol")
-        self.names[carol.user_id] = "@carol"
         carol.join(kitchen)
         said = [self.alice.say(kitchen, f"number {number}") for number in range(4)]
         asked = on("receipts")
@@ -186,7 +185,6 @@ class DeviceTests(NativeCase):
             self.alice.upload_keys(device_keys={f"ed25519:{self.alice.device_id}": "alice"})
             self.same("new device", self.asked())
             carol = self.person("carol")
-            self.names[carol.user_id] = "@carol"
             carol.upload_keys(device_keys={f"ed25519:{carol.device_id}": "carol"})
             carol.join(room)
             self.same("joined", self.asked())

@@ -80,7 +80,6 @@ class ListTests(NativeCase):
         """More than the limit, edits, reactions, redactions, lazily loaded members, all of them, no timeline."""
         kitchen = self.room("Kitchen", self.bob)
         carol, dave = self.people("carol", "dave")
-        self.names |= {carol.user_id: "@carol", dave.user_id: "@dave"}
         with self.scenario("timelines"):
             self.same("first", body())
             for one in (carol, dave):

@@ -32,7 +32,6 @@ class SightTests(NativeCase):
         """Messages, state, typing and receipts of somebody who is ignored, and no more."""
         kitchen = self.room("Kitchen", self.bob)
         carol = self.person("carol")
-        self.names[carol.user_id] = "@carol"
         carol.join(kitchen)
         asked = on("account_data", "typing", "receipts")
         with self.scenario("ignored"):
