@@ -86,10 +86,14 @@ def _state_key(event: Json) -> str:
 
 
 def _event(event: Json) -> Json:
-    unsigned = {key: value for key, value in event.get("unsigned", {}).items() if key not in _UNSIGNED}
-    if "redacted_because" in unsigned:
-        unsigned["redacted_because"] = _event(unsigned["redacted_because"])
-    return {**event, "unsigned": unsigned}
+    return {**event, "unsigned": _ageless(event.get("unsigned", {}))}
+
+
+def _ageless(unsigned: Any) -> Any:
+    """Without what changes with each request, in events that are told along, too."""
+    if not isinstance(unsigned, dict):
+        return unsigned
+    return {key: _ageless(value) for key, value in unsigned.items() if key not in _UNSIGNED}
 
 
 def _account_data(told: Json) -> Json:

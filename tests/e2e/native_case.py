@@ -73,11 +73,16 @@ class NativeCase(EndToEndCase):
         if self._unlisted or unseen:
             self.fail("\n".join(["not listed:", *self._unlisted, "listed, but did not occur:", *unseen]))
 
-    def same(self, step: str, asked: Json, pair: Pair | None = None) -> None:
-        """Both answer alike, but for what the page lists."""
+    def same(self, step: str, asked: Json, pair: Pair | None = None, *, again: bool = False) -> None:
+        """Both answer alike, but for what the page lists; `again`: the answers before were lost."""
         step = f"{self._scenario}: {step}"
-        for one in self._listed.unlisted(step, (pair or self.pair).ask(asked, self.names)):
+        for one in self._listed.unlisted(step, (pair or self.pair).ask(asked, self.names, again=again)):
             self._unlisted.append(f"| `{step}` | `{one.place}` | `{one.ours}` | `{one.native}` |")
+
+    def same_anew(self, step: str, asked: Json) -> None:
+        """Both answer alike a client that has no `pos` any more."""
+        self.pair = self.pair_of(*self.devices)
+        self.same(step, asked)
 
     async def appear(self, who: Person, field: str, value: str, *rooms: str) -> None:
         """Somebody's profile says something else, in these rooms, too."""

@@ -32,12 +32,16 @@ class Connection:
         self._url = url
         self._token = token
         self._pos: str | None = None
+        #: the one of the last request
+        self._asked_with: str | None = None
         self._next_batch: str | None = None
         self._stamps: dict[str, int] = {}
 
-    def ask(self, body: Json, timeout: int = 0) -> Json:
-        """The answer to a request, which is waited for up to `timeout` ms."""
-        query = f"?timeout={timeout}" + (f"&pos={self._pos}" if self._pos else "")
+    def ask(self, body: Json, timeout: int = 0, *, again: bool = False) -> Json:
+        """The answer to a request, which is waited for up to `timeout` ms; `again`: the last answer was lost."""
+        if not again:
+            self._asked_with = self._pos
+        query = f"?timeout={timeout}" + (f"&pos={self._asked_with}" if self._asked_with else "")
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         data = json.dumps(body).replace(json.dumps(NEXT), json.dumps(self._next_batch)).encode()
         asked = urllib.request.Request(self._url + PATH + query, data, headers)
@@ -62,10 +66,10 @@ class Pair:
         self._sides = Connection(proxy, ours.token), Connection(homeserver, native.token)
         self._barrier = Connection(proxy, ours.token)
 
-    def ask(self, body: Json, names: Mapping[str, str]) -> list[Difference]:
-        """Where the answers to this body differ once the proxy has what Synapse has."""
+    def ask(self, body: Json, names: Mapping[str, str], *, again: bool = False) -> list[Difference]:
+        """Where the answers to this body differ once the proxy has what Synapse has; `again`: the last were lost."""
         self.settle()
-        answers = [(side.ask(body), side.order()) for side in self._sides]
+        answers = [(side.ask(body, again=again), side.order()) for side in self._sides]
         ours, native = (comparable(answer, order, BARRIER) for answer, order in named(answers, names))
         return differences(ours, native)
 

@@ -30,10 +30,15 @@ class RoomTests(NativeCase):
             self.same("back inside", body())
             self.alice.set_state(rooms[0], "m.room.name", {"name": ""})
             self.same("name removed", body())
+            self.alice.say(rooms[0], "too late for the lost answer")
+            self.same("lost answer", body(), again=True)
+            self.same("lost answer with another body", body(0, 1), again=True)
+            self.same("nothing new", body())
             self.same("raised limit", body(limit=20))
             self.same("wider state", body(limit=20, state=[*NAMED, TOPIC]))
             self.same("narrower state", body(limit=20))
             self.same("widened again", body(limit=20, state=[*NAMED, TOPIC]))
+            self.same_anew("anew", body(1))
 
     async def test_memberships(self) -> None:
         """Invite, accept, leave, rejoin, kick, ban, unban, reject, retract."""
@@ -52,6 +57,7 @@ class RoomTests(NativeCase):
             self.same("rejoin", body())
             self.alice.kick(room, self.bob)
             self.same("kick", body())
+            self.same_anew("kicked, anew", body())
             self.bob.join(room)
             self.alice.ban(room, self.bob)
             self.same("ban", body())
@@ -59,8 +65,11 @@ class RoomTests(NativeCase):
             self.same("behind his back", body())
             self.alice.unban(room, self.bob)
             self.same("unban", body())
+            self.same_anew("unbanned, anew", body())
             self.bob.join(room)
             self.same("back", body())
+            self.bob.leave(room)
+            self.same_anew("left, anew", body())
 
     async def test_requests_to_join(self) -> None:
         """Invites that are rejected and retracted, knocks that are taken back, refused and let in."""
@@ -92,6 +101,7 @@ class RoomTests(NativeCase):
             self.bob.join(club)
             self.alice.say(club, "welcome")
             self.same("let in", body())
+            self.same_anew("anew", body())
 
     async def test_direct_messages(self) -> None:
         """`m.direct` set, changed and emptied; rooms named by their members, whose names and avatars change."""
@@ -123,9 +133,12 @@ class RoomTests(NativeCase):
             self.same("messages", body())
             self.bob.set_account_data("m.direct", {})
             self.same("none direct", body())
+            self.bob.set_account_data("m.direct", {carol.user_id: [other]})
+            self.same_anew("direct, anew", body())
             carol.leave(room)
             self.alice.leave(room)
             self.same("alone", body())
+            self.same_anew("anew", body())
 
     async def test_avatars(self) -> None:
         """A room's avatar is set, changed and removed; an alias is no name."""
@@ -138,6 +151,7 @@ class RoomTests(NativeCase):
             self.same("message", body())
             self.alice.set_state(room, "m.room.avatar", {"url": "mxc://hs.test/other"})
             self.same("changed", body(state=[*NAMED, AVATAR]))
+            self.same_anew("anew", body(state=[*NAMED, AVATAR]))
             self.alice.set_state(room, "m.room.avatar", {})
             self.same("removed", body(state=[*NAMED, AVATAR]))
             self.alice.set_state(room, "m.room.name", {"name": "Hall"})

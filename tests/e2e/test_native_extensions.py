@@ -40,6 +40,7 @@ class ExtensionTests(NativeCase):
             den = self.room("Den", self.bob)
             self.alice.type_in(den)
             self.same("new room", body(extensions=asked))
+            self.same_anew("anew", body(extensions=asked))
 
     async def test_receipts(self) -> None:
         """Public, private and threaded receipts, own ones and others', in initial, live, missed, longer timelines."""
@@ -83,6 +84,7 @@ class ExtensionTests(NativeCase):
             den = self.room("Den", self.bob)
             self.alice.read(den, self.alice.say(den, "in the den"))
             self.same("new room", body(limit=6, extensions=asked))
+            self.same_anew("anew", body(limit=3, extensions=asked))
 
     async def test_account_data(self) -> None:
         """Global settings, those of rooms and tags, first, changed, emptied, out of range and back."""
@@ -120,6 +122,7 @@ class ExtensionTests(NativeCase):
             self.bob.tag(den, "u.new", {})
             only = {"conn_id": "pair", "room_subscriptions": {den: config()}}
             self.same("subscription", {**only, "extensions": asked})
+            self.same_anew("anew", body(extensions=asked))
 
 
 class DeviceTests(NativeCase):
