@@ -246,8 +246,9 @@ class SimplifiedRooms:
         sent = _same_stay(due, row)
         facts = simplified_facts.asked(self._user, row)
         now = _sent(row, facts, due)
-        if sent is not None and now == sent:
-            return NOTHING
+        if sent is not None and attrs.evolve(sent, config=now.config) == now:
+            # how the room is asked for does not matter to it
+            return Told(None, RoomDelta(now) if now != sent else None)
         answer = RoomAnswer(
             initial=sent is None,
             stripped_state=facts.stripped_state,
