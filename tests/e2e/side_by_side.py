@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
@@ -45,8 +46,11 @@ class Connection:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         data = json.dumps(body).replace(json.dumps(NEXT), json.dumps(self._next_batch)).encode()
         asked = urllib.request.Request(self._url + PATH + query, data, headers)
-        with urllib.request.urlopen(asked, timeout=PATIENCE_S) as answer:
-            found: Json = json.load(answer)
+        try:
+            with urllib.request.urlopen(asked, timeout=PATIENCE_S) as answer:
+                found: Json = json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{self._url} answered {error.code} to {data!r}: {error.read()!r}") from None
         self._pos = found["pos"]
         self._next_batch = found["extensions"].get("to_device", {}).get("next_batch", self._next_batch)
         stamps = {room_id: room.get("bump_stamp") for room_id, room in found["rooms"].items()}

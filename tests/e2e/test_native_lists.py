@@ -105,3 +105,68 @@ class ListTests(NativeCase):
             dave.join(kitchen)
             self.same("no timeline", body(limit=0, state=[["m.room.member", "*"]]))
             self.same("everything", body(limit=0, state=[["*", "*"]]))
+
+    async def test_state(self) -> None:
+        """Each way to ask for state, narrower and wider, in two lists and beside them."""
+        kitchen = self.room("Kitchen", self.bob)
+        carol, dave = self.people("carol", "dave")
+        for one in (carol, dave):
+            one.join(kitchen)
+        self.alice.set_state(kitchen, "test.state", {"n": 1}, "a")
+        self.alice.set_state(kitchen, "test.state", {"n": 1}, "b")
+        ways = {
+            "nothing": [],
+            "own member": [["m.room.member", "$ME"]],
+            "named member": [["m.room.member", carol.user_id]],
+            "a key": [["test.state", "a"]],
+            "all keys": [["test.state", "*"]],
+            "lazy members": [["m.room.member", "$LAZY"]],
+            "lazy and all": [["*", "*"], ["m.room.member", "$LAZY"]],
+            "everything": [["*", "*"]],
+        }
+        with self.scenario("state"):
+            for way, state in ways.items():
+                self.same_anew(f"{way}, first", body(limit=1, state=state))
+                self.alice.set_state(kitchen, "test.state", {"n": way}, "a")
+                self.same(f"{way}, changed", body(limit=1, state=state))
+                dave.set_state(kitchen, "m.room.member", {"membership": "join", "displayname": way}, dave.user_id)
+                self.same(f"{way}, member changed", body(limit=1, state=state))
+                self.alice.set_state(kitchen, "test.state", {"n": way}, "b")
+                carol.say(kitchen, "hello")
+                self.same(f"{way}, behind a gap", body(limit=1, state=state))
+            self.same_anew("two lists", self.both(2, ways["a key"], 4, ways["own member"]))
+            self.alice.set_state(kitchen, "test.state", {"n": 0}, "a")
+            self.same("changed in two lists", self.both(2, ways["a key"], 4, ways["own member"]))
+            self.same("other way round", self.both(4, ways["own member"], 2, ways["a key"]))
+            self.same("more in one", self.both(4, ways["all keys"], 2, ways["a key"]))
+
+    def both(self, limit: int, state: list[list[str]], other_limit: int, other_state: list[list[str]]) -> Json:
+        """A request for the same rooms in two lists."""
+        one, two = config(limit, state), config(other_limit, other_state)
+        return {"conn_id": "pair", "lists": {key: {"ranges": [[0, 9]], **how} for key, how in (("a", one), ("b", two))}}
+
+    async def test_subscribed_stays(self) -> None:
+        """Subscriptions to rooms that Bob is invited to, knocks on, left and was put out of, then a list of them."""
+        party, club, den, bar, gym = (self.room(name) for name in ("Party", "Club", "Den", "Bar", "Gym"))
+        self.alice.set_state(club, "m.room.join_rules", {"join_rule": "knock"})
+        for room in (den, bar, gym):
+            self.bob.join(room)
+            self.alice.say(room, "welcome")
+        rooms = (party, club, den, bar, gym)
+        asked = {"conn_id": "pair", "room_subscriptions": {room: config(3, [["*", "*"]]) for room in rooms}}
+        with self.scenario("subscribed stays"):
+            self.same("first", asked)
+            self.alice.invite(party, self.bob)
+            self.bob.knock(club)
+            self.same("asked", asked)
+            self.bob.leave(den)
+            self.alice.kick(bar, self.bob)
+            self.alice.ban(gym, self.bob)
+            self.same("out", asked)
+            for room in (den, bar, gym):
+                self.alice.say(room, "secret")
+                self.alice.set_state(room, "m.room.name", {"name": "Secret"})
+            self.same("behind his back", asked)
+            self.same_anew("anew", asked)
+            self.same("longer", {**asked, "room_subscriptions": {room: config(9, [["*", "*"]]) for room in rooms}})
+            self.same("listed", {**body(limit=2), "room_subscriptions": {}})
