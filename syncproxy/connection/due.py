@@ -43,6 +43,8 @@ class DueRoom:
     all_state: bool = False
     #: not shown any more: the client hears this, then nothing
     last: bool = False
+    #: not shown when the previous answer was made, though the client has it
+    came_back: bool = False
 
 
 @attrs.frozen
@@ -102,8 +104,8 @@ def _by_windows(shown: Shown, room_ids: Iterable[str]) -> Iterator[DueRoom]:
         if sent is None or (room_id in shown.subscribed_anew and shown.missed is None):
             yield DueRoom(room_id, Reason.INITIAL, config)
             continue
-        missed = Mark(0)
-        if shown.missed is not None and room_id not in shown.before.rooms:
+        missed, came_back = Mark(0), room_id not in shown.before.rooms
+        if shown.missed is not None and came_back:
             missed = shown.missed(room_id, sent)
         if missed or (sent.config is not config and sent.config != config):
             yield DueRoom(
@@ -114,6 +116,7 @@ def _by_windows(shown: Shown, room_ids: Iterable[str]) -> Iterator[DueRoom]:
                 shown.marks.get(room_id, Mark(0)) | missed,
                 longer=config.timeline_limit > sent.config.timeline_limit,
                 all_state=config.state.widens(sent.config.state),
+                came_back=came_back,
             )
 
 

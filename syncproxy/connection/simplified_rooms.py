@@ -232,7 +232,7 @@ class SimplifiedRooms:
             timeline_ids=[event.event_id for event in timeline.events],
             prev_batch=timeline.prev_batch,
             limited=limited,
-            num_live=self._num_live(timeline, sent, row),
+            num_live=self._num_live(draft, timeline, row),
             membership=row.membership,
             lists=self._lists(due.room_id),
             **{**facts.always(), **shown},
@@ -246,8 +246,9 @@ class SimplifiedRooms:
         sent = _same_stay(due, row)
         facts = simplified_facts.asked(self._user, row)
         now = _sent(row, facts, due)
-        if sent is not None and now == sent:
-            return NOTHING
+        if sent is not None and attrs.evolve(sent, config=now.config) == now:
+            # how the room is asked for does not matter to it
+            return Told(None, RoomDelta(now) if now != sent else None)
         answer = RoomAnswer(
             initial=sent is None,
             stripped_state=facts.stripped_state,
@@ -335,13 +336,16 @@ class SimplifiedRooms:
         known = self._user.unread(row, up_to) if sent is None else (sent.notification_count, sent.highlight_count)
         return min(now[0], known[0]), min(now[1], known[1])
 
-    def _num_live(self, timeline: Timeline, sent: SentRoom | None, row: UserRoom) -> int:
-        """What arrived since the last answer. History that came with the join did, too, but nobody is to hear of it."""
+    def _num_live(self, draft: Draft, timeline: Timeline, row: UserRoom) -> int:
+        """What arrived since the last answer, and what that answer held back of a room that it showed.
+
+        History that came with the join arrived since then, too, but nobody is to hear of it.
+        """
         previous = self._moment.previous
         if previous is None:
             return 0
-        if sent is not None:
-            return timeline.num_live(min(previous, sent.up_to))
+        if draft.sent is not None:
+            return timeline.num_live(previous if draft.due.came_back else min(previous, draft.sent.up_to))
         return timeline.num_live(max(previous, row.membership_nid - 1) if row.membership == "join" else previous)
 
     def _lists(self, room_id: str) -> list[str] | None:

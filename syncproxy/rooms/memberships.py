@@ -296,13 +296,15 @@ def _out(row: UserRoom | None, event: StoredEvent, nid: int, last_nid: int) -> U
 
 
 def _left(row: UserRoom, membership: str, nid: int, last_nid: int, event: StoredEvent | None = None) -> UserRoom:
+    # of a stay that has no place nothing else is surely its own
+    has_place = not (row.to_come or row.unplaced)
     return UserRoom(
         user_id=row.user_id,
         room_id=row.room_id,
         membership=membership,
         membership_nid=nid,
-        # of a stay that has no place nothing else is surely its own
-        visible_from=last_nid if row.to_come or row.unplaced else row.visible_from,
+        visible_from=row.visible_from if has_place else last_nid,
+        handed_from=row.handed_from if has_place else 0,
         join_ts=row.join_ts,
         left_nid=last_nid,
         leave_event=event,

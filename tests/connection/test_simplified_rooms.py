@@ -252,6 +252,22 @@ class ReturningTests(SimplifiedCase):
         room = self.told(lists=listed((0, 9), required_state=ALL))
         self.assertEqual((room.initial, timeline(room), state(room), room.name), (False, sent, {sent[1]}, None))
 
+    def test_what_is_live(self) -> None:
+        """What came before the previous answer is not live, though the client sees it only now."""
+        self.stage.message("!a")
+        self.stage.message("!b")
+        self.sync()
+        self.assertEqual(self.told(lists=listed((0, 9), required_state=ALL)).num_live, 0)
+
+    def test_an_event_brings_it_back(self) -> None:
+        """That event is live, and what was missed before it is not."""
+        missed = self.stage.message("!a")
+        self.stage.message("!b")
+        self.sync()
+        sent = self.stage.message("!a")
+        room = self.told()
+        self.assertEqual((timeline(room), room.num_live), ([missed, sent], 1))
+
     def test_much_missed(self) -> None:
         """The newest ones, limited."""
         sent = self.stage.messages("!a", 9)

@@ -169,6 +169,12 @@ class AskedTests(StayCase):
         room = self.told("!i")
         self.assertEqual((room.is_dm, room.initial, self.members(room)), (True, False, [ALICE]))
 
+    def test_another_config_is_nothing_new(self) -> None:
+        """Limits and state that are asked for do not matter to what is stripped."""
+        self.invited()
+        self.assertIsNone(self.room("!i", lists=listed(timeline_limit=9)))
+        self.assertIsNone(self.room("!i", room_subscriptions=subscribed("!i")))
+
     def test_direct_is_what_the_user_says(self) -> None:
         """`is_direct` of the inviter is not enough."""
         self.stage.invite("!i", is_direct=True)

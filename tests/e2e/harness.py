@@ -91,7 +91,11 @@ class EndToEndCase(TestCase):
             raise SkipTest("SYNCPROXY_TEST_SYNAPSE names no Python with matrix-synapse")
         self.agent = Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=False))
         self.synapse = shared_synapse()
-        self.proxy = await self.proxy_of(self.synapse.url)
+        self.proxy = await self.first_proxy()
+
+    async def first_proxy(self) -> ProxyProcess:
+        """The proxy of the test."""
+        return await self.proxy_of(self.synapse.url)
 
     async def proxy_of(self, homeserver: str) -> ProxyProcess:
         """A proxy with no data, ready; it ends with the test."""

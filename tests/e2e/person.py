@@ -85,6 +85,21 @@ class Person:
         identifier = {"type": "m.id.user", "user": self.user_id}
         return {"type": "m.login.password", "identifier": identifier, "password": self._password}
 
+    # the user's own
+
+    def set_profile(self, field: str, value: str) -> None:
+        """Set `displayname` or `avatar_url`, here and in all rooms."""
+        self.call("PUT", f"profile/{self.user_id}/{field}", {field: value})
+
+    def set_account_data(self, kind: str, content: Json, room_id: str | None = None) -> None:
+        """Set account data, of a room if one is given."""
+        where = "" if room_id is None else f"rooms/{quote(room_id)}/"
+        self.call("PUT", f"user/{self.user_id}/{where}account_data/{kind}", content)
+
+    def appears_as(self, room_id: str, field: str) -> Any:
+        """What the own member event of a room says in a field: profiles reach rooms a little later."""
+        return self.call("GET", f"rooms/{quote(room_id)}/state/m.room.member/{quote(self.user_id)}").get(field)
+
     # rooms
 
     def create_room(self, name: str, *members: Person, **more: Any) -> str:
@@ -109,20 +124,79 @@ class Person:
         """Leave a room."""
         self.call("POST", f"rooms/{quote(room_id)}/leave", {})
 
+    def knock(self, room_id: str) -> None:
+        """Ask to be let into a room."""
+        self.call("POST", f"knock/{quote(room_id)}", {})
+
+    def invite(self, room_id: str, who: Person) -> None:
+        """Invite somebody."""
+        self.call("POST", f"rooms/{quote(room_id)}/invite", {"user_id": who.user_id})
+
     def kick(self, room_id: str, who: Person) -> None:
         """Remove somebody from a room."""
         self.call("POST", f"rooms/{quote(room_id)}/kick", {"user_id": who.user_id})
 
-    def say(self, room_id: str, text: str) -> None:
-        """Send a message."""
+    def ban(self, room_id: str, who: Person) -> None:
+        """Ban somebody from a room."""
+        self.call("POST", f"rooms/{quote(room_id)}/ban", {"user_id": who.user_id})
+
+    def unban(self, room_id: str, who: Person) -> None:
+        """Take a ban back."""
+        self.call("POST", f"rooms/{quote(room_id)}/unban", {"user_id": who.user_id})
+
+    def say(self, room_id: str, text: str, **more: Any) -> str:
+        """Send a message; its id."""
         path = f"rooms/{quote(room_id)}/send/m.room.message/{next(_numbers)}"
-        self.call("PUT", path, {"msgtype": "m.text", "body": text})
+        event_id: str = self.call("PUT", path, {"msgtype": "m.text", "body": text, **more})["event_id"]
+        return event_id
+
+    def react(self, room_id: str, event_id: str, key: str) -> None:
+        """Annotate an event."""
+        relation = {"rel_type": "m.annotation", "event_id": event_id, "key": key}
+        path = f"rooms/{quote(room_id)}/send/m.reaction/{next(_numbers)}"
+        self.call("PUT", path, {"m.relates_to": relation})
+
+    def redact(self, room_id: str, event_id: str) -> None:
+        """Take an event back."""
+        self.call("PUT", f"rooms/{quote(room_id)}/redact/{quote(event_id)}/{next(_numbers)}", {})
+
+    def read(self, room_id: str, event_id: str, kind: str = "m.read", **more: str) -> None:
+        """Send a receipt."""
+        self.call("POST", f"rooms/{quote(room_id)}/receipt/{kind}/{quote(event_id)}", more)
+
+    def type_in(self, room_id: str, *, typing: bool = True) -> None:
+        """Begin or end to type."""
+        body = {"typing": typing, **({"timeout": 60_000} if typing else {})}
+        self.call("PUT", f"rooms/{quote(room_id)}/typing/{self.user_id}", body)
+
+    def tag(self, room_id: str, name: str, content: Json | None) -> None:
+        """Set a tag of a room; `None` removes it."""
+        path = f"user/{self.user_id}/rooms/{quote(room_id)}/tags/{name}"
+        self.call("DELETE" if content is None else "PUT", path, content)
 
     def set_state(self, room_id: str, kind: str, content: Json, state_key: str = "") -> None:
         """Send a state event."""
         self.call("PUT", f"rooms/{quote(room_id)}/state/{kind}/{quote(state_key)}", content)
 
+    # devices
+
     def tell_device(self, who: Person, number: int) -> None:
         """Send a numbered to-device message to the device of somebody."""
-        body = {"messages": {who.user_id: {who.device_id: {"number": number}}}}
-        self.call("PUT", f"sendToDevice/test.number/{next(_numbers)}", body)
+        self.tell_devices("test.number", number, who)
+
+    def tell_devices(self, kind: str, number: int, *devices: Person) -> None:
+        """Send a numbered to-device message to devices of one user."""
+        messages = {devices[0].user_id: {one.device_id: {"number": number} for one in devices}}
+        self.call("PUT", f"sendToDevice/{kind}/{next(_numbers)}", {"messages": messages})
+
+    def upload_keys(self, **keys: Any) -> None:
+        """Upload `device_keys`, with the identity that belongs in them, `one_time_keys` or `fallback_keys`."""
+        if "device_keys" in keys:
+            identity = {"user_id": self.user_id, "device_id": self.device_id, "signatures": {}}
+            algorithms = ["m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2"]
+            keys["device_keys"] = {**identity, "algorithms": algorithms, "keys": keys["device_keys"]}
+        self.call("POST", "keys/upload", keys)
+
+    def claim_key(self, who: Person) -> None:
+        """Use up a one-time key of somebody's device, or its fallback key."""
+        self.call("POST", "keys/claim", {"one_time_keys": {who.user_id: {who.device_id: "signed_curve25519"}}})

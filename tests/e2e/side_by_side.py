@@ -1,6 +1,7 @@
 """The same MSC4186 requests to the proxy and to Synapse's own sliding sync, and where the answers differ.
 
-Both are quiescent when they are asked: the user's own account data is written last, and awaited at the proxy.
+Each side is asked by a device of its own, for the proxy takes to-device messages away from Synapse. Both are quiescent
+when they are asked: the user writes to the proxy's device last, and the proxy has seen that.
 """
 
 from __future__ import annotations
@@ -8,109 +9,82 @@ from __future__ import annotations
 import itertools
 import json
 import time
+import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
+from tests.e2e.comparing import Difference, comparable, differences, named
 from tests.e2e.person import Person
 
 Json = dict[str, Any]
 PATH = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
-BARRIER = "test.barrier"
+BARRIER = "test.number"
+#: as `since` of to_device: what the newest answer said
+NEXT = "NEXT"
 PATIENCE_S = 30
-_ABSENT = "absent"
 _numbers = itertools.count(1)
 
 
-@dataclass
 class Connection:
     """A connection at one server: each request is made with the `pos` of the answer before."""
 
-    url: str
-    token: str
-    pos: str | None = None
+    def __init__(self, url: str, token: str) -> None:
+        self._url = url
+        self._token = token
+        self._pos: str | None = None
+        #: the one of the last request
+        self._asked_with: str | None = None
+        self._next_batch: str | None = None
+        self._stamps: dict[str, int] = {}
 
-    def ask(self, body: Json, timeout: int = 0) -> Json:
-        """The answer to a request, which is waited for up to `timeout` ms."""
-        query = f"?timeout={timeout}" + (f"&pos={self.pos}" if self.pos else "")
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
-        asked = urllib.request.Request(self.url + PATH + query, json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(asked, timeout=PATIENCE_S) as answer:
-            found: Json = json.load(answer)
-        self.pos = found["pos"]
+    def ask(self, body: Json, timeout: int = 0, *, again: bool = False) -> Json:
+        """The answer to a request, which is waited for up to `timeout` ms; `again`: the last answer was lost."""
+        if not again:
+            self._asked_with = self._pos
+        query = f"?timeout={timeout}" + (f"&pos={self._asked_with}" if self._asked_with else "")
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        data = json.dumps(body).replace(json.dumps(NEXT), json.dumps(self._next_batch)).encode()
+        asked = urllib.request.Request(self._url + PATH + query, data, headers)
+        try:
+            with urllib.request.urlopen(asked, timeout=PATIENCE_S) as answer:
+                found: Json = json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{self._url} answered {error.code} to {data!r}: {error.read()!r}") from None
+        self._pos = found["pos"]
+        self._next_batch = found["extensions"].get("to_device", {}).get("next_batch", self._next_batch)
+        stamps = {room_id: room.get("bump_stamp") for room_id, room in found["rooms"].items()}
+        self._stamps |= {room_id: stamp for room_id, stamp in stamps.items() if stamp is not None}
         return found
+
+    def order(self) -> list[str]:
+        """The rooms that the client was ever sent, newest first, as clients sort them."""
+        return sorted(self._stamps, key=lambda room_id: -self._stamps[room_id])
 
 
 class Pair:
     """One user's connection at the proxy and the same at Synapse."""
 
-    def __init__(self, proxy: str, homeserver: str, person: Person) -> None:
-        self._person = person
-        self._sides = [Connection(url, person.token) for url in (proxy, homeserver)]
-        self._barrier = Connection(proxy, person.token)
+    def __init__(self, proxy: str, homeserver: str, ours: Person, native: Person) -> None:
+        self._person = ours
+        self._sides = Connection(proxy, ours.token), Connection(homeserver, native.token)
+        self._barrier = Connection(proxy, ours.token)
 
-    def ask(self, body: Json) -> set[tuple[str, str, str]]:
-        """Where the answers to this body differ once the proxy has what Synapse has: place, proxy's, Synapse's."""
+    def ask(self, body: Json, names: Mapping[str, str], *, again: bool = False) -> list[Difference]:
+        """Where the answers to this body differ once the proxy has what Synapse has; `again`: the last were lost."""
         self.settle()
-        ours, native = (_comparable(side.ask(body)) for side in self._sides)
-        return set(_differences("", ours, native))
+        answers = [(side.ask(body, again=again), side.order()) for side in self._sides]
+        ours, native = (comparable(answer, order, BARRIER) for answer, order in named(answers, names))
+        return differences(ours, native)
 
     def settle(self) -> None:
         """Wait until the proxy has what the homeserver has now."""
         number = next(_numbers)
-        self._person.call("PUT", f"user/{self._person.user_id}/account_data/{BARRIER}", {"number": number})
-        body = {"conn_id": "barrier", "extensions": {"account_data": {"enabled": True}}}
+        self._person.tell_device(self._person, number)
+        body = {"conn_id": "barrier", "extensions": {"to_device": {"enabled": True}}}
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
-            told = self._barrier.ask(body, 5000)["extensions"].get("account_data", {}).get("global", [])
+            told = self._barrier.ask(body, 5000)["extensions"]["to_device"]["events"]
             if any(event["type"] == BARRIER and event["content"]["number"] == number for event in told):
                 return
         raise AssertionError("the proxy never saw what the user wrote last")
-
-
-def _comparable(answer: Json) -> Json:
-    """An answer without what is different by nature: positions, ages, tokens, the barrier, the order of sets."""
-    found = {key: value for key, value in answer.items() if key not in ("pos", "txn_id")}
-    found["rooms"] = {room_id: _room(room) for room_id, room in answer.get("rooms", {}).items()}
-    for one in answer.get("lists", {}).values():
-        for op in one["ops"]:
-            if op["range"][1] >= one["count"] - 1:
-                # Synapse does not sort a list of which all is asked for
-                op["room_ids"].sort()
-    found["order of rooms"] = sorted(found["rooms"], key=lambda room: -answer["rooms"][room].get("bump_stamp", 0))
-    extensions = dict(found.get("extensions", {}))
-    if "account_data" in extensions:
-        told = extensions["account_data"].get("global", [])
-        extensions["account_data"] = {
-            **extensions["account_data"],
-            "global": [event for event in told if event["type"] != BARRIER],
-        }
-    if "to_device" in extensions:
-        extensions["to_device"] = {"events": extensions["to_device"].get("events", [])}
-    found["extensions"] = extensions
-    return found
-
-
-def _room(room: Json) -> Json:
-    found = {key: value for key, value in room.items() if key not in ("prev_batch", "bump_stamp")}
-    for key in ("required_state", "timeline", "invite_state"):
-        if key in room:
-            found[key] = [_event(event) for event in room[key]]
-    for key in ("required_state", "invite_state"):
-        found.get(key, []).sort(key=lambda event: (event["type"], event["state_key"]))
-    found.get("heroes", []).sort(key=lambda hero: hero["user_id"])
-    return found
-
-
-def _event(event: Json) -> Json:
-    return {key: event[key] for key in ("type", "state_key", "sender", "content", "event_id") if key in event}
-
-
-def _differences(place: str, ours: Any, native: Any) -> Any:
-    if isinstance(ours, dict) and isinstance(native, dict):
-        for key in sorted({*ours, *native}):
-            # a room's id and a user's differ with each run; what is listed is the field
-            name = "*" if key[:1] in "!@" else key
-            yield from _differences(f"{place}.{name}".lstrip("."), ours.get(key, _ABSENT), native.get(key, _ABSENT))
-    elif ours != native:
-        yield place, json.dumps(ours), json.dumps(native)

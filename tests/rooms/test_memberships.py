@@ -8,8 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from syncproxy.matrix.events import StoredEvent
 from syncproxy.rooms import memberships
 from syncproxy.rooms.answers import StrippedRoom
-from syncproxy.rooms.memberships import Claim, MemberNews
+from syncproxy.rooms.memberships import Claim, MemberNews, Stay
 from syncproxy.rooms.user_room import UserRoom
+from syncproxy.rooms.visibility import View, frozen_view
 from tests.rooms.events import event, member, stored
 
 BOB, ROOM = "@bob:hs", "!room:hs"
@@ -69,6 +70,14 @@ class MemberEventTests(SynchronousTestCase):
         assert row is not None
         self.assertEqual((row.membership, row.left_nid, row.previous, row.removed), ("leave", 9, "join", False))
         self.assertEqual(row.visible_from, 7)
+
+    def test_what_was_handed_with_the_join_stays(self) -> None:
+        """After a leave MSC4186 goes on showing what it showed before; not of a stay that had no place."""
+        row = memberships.with_handed(joined(), 3, Stay.NEW)
+        for stay, first in ((row, 3), (msgspec.structs.replace(row, unplaced=True), 9)):
+            gone = after(stay, LEAVE)
+            assert gone is not None
+            self.assertEqual(frozen_view(memberships.stamped(gone, 1, sure_nid=9)), View(first, 9))
 
     def test_a_leave_from_a_stay_that_was_to_come(self) -> None:
         """Nothing but the leave itself is of that stay for sure; neither of one that had no place."""
