@@ -347,8 +347,8 @@ class UserCache:
 
 def _standing(row: UserRoom) -> tuple[object, ...]:
     """What makes a stay, an invite or a leave another one."""
-    stay = row.membership, row.membership_nid, row.visible_from, row.to_come, row.unsure
-    return *stay, row.left_nid, row.removed, row.stripped_state
+    stay = row.membership, row.membership_nid, row.visible_from
+    return *stay, row.to_come, row.unsure, row.contradicted, row.left_nid, row.removed, row.stripped_state
 
 
 def _counts(row: UserRoom) -> tuple[int, int]:

@@ -112,20 +112,23 @@ def after_joined_section(
     stay: Stay = Stay.SAME,
     unplaced: bool = False,
     to_come: bool = False,
+    contradicted: bool = False,
 ) -> UserRoom:
     """The row after the user's own poller had the room among the joined ones.
 
     Where the join was not in the timeline, the user sees from the first event on that the poller was handed.
     `unplaced`: it was handed none that has its place in the timeline; `to_come`: and what is stored may be from before.
+    `contradicted`: another answer, of which it is not known which is newer, has other state.
     """
     if row is not None and row.membership == "join" and stay is not Stay.NEW:
         if row.to_come and not to_come:
             row = msgspec.structs.replace(row, to_come=False, visible_from=first_handed_nid, unplaced=unplaced)
         elif row.unplaced and not unplaced and stay is Stay.SAME and first_handed_nid >= row.visible_from:
             row = msgspec.structs.replace(row, unplaced=False)
-        return msgspec.structs.replace(row, unsure=False) if row.unsure and stay is Stay.SAME else row
+        is_open = row.unsure or row.contradicted
+        return msgspec.structs.replace(row, unsure=False, contradicted=False) if is_open and stay is Stay.SAME else row
     joined = _joined(row, user_id, room_id, member_nid, first_handed_nid, join_ts, join_sort_ts)
-    return msgspec.structs.replace(joined, to_come=to_come, unplaced=unplaced)
+    return msgspec.structs.replace(joined, to_come=to_come, unplaced=unplaced, contradicted=contradicted)
 
 
 def with_handed(row: UserRoom, lowest_nid: int, stay: Stay) -> UserRoom:

@@ -110,7 +110,7 @@ def _told(answer: PollAnswer, room: JoinedRoom, known: KnownRoom) -> list[Change
 def _is_in(row: UserRoom, known: KnownRoom) -> bool:
     """Whether nobody put the user out, neither of the row nor of the member event, and nothing of the row is open."""
     member = known.current.get((_MEMBER, row.user_id))
-    is_open = row.unsure or row.to_come or not row.handed_from
+    is_open = row.unsure or row.contradicted or row.to_come or not row.handed_from
     return row.membership == "join" and not is_open and member is not None and member.membership == "join"
 
 

@@ -30,9 +30,12 @@ def live_view(row: UserRoom | None, summary: RoomSummary, *, horizon: int | None
 
     Behind a gap past which the user's membership is not certain (rule 4) the summary is the one from before the gap:
     such a room was shown already, so it stays as it was; of a stay that began later it shows nothing. Who came behind a
-    gap that hides what state the room has is shown nothing until the own poller brought that.
+    gap that hides what state the room has is shown nothing until the own poller brought that, and whose own answer is
+    contradicted neither, until that or the room's whole state came.
     """
     if row is None or row.membership != "join" or row.unsure or summary.position < row.visible_from - 1:
+        return None
+    if row.contradicted and summary.unsure_nid:
         return None
     to_nid = min(summary.position, row.visible_from - 1) if row.to_come else summary.position
     if horizon is not None:

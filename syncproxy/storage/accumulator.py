@@ -308,6 +308,7 @@ class _AnswerAccumulator:
             join_ts=join_ts,
             join_sort_ts=join_sort_ts,
             unplaced=not is_handed,
+            contradicted=work.is_contradicted,
             to_come=not is_handed and ((row is not None and row.to_come) or not is_old),
             stay=stay,
         )

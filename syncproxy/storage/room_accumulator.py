@@ -77,8 +77,8 @@ class RoomAccumulator:
         self._takes_counts = False
         #: whether what was appended follows what was stored, without a gap
         self._joins_up = False
-        #: whether the answer has other state than what another one stored after *s*
-        self._is_contradicted = False
+        #: whether the answer has other state than what another one stored after *s*, and is not known to be older
+        self.is_contradicted = False
         #: whether its state came with a timeline that has its place: then nothing that is yet to be told was before it
         self._is_in_order = False
         #: whether the timeline was dropped: what this poller brings next does not follow what is stored
@@ -109,8 +109,10 @@ class RoomAccumulator:
             self.end_missing(_keys(room))
         # the state after is a delta: it lacks what came with a timeline that was dropped
         tells_all = is_complete or not was_known or (room.state_after and self._source.joins_up)
-        if new.gap_before and (self._is_contradicted or not tells_all):
-            self.summary = msgspec.structs.replace(self.summary, unsure_nid=self.timeline[0].nid)
+        self.is_contradicted &= new.gap_before or (new.is_dropped and _CREATE in _keys(room))
+        if self.is_contradicted or (new.gap_before and not tells_all):
+            unsure_nid = self.timeline[0].nid if self.timeline else self.summary.position
+            self.summary = msgspec.structs.replace(self.summary, unsure_nid=unsure_nid)
 
     def state_block(self, events: Iterable[Event], *, may_restore: bool, before_nid: int = 0) -> Iterator[None]:
         """Apply a block of state as it was at *s*, in steps: it replaces what is older, and fills what is missing.
@@ -124,7 +126,7 @@ class RoomAccumulator:
                 continue
             key = (event.type, event.state_key)
             current = self.facts.state.get(key)
-            self._is_contradicted |= self._freshness.is_other(event, current)
+            self.is_contradicted |= self._freshness.is_other(event, current)
             if self._freshness.is_fresher(
                 event, current, may_restore=may_restore, joins_up=self._joins_up, ended_nid=self.summary.ended_nid
             ):
@@ -309,7 +311,7 @@ class RoomAccumulator:
         current = self.facts.state.get(key)
         is_current = current is not None and current.event.event_id == event.event_id
         can_roll = rolls_state and not (behind_gap and current is not None and self._freshness.is_newer(current))
-        self._is_contradicted |= rolls_state and self._freshness.is_other(event, current) and not can_roll
+        self.is_contradicted |= rolls_state and self._freshness.is_other(event, current) and not can_roll
         if event.type == _MEMBER and (can_roll or not rolls_state):
             rejoins = not is_current and event.prev_membership not in (None, "join")
             facts = self._facts_now() if rolls_state or not self._lags(behind_gap=behind_gap) else None

@@ -74,6 +74,12 @@ class LiveViewTests(SynchronousTestCase):
         self.assertIsNone(live_view(row(visible_from=4), summary(9, facts_nid=7), horizon=6))
         self.assertEqual(live_view(row(visible_from=4), summary(9, facts_nid=6), horizon=6), View(4, 6))
 
+    def test_a_stay_whose_answer_is_contradicted(self) -> None:
+        """It is not shown while the room's state is unsure, and shown when that was fetched."""
+        stay, unsure = row(visible_from=4, contradicted=True), msgspec.structs.replace(summary(9), unsure_nid=5)
+        self.assertEqual((live_view(stay, unsure), live_view(stay, summary(9))), (None, View(4, 9)))
+        self.assertEqual(live_view(row(visible_from=4), unsure), View(4, 9))
+
     def test_a_room_as_it_was_before_the_stay(self) -> None:
         """It shows nothing, not even that there is a room, unless the stay follows on it."""
         self.assertIsNone(live_view(row(visible_from=7), summary(5)))

@@ -71,6 +71,44 @@ class LateFirstSyncTests(SynchronousTestCase):
         self.assertEqual(self.stored.summary.name, "$old")
 
 
+class ContradictedTests(SynchronousTestCase):
+    """Bob's first answer was asked for before alice's brought a name; it has another one, and its timeline no place."""
+
+    def setUp(self) -> None:
+        """Alice's answer came first."""
+        self.stored = Stored()
+        self.stored.polled(ALICE, event("$1"), since=None, state=(CREATE, ALICE_JOINS, named("$n1")))
+        sent = self.stored.position
+        self.stored.polled(ALICE, named("$n2"))
+        state = CREATE, ALICE_JOINS, named("$n3")
+        self.stored.polled(BOB, _BACK, since=None, limited=True, state=state, position=sent)
+
+    def is_contradicted(self) -> tuple[bool, bool]:
+        """Whether bob's stay is, and whether the room's state is unsure."""
+        row = self.stored.row()
+        assert row is not None
+        return row.contradicted, self.stored.summary.unsure_nid > 0
+
+    def test_until_the_own_poller_has_the_room_again(self) -> None:
+        """Whatever its next answer brings is of that stay."""
+        self.assertEqual(self.is_contradicted(), (True, True))
+        self.stored.polled(BOB, event("$4"))
+        self.assertEqual(self.is_contradicted(), (False, True))
+
+    def test_until_the_state_was_fetched(self) -> None:
+        """The room is sure then; that bob's row still says so hides nothing any more."""
+        self.stored.fetched(CREATE, ALICE_JOINS, named("$n3"))
+        self.assertEqual((self.stored.summary.name, self.is_contradicted()), ("$n3", (True, False)))
+
+    def test_live_answer_that_came_late(self) -> None:
+        """What is not the whole state contradicts nothing: the live poller brings what is newer."""
+        stored = both_in()
+        sent = stored.position
+        stored.polled(ALICE, event("$2"), named("$n2"))
+        stored.polled(BOB, event("$9"), limited=True, state=(named("$n3"),), position=sent)
+        self.assertEqual((stored.summary.name, stored.summary.unsure_nid), ("$n2", 0))
+
+
 class JumpTests(SynchronousTestCase):
     """State of which it is not known what happened before it: somebody may have been put out by then."""
 

@@ -185,6 +185,12 @@ class FoundTests(SynchronousTestCase):
         banned = (("kick", BOB, "!1"), ("join", CAROL, "!1"), ("ban", BOB, "!1"))
         self.check(("poll", BOB, ""), *banned, ("poll", CAROL, ""))
 
+    def test_a_name_that_a_first_answer_contradicts(self) -> None:
+        """Who joined is not shown the name that another's answer brought while the first answer was on its way."""
+        asked = (("poll", BOB, ""), ("rename", CAROL, "!2"), ("ask", BOB, ""), ("answer", BOB, ""))
+        renamed = (("rename", ALICE, "!2"), ("ask", ALICE, ""), ("deliver", BOB, ""))
+        self.check(*asked, *renamed, ("join", ALICE, "!2"))
+
     def test_a_ban_that_follows_a_kick(self) -> None:
         """What happened in between is not told to who was out: others may have left before the ban."""
         self.check(
