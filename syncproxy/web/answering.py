@@ -45,6 +45,9 @@ class Answering:
         except MatrixError:
             # it is met with again, and told
             return None
+        except Exception:  # `answer` may fare better
+            self._unforeseen()
+            return None
         if body is None:
             return None
         self._failures.succeeded(sha256(token.encode("ascii")).digest())

@@ -89,11 +89,13 @@ class FakeConns:
     """Answers with `answer`, or whatever it makes of a request."""
 
     answer_with: Callable[[Request, Deferred[None]], Any] = lambda request, hung_up: b"{}"
-    #: what is known at once
-    known: bytes | None = None
+    #: what is known at once, or raised
+    known: bytes | Exception | None = None
     requests: list[Request] = attrs.field(factory=list)
 
     def at_once(self, device: Device, request: Request, dialect: Any) -> bytes | None:
+        if isinstance(self.known, Exception):
+            raise self.known
         return self.known
 
     async def answer(

@@ -78,6 +78,14 @@ class AnswersTests(EdgeTestCase):
         await self.sync(SYNC + "?pos=1")
         self.assertEqual(self.edge.pollers.presences.of(PHONE, self.edge.clock.seconds()), "online")
 
+    async def test_bug_at_once(self) -> None:
+        """An error of ours in the short way is logged and counted, and the long way goes on."""
+        self.edge.conns.known = RuntimeError("a bug")
+        self.assertEqual(await self.sync(SYNC + "?pos=1"), (200, {}))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        labels = {"kind": "request"}
+        self.assertEqual(self.edge.metrics.registry.get_sample_value("syncproxy_errors_total", labels), 1)
+
     async def test_not_at_once(self) -> None:
         """Without a position, without a poller's data, or on another path, connections are asked as ever."""
         self.edge.conns.known = b'{"pos":"2"}'
