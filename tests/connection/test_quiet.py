@@ -16,6 +16,7 @@ from syncproxy.protocol.response import Answer
 from tests.caches.fakes import ALICE, PHONE
 from tests.connection.cases import ConnCase
 from tests.connection.fakes import Client, Notebook, asked, listed
+from tests.connection.simplified import SimplifiedCase
 
 SAID: dict[str, Any] = {"lists": listed()}
 
@@ -197,6 +198,37 @@ class AtOnceTests(QuietCase):
         before = registry.get_sample_value("syncproxy_request_processing_seconds_count") or 0
         self.at_once()
         self.assertEqual(registry.get_sample_value("syncproxy_request_processing_seconds_count"), before + 1)
+
+
+class StoredTests(SimplifiedCase):
+    """Without a timeout, on a connection of MSC4186, which is stored."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.stage.room("!a", ALICE)
+        for _ in range(3):
+            self.sync()
+
+    def at_once(self) -> str | None:
+        """The position of what is answered at once, which the client has from then on."""
+        body = self.client.conn.at_once(asked(pos=self.client.pos, **self.said), self.client.notebook)
+        if body is not None:
+            self.client.pos = self.client.notebook.answers[body].pos
+        return None if body is None else self.client.pos
+
+    def test_stores_nothing(self) -> None:
+        """It goes on, each time with another position, and writes nothing."""
+        before = len(self.writer.done)
+        self.assertEqual(len({self.at_once(), self.at_once(), None}), 3)
+        self.assertEqual(len(self.writer.done), before)
+
+    def test_lost_answer(self) -> None:
+        """A client that never saw it goes on from the position before, and misses nothing."""
+        before = self.client.pos
+        self.assertIsNotNone(self.at_once())
+        message = self.stage.message("!a")
+        self.client.pos = before
+        self.assertEqual(self.sync().rooms["!a"].timeline_ids, [message])
 
 
 class MapTests(QuietCase):
