@@ -27,6 +27,7 @@ from syncproxy.connection.store import ConnectionStore
 from syncproxy.dialects.msc3575 import MSC3575
 from syncproxy.dialects.msc4186 import MSC4186
 from syncproxy.dialects.msc4186_unstable import MSC4186_UNSTABLE
+from syncproxy.dialects.remembering import Remembering
 from syncproxy.errors import ConfigurationError
 from syncproxy.extensions.core import Extension
 from syncproxy.extensions.deliveries import Deliveries
@@ -138,7 +139,11 @@ async def _start(
         stages.tokens,
         stages.pollers,
         conns,
-        {"msc3575": MSC3575, "msc4186-unstable": MSC4186_UNSTABLE, "msc4186": MSC4186},
+        {
+            "msc3575": Remembering(MSC3575),
+            "msc4186-unstable": Remembering(MSC4186_UNSTABLE),
+            "msc4186": MSC4186,
+        },
         _web_settings(settings),
         metrics,
         reactor,

@@ -15,7 +15,7 @@ from syncproxy.connection.visible import Configs, Visible
 from syncproxy.connection.windows import ListWindow
 from syncproxy.extensions.core import Extension
 from syncproxy.protocol.dialect import Semantics
-from syncproxy.protocol.response import ListAnswer, RoomAnswer
+from syncproxy.protocol.response import Answer, ListAnswer, RoomAnswer
 
 
 @attrs.frozen(eq=False)
@@ -28,6 +28,15 @@ class Prepared:
     extensions: Mapping[str, Extension]
     #: whether subscriptions stay, though nothing else does
     keeps_subscriptions: bool = False
+
+    def wants_the_same(self, other: Prepared) -> bool:
+        """Whether it asks for no more, and no less, than another request of its connection."""
+        return (
+            self.params is other.params
+            and self.semantics is other.semantics
+            and self.keeps_subscriptions == other.keeps_subscriptions
+            and self.extensions.keys() == other.extensions.keys()
+        )
 
 
 @attrs.frozen(eq=False)
@@ -63,6 +72,7 @@ class Built:
     """The parts of an answer. `news`: there is reason enough to send it at once.
 
     `marks` are those that it was made from; what rooms that did not fit had of them, `unserved`, stays pending.
+    `settled`: once the client has it, nothing is news to it before there is a mark, or it asks for something else.
     """
 
     lists: Mapping[str, ListAnswer]
@@ -72,3 +82,13 @@ class Built:
     delta: Delta
     marks: Marks
     unserved: Mapping[str, Mark]
+    settled: bool
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it tells nothing, and will not until there is a mark."""
+        return self.settled and not self.news and not self.rooms
+
+    def answer(self, pos: str, txn_id: str | None) -> Answer:
+        """The answer that is made of it."""
+        return Answer(pos, txn_id, self.lists, self.rooms, self.extensions)

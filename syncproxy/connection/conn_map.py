@@ -79,6 +79,18 @@ class ConnMap:
         """How many connections are alive."""
         return sum(len(conns) for conns in self._devices.values())
 
+    def at_once(self, device: Device, request: Request, dialect: Dialect) -> bytes | None:
+        """The answer, if it is known without a look at what there is; `None`: `answer` is to be asked."""
+        conns = self._devices.get(device)
+        entry = None if conns is None else conns.get(request.conn_id)
+        if conns is None or entry is None or self._stopping or self._has_expired(entry):
+            return None
+        body = entry.conn.at_once(request, dialect)
+        if body is not None:
+            conns.move_to_end(request.conn_id)
+            entry.used_s = self._clock.seconds()
+        return body
+
     async def answer(
         self, device: Device, token_hash: bytes, request: Request, dialect: Dialect, hung_up: Deferred[None]
     ) -> bytes:

@@ -23,7 +23,7 @@ from syncproxy.connection.extension_part import Factories, Persistent, enabled, 
 from syncproxy.connection.first_tokens import FindToken, TokenSearch, no_token
 from syncproxy.connection.marks import Marks
 from syncproxy.connection.packing import Snapshot
-from syncproxy.connection.params import Params
+from syncproxy.connection.params import Merging, Params
 from syncproxy.connection.returning import missed_of
 from syncproxy.connection.room_answers import Moment, RoomAnswers
 from syncproxy.connection.room_batch import RoomBatch, RoomMaker
@@ -104,8 +104,9 @@ class ConnState:
         self._visible = Visible()
         self._sent = SentRooms()
         self._extensions: Mapping[str, Extension] = {}
-        #: those of the extensions that the last request asked for
-        self._in_use: Set[str] = frozenset()
+        #: what the acknowledged answer was asked for; `None`: none is, or it is of another process
+        self._answered: Prepared | None = None
+        self._merging = Merging()
         self._position: int | None = None
         self._leftovers = False
         #: whether it was restored, and what its client was shown is not known
@@ -113,7 +114,7 @@ class ConnState:
 
     async def prepare(self, request: Request, semantics: Semantics) -> Prepared:
         """What a request asks for, the acknowledged parameters being those before. Raises `InvalidParam`."""
-        params = self._params.merged(request, semantics)
+        params = self._merging.merged(self._params, request, semantics)
         await self.user()
         wanted = self._configs
         if params.lists is not self._params.lists or params.subscriptions is not self._params.subscriptions:
@@ -141,6 +142,24 @@ class ConnState:
     def is_outdated(self) -> bool:
         """Whether the user's cache was thrown away: there may be something new that nobody tells."""
         return self._user is not None and self._user.evicted
+
+    def is_asked_the_same(self, prepared: Prepared) -> bool:
+        """Whether a request wants just what the acknowledged answer was made of."""
+        return self._answered is not None and prepared.wants_the_same(self._answered)
+
+    def adds_nothing(self, delta: Delta) -> bool:
+        """Whether an answer leaves the state as it is, save for the position."""
+        return (
+            not delta.changes_state
+            and self.is_asked_the_same(delta.prepared)
+            and delta.visible is self._visible
+            and all(window is self._windows.get(key) for key, window in delta.windows.items())
+        )
+
+    def moved(self, delta: Delta) -> Delta:
+        """The same as of now, for an answer that adds nothing."""
+        position = delta.position if self._user is None else self._user.position()
+        return delta if delta.position == position else attrs.evolve(delta, position=position)
 
     def hears_rooms(self, prepared: Prepared) -> bool:
         """Whether an answer may depend on what happens in rooms.
@@ -195,11 +214,13 @@ class ConnState:
             subscribes=prepared.keeps_subscriptions and prepared.params.subscriptions != self._params.subscriptions,
         )
         news = snapshot.news or bool(made.answers) or extended.news
-        return Built(snapshot.lists, made.answers, extended.data, news, delta, marks, made.unserved)
+        settled = extended.settled and not (made.leftovers or made.unserved)
+        return Built(snapshot.lists, made.answers, extended.data, news, delta, marks, made.unserved, settled)
 
     def _is_asked_again(self, prepared: Prepared) -> bool:
         """Whether an extension is in use that was before, but not in the last answer that the client has."""
-        return bool(self._extensions.keys() & (prepared.extensions.keys() - self._in_use))
+        in_use: Set[str] = frozenset() if self._answered is None else self._answered.extensions.keys()
+        return bool(self._extensions.keys() & (prepared.extensions.keys() - in_use))
 
     def fold(self, delta: Delta) -> None:
         """The client has the answer that yielded this."""
@@ -208,9 +229,10 @@ class ConnState:
         self._windows, self._visible = delta.windows, delta.visible
         self._position, self._leftovers = delta.position, delta.leftovers
         self._is_restored = False
+        self._answered = prepared
         # what is not asked for once is forgotten where that says that it is not wanted any more
         kept = {} if prepared.semantics.sticky else self._extensions
-        self._extensions, self._in_use = {**kept, **prepared.extensions}, prepared.extensions.keys()
+        self._extensions = {**kept, **prepared.extensions}
         for room_id, room in delta.rooms.items():
             self._sent.fold(room_id, room)
         for name, extension in delta.extensions.items():

@@ -36,11 +36,15 @@ class Persistent(Protocol):
 
 @attrs.frozen
 class ExtensionsAnswer:
-    """What the extensions say, whether it is reason enough to answer, and what it changes, by name."""
+    """What the extensions say, whether it is reason enough to answer, and what it changes, by name.
+
+    `settled`: all of them were heard, and none has more to say before there is a mark.
+    """
 
     data: Mapping[str, bytes]
     news: bool
     deltas: Mapping[str, Any]
+    settled: bool
 
 
 def enabled(
@@ -69,7 +73,7 @@ async def extensions_answer(
     """
     data: dict[str, bytes] = {}
     deltas: dict[str, Any] = {}
-    news = False
+    news, settled = False, True
     for name, extension in extensions.items():
         try:
             said = await extension.answer(params.extensions[name], context)
@@ -78,10 +82,12 @@ async def extensions_answer(
                 raise
             metrics.errors.labels("extension").inc()
             _log.failure("An extension could not answer a client: {name}", name=name)
+            settled = False
             continue
         if said.data is not None:
             data[name] = said.data
         if said.delta is not None:
             deltas[name] = said.delta
         news = news or said.news
-    return ExtensionsAnswer(data, news, deltas)
+        settled = settled and said.delta is None and not said.repeats
+    return ExtensionsAnswer(data, news, deltas, settled)

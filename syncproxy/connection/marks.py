@@ -22,6 +22,9 @@ class Marks:
     user: UserMark
 
 
+NO_MARKS = Marks({}, UserMark(0))
+
+
 class PendingMarks:
     """Gathers marks; an answer takes them, and gives them back if it is never sent."""
 

@@ -83,6 +83,22 @@ class Params:
         )
 
 
+class Merging:
+    """Remembers one connection's last request: saying the same again changes nothing, and need not be looked at."""
+
+    def __init__(self) -> None:
+        #: its fingerprint, in which dialect, and what it left in force
+        self._last: tuple[bytes, Semantics, Params] | None = None
+
+    def merged(self, params: Params, request: Request, semantics: Semantics) -> Params:
+        """See `Params.merged`."""
+        if self._last == (request.fingerprint, semantics, params):
+            return params
+        merged = params.merged(request, semantics)
+        self._last = request.fingerprint, semantics, merged
+        return merged
+
+
 def _lists(before: Mapping[str, ListConfig], request: Request, semantics: Semantics) -> dict[str, ListConfig]:
     lists = dict(before)
     for key, said in request.lists.items():

@@ -77,6 +77,10 @@ class Positions:
         """Whether nothing was answered yet."""
         return self._last == 0
 
+    def is_next(self, request: Request) -> bool:
+        """Whether a request has the newest position, and none waits for its answer before it."""
+        return self._last > 0 and not self._queue and request.pos == self._pos(self._last)
+
     def received(self, request: Request) -> Fresh | Repeated:
         """What to do with a request. Raises `UnknownPos`, and changes nothing then."""
         if request.pos is None:

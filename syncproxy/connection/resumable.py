@@ -63,6 +63,12 @@ class ResumablePositions:
         """The position that this is, if it is one of this connection."""
         return position_of(pos, self._prefix)
 
+    def is_next(self, request: Request) -> bool:
+        """Whether a request has the newest position."""
+        if self._is_new or self._is_resumed or request.pos is None:
+            return False
+        return position_of(request.pos, self._prefix) == self._newest
+
     def received(self, request: Request) -> Fresh | Repeated:
         """What to do with a request. Raises `UnknownPos`, and changes nothing then."""
         if request.pos is None:

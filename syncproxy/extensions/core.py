@@ -52,12 +52,14 @@ class Extended:
     """An extension's part of an answer.
 
     `data` is its JSON object, `None` to be omitted; `news` whether it alone is reason enough to answer a held
-    request; `delta` what `fold` takes once the answer is acknowledged, `None` for no change of state.
+    request; `delta` what `fold` takes once the answer is acknowledged, `None` for no change of state. `repeats`: some
+    of the data is no news, and may be gone from the next answer without a mark.
     """
 
     data: bytes | None = None
     news: bool = False
     delta: Any = None
+    repeats: bool = False
 
 
 class Extension(Protocol):

@@ -49,7 +49,8 @@ class ToDeviceExtension:
         events = b",".join(message for _, message in rows)
         data = b'{"next_batch":"%b","events":[%b]}' % (self._tokens.make(after).encode("ascii"), events)
         news = any(nid > self._known for nid, _ in rows)
-        return Extended(data, news, after if after > self._known else None)
+        # another connection of the device may acknowledge them
+        return Extended(data, news, after if after > self._known else None, repeats=bool(rows))
 
     def fold(self, delta: Any) -> None:
         """The client was handed everything up to this nid."""

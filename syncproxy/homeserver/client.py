@@ -18,6 +18,7 @@ from zope.interface import implementer
 from syncproxy import __version__
 from syncproxy.homeserver.bodies import MOST_JOINED, Body, BodyTooLarge, read_body
 from syncproxy.homeserver.repairs import UNSOUND
+from syncproxy.homeserver.targets import Targets
 
 _CONNECT_S = 10
 _SHORT_S = 10
@@ -111,7 +112,7 @@ class HomeserverClient:
         self._pool.maxPersistentPerHost = _PERSISTENT
         self._pool.cachedConnectionTimeout = 60
         is_unix = base_url.startswith("unix:")
-        self._base = "http://localhost" if is_unix else base_url.rstrip("/")
+        self._targets = Targets("http://localhost" if is_unix else base_url.rstrip("/"))
         if agent is None:
             agent = (
                 Agent.usingEndpointFactory(reactor, _UnixEndpoints(reactor, base_url[len("unix:") :]), self._pool)
@@ -216,9 +217,8 @@ class HomeserverClient:
         self, path: str, token: str | None, parameters: dict[str, str], most: int
     ) -> tuple[int, str | None, Body]:
         headers = _HEADERS if token is None else {**_HEADERS, "Authorization": f"Bearer {token}"}
-        response = await self._http.get(
-            self._base + path, params=parameters, headers=headers, unbuffered=True, allow_redirects=False
-        )
+        target = self._targets.of(path, parameters)
+        response = await self._http.get(target, headers=headers, unbuffered=True, allow_redirects=False)
         retry_after = response.headers.getRawHeaders("Retry-After", [None])[0]
         return response.code, retry_after, await _read(response, most)
 

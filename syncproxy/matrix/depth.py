@@ -27,10 +27,12 @@ def brackets(json: bytes) -> Iterator[tuple[re.Match[bytes], bool, int]]:
             level -= 1
 
 
+def is_flat(json: bytes) -> bool:
+    """Whether it has so few brackets, as almost all events have, that they cannot be more than MOST_LEVELS levels."""
+    return json.count(b"{") + json.count(b"[") <= MOST_LEVELS
+
+
 def is_too_deep(raw: bytes | msgspec.Raw) -> bool:
     """Whether valid JSON has more than MOST_LEVELS levels."""
     json = bytes(raw)
-    # few brackets cannot be many levels, and few is what almost all have
-    if json.count(b"{") + json.count(b"[") <= MOST_LEVELS:
-        return False
-    return any(level > MOST_LEVELS for _, _, level in brackets(json))
+    return not is_flat(json) and any(level > MOST_LEVELS for _, _, level in brackets(json))

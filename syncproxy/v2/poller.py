@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -185,6 +186,13 @@ class Poller:
                 self._failed(question, problem)
         else:
             self._applied(question, received)
+            await self._let_answers_out()
+
+    async def _let_answers_out(self) -> None:
+        """Those who were told what the answer brought have theirs written first: to ask takes as long as that."""
+        if not self._halted:
+            with suppress(CancelledError):
+                await deferLater(self._upstream.clock, 0)
 
     def _applied(self, question: Question, received: Received) -> None:
         if question.token.hash == self.token.hash:

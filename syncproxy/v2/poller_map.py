@@ -135,6 +135,14 @@ class PollerMap:
         """
         return ensureDeferred(self._ensure_polling(identity))
 
+    def goes_on_polling(self, identity: Identity) -> bool:
+        """Whether the device is polled for already, and its user's data is there; from now on with its newest token."""
+        poller = self._pollers.get(identity.device)
+        if poller is None or not poller.has_polled:
+            return False
+        self._use(poller, identity)
+        return True
+
     async def stop(self) -> None:
         """Poll no more."""
         self._stopped = True
@@ -147,10 +155,7 @@ class PollerMap:
 
     async def _ensure_polling(self, identity: Identity) -> None:
         poller = self._pollers.get(identity.device) or await self._made_alone(identity)
-        self._uses.used(identity.device)
-        poller.use(identity.token)
-        if poller.has_token:
-            self.live.add(identity.device)
+        self._use(poller, identity)
         if poller.has_polled:
             return
         self._first_polls.jump(poller)
@@ -160,6 +165,12 @@ class PollerMap:
             return
         if not await self._has_first_poll(poller, _FIRST_POLL_S - _STORED_S):
             raise NotReady("The homeserver is still at the first sync: try again", retry_after_s=5)
+
+    def _use(self, poller: Poller, identity: Identity) -> None:
+        self._uses.used(identity.device)
+        poller.use(identity.token)
+        if poller.has_token:
+            self.live.add(identity.device)
 
     async def _has_first_poll(self, poller: Poller, within_s: float) -> bool:
         """Whether the first poll is applied within so many seconds; raises the error if it is refused."""

@@ -84,10 +84,15 @@ class TokenMap:
         it does not answer, NotReady while the database stores nothing.
         """
         token = AccessToken.of(secret)
+        return self._identity(token) or Identity(await self._asked(token), token)
+
+    def known(self, secret: str) -> Identity | None:
+        """The device of this token, if it was confirmed of late."""
+        return self._identity(AccessToken.of(secret))
+
+    def _identity(self, token: AccessToken) -> Identity | None:
         known = self._known.get(token.hash)
-        if known is not None and self._is_fresh(known, token.hash):
-            return Identity(known.device, token)
-        return Identity(await self._asked(token), token)
+        return Identity(known.device, token) if known is not None and self._is_fresh(known, token.hash) else None
 
     async def stored(self, device: Device) -> list[AccessToken]:
         """The device's tokens, newest first, without those rejected just now and those that cannot be read."""

@@ -40,6 +40,27 @@ class SyncRequests:
         self._clock = clock
         self._rejected = RejectedTokens(clock)
 
+    def at_once(self, request: IRequest, dialect: Dialect, token: str) -> bytes | None:
+        """The answer's JSON, if all that it takes is known already; `None`: it is not. Raises `MatrixError`."""
+        arrived = perf_counter()
+        identity = self._tokens.known(token) if b"pos" in request.args else None
+        if identity is None:
+            return None
+        content = request.content.read()
+        # whoever is asked otherwise reads it again
+        request.content.seek(0)
+        asked = dialect.parse(content, query_parameters(request))
+        if asked.timeout_ms or not self._pollers.goes_on_polling(identity):
+            return None
+        set_up_s = perf_counter() - arrived
+        body = self._conns.at_once(identity.device, asked, dialect)
+        if body is not None:
+            self._metrics.request_setup.observe(set_up_s)
+            presences, device = self._pollers.presences, identity.device
+            presences.begun(device, asked.conn_id, asked.set_presence)
+            presences.ended(device, asked.conn_id, self._clock.seconds())
+        return body
+
     async def answer(
         self,
         request: IRequest,
@@ -94,8 +115,9 @@ class SyncRequests:
 
 
 def query_parameters(request: IRequest) -> Mapping[str, str]:
-    """The query's parameters, the first of each name. Raises `InvalidParam` for what is no UTF-8."""
+    """The query's parameters but the token, the first of each name. Raises `InvalidParam` for what is no UTF-8."""
+    parameters = [(name, values[0]) for name, values in request.args.items() if name != b"access_token"]
     try:
-        return {name.decode("utf-8"): values[0].decode("utf-8") for name, values in request.args.items()}
+        return {name.decode("utf-8"): value.decode("utf-8") for name, value in parameters}
     except UnicodeDecodeError as problem:
         raise InvalidParam("The query is not UTF-8") from problem

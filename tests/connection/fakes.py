@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.connection.conn import Conn
@@ -233,6 +233,9 @@ class Client:
         self, request: Request, *, hung_up: Deferred[None] | None = None, token_hash: bytes = TOKEN
     ) -> Deferred[bytes]:
         """The bytes that will be answered to this very request."""
+        known = self.conn.at_once(request, self.notebook)
+        if known is not None:
+            return succeed(known)
         gone: Deferred[None] = Deferred() if hung_up is None else hung_up
         body = ensureDeferred(self.conn.answer(request, token_hash, self.notebook, gone))
         self.stage.settled()

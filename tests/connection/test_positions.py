@@ -38,6 +38,15 @@ class PositionsTests(SynchronousTestCase):
         asked = request(self.first, "other")
         self.assertEqual(self.positions.received(asked), Fresh(asked))
 
+    def test_next(self) -> None:
+        """Only the newest position goes on from the newest answer, and only while no request is queued."""
+        self.assertFalse(Positions("c").is_next(request("c-0")))
+        second = self.answered(request(self.first, "a"), b"2")
+        told = [self.positions.is_next(request(pos)) for pos in (self.first, second, None)]
+        self.assertEqual(told, [False, True, False])
+        self.positions.received(request(self.first, "b"))
+        self.assertFalse(self.positions.is_next(request(second)))
+
     def test_each_answer_has_another_position(self) -> None:
         """No position is handed out twice."""
         second = self.answered(request(self.first), b"2")

@@ -46,6 +46,14 @@ class OneProcessTests(PositionsCase):
         """A client that goes on has what it was sent."""
         self.assertTrue(self.acknowledges(self.answer(None)))
 
+    def test_next(self) -> None:
+        """Only the newest position of a connection that was answered goes on from the newest answer."""
+        self.assertFalse(self.positions.is_next(asked("e.c.0.0")))
+        first = self.answer(None)
+        second = self.answer(first)
+        told = [self.positions.is_next(asked(pos)) for pos in (first, second, None, "e.d.2.2")]
+        self.assertEqual(told, [False, True, False, False])
+
     def test_a_lost_answer(self) -> None:
         """A client that names the position before asks for another answer from there."""
         first = self.answer(None)

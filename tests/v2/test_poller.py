@@ -140,6 +140,16 @@ class AnsweredTests(PollerCase):
         self.clock.advance(3600)
         self.assertEqual(self.sinces(), [None, "s0"])
 
+    def test_lets_answers_out_before_it_asks_again(self) -> None:
+        """What those who are told write is on its way, a turn of the reactor later, before the next poll is made."""
+        self.polling()
+        self.poll.answer("s1")
+        asked: list[int] = []
+        self.clock.callLater(0, lambda: asked.append(len(self.world.polls)))
+        before = len(self.world.polls)
+        self.world.turn()
+        self.assertEqual((asked, len(self.world.polls)), ([before], before + 1))
+
     def test_asks_again_once_it_is_stored(self) -> None:
         """The next poll waits until the answer is stored: to-device messages are acknowledged by it."""
         self.polling()

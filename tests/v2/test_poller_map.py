@@ -157,6 +157,17 @@ class OnePollerTests(PollersCase):
         self.world.turn()
         self.assertEqual((self.poll.token, self.pollers.token_of(PHONE)), ("t2", AccessToken.of("t2")))
 
+    def test_goes_on(self) -> None:
+        """That a device's data is there is told without waiting; its poller takes the newest token then."""
+        newer = Identity(PHONE, AccessToken.of("t2"))
+        self.assertFalse(self.pollers.goes_on_polling(newer))
+        waiting = self.ensure()
+        self.assertFalse(self.pollers.goes_on_polling(newer))
+        self.poll.answer("s1")
+        self.successResultOf(waiting)
+        self.assertTrue(self.pollers.goes_on_polling(newer))
+        self.assertEqual(self.pollers.token_of(PHONE), newer.token)
+
     def test_token_of(self) -> None:
         """What a device is polled with; a device that is not polled has none."""
         self.assertIsNone(self.pollers.token_of(PHONE))

@@ -112,6 +112,15 @@ class ConfirmedTests(TokensCase):
         self.identified()
         self.assertEqual(self.homeserver.asked, ["t1"])
 
+    def test_known_while_it_holds(self) -> None:
+        """Without asking it is known for as long as a confirmation holds, and not before."""
+        self.assertIsNone(self.tokens.known("t1"))
+        identity = self.identified()
+        self.clock.advance(59)
+        self.assertEqual(self.tokens.known("t1"), identity)
+        self.clock.advance(2)
+        self.assertIsNone(self.tokens.known("t1"))
+
     def test_is_confirmed_again_after_a_minute(self) -> None:
         """After 60 s it is."""
         self.identified()

@@ -24,7 +24,7 @@ from syncproxy.homeserver.client import HomeserverClient
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.protocol.dialect import Dialect
-from syncproxy.protocol.request import Request
+from syncproxy.protocol.request import Presence, Request
 from syncproxy.v2.presence import Presences
 from syncproxy.web.resource import make_resource
 from syncproxy.web.settings import WebSettings
@@ -59,6 +59,9 @@ class FakeTokens:
     problems: dict[str, Exception] = attrs.field(factory=dict)
     asked: list[str] = attrs.field(factory=list)
 
+    def known(self, token: str) -> FakeIdentity | None:
+        return None if token in self.problems else FakeIdentity()
+
     async def identify(self, token: str) -> FakeIdentity:
         self.asked.append(token)
         if token in self.problems:
@@ -72,6 +75,10 @@ class FakePollers:
 
     first_poll: Deferred[None] = attrs.field(factory=lambda: succeed(None))
     presences: Presences = attrs.field(factory=Presences)
+    has_polled: bool = True
+
+    def goes_on_polling(self, identity: FakeIdentity) -> bool:
+        return self.has_polled
 
     def ensure_polling(self, identity: FakeIdentity) -> Deferred[None]:
         return self.first_poll
@@ -82,7 +89,14 @@ class FakeConns:
     """Answers with `answer`, or whatever it makes of a request."""
 
     answer_with: Callable[[Request, Deferred[None]], Any] = lambda request, hung_up: b"{}"
+    #: what is known at once, or raised
+    known: bytes | Exception | None = None
     requests: list[Request] = attrs.field(factory=list)
+
+    def at_once(self, device: Device, request: Request, dialect: Any) -> bytes | None:
+        if isinstance(self.known, Exception):
+            raise self.known
+        return self.known
 
     async def answer(
         self, device: Device, token_hash: bytes, request: Request, dialect: Any, hung_up: Deferred[None]
@@ -105,13 +119,14 @@ class FakeDialect:
         self.bodies: list[bytes] = []
         self.queries: list[Mapping[str, str]] = []
         self.problem: MatrixError | None = None
+        self.set_presence: Presence = "offline"
 
     def parse(self, body: bytes, query: Mapping[str, str]) -> Request:
         self.bodies.append(body)
         self.queries.append(query)
         if self.problem is not None:
             raise self.problem
-        return Request(pos=query.get("pos"), timeout_ms=0)
+        return Request(pos=query.get("pos"), timeout_ms=0, set_presence=self.set_presence)
 
 
 class Edge:

@@ -24,7 +24,7 @@ from syncproxy.errors import (
 )
 from syncproxy.protocol.request import Request
 from syncproxy.web.responses import compressed
-from tests.web.fakes import SYNC, Edge, Server, Talk, connect, header, reactor, talk
+from tests.web.fakes import PHONE, SYNC, Edge, Server, Talk, connect, header, reactor, talk
 
 BIG = json.dumps({"padding": "x" * 200_000}).encode()
 
@@ -62,6 +62,49 @@ class AnswersTests(EdgeTestCase):
         self.assertEqual(header(response, "Access-Control-Allow-Origin"), "*")
         self.assertEqual(header(response, "Content-Type"), "application/json")
 
+    async def test_known_at_once(self) -> None:
+        """What is known without waiting is answered like all else, and its connection is not asked."""
+        self.edge.conns.known = b'{"pos":"2"}'
+        response, body = await self.server.request("POST", SYNC + "?pos=1&timeout=0", b"{}")
+        self.assertEqual((response.code, body, self.edge.conns.requests), (200, b'{"pos":"2"}', []))
+        self.assertEqual(header(response, "Access-Control-Allow-Origin"), "*")
+        self.assertEqual(response.length, 11)
+        self.assertEqual(self.edge.metrics.registry.get_sample_value("syncproxy_request_setup_seconds_count"), 1)
+
+    async def test_presence_of_what_is_known_at_once(self) -> None:
+        """It says how present its user is, as any request does."""
+        self.edge.conns.known = b"{}"
+        self.edge.dialect.set_presence = "online"
+        await self.sync(SYNC + "?pos=1")
+        self.assertEqual(self.edge.pollers.presences.of(PHONE, self.edge.clock.seconds()), "online")
+
+    async def test_bug_at_once(self) -> None:
+        """An error of ours in the short way is logged and counted, and the long way goes on."""
+        self.edge.conns.known = RuntimeError("a bug")
+        self.assertEqual(await self.sync(SYNC + "?pos=1"), (200, {}))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        labels = {"kind": "request"}
+        self.assertEqual(self.edge.metrics.registry.get_sample_value("syncproxy_errors_total", labels), 1)
+
+    async def test_not_at_once(self) -> None:
+        """Without a position, without a poller's data, or on another path, connections are asked as ever."""
+        self.edge.conns.known = b'{"pos":"2"}'
+        self.assertEqual(await self.sync(), (200, {}))
+        self.edge.pollers.has_polled = False
+        self.assertEqual(await self.sync(SYNC + "?pos=1"), (200, {}))
+        self.assertEqual((await self.sync("/elsewhere?pos=1"))[0], 404)
+        self.assertEqual(len(self.edge.conns.requests), 2)
+
+    async def test_refused_with_a_position(self) -> None:
+        """Errors are told, and kept back, the same way with a position as without."""
+        await self.assert_error(self.sync(SYNC + "?pos=1", Authorization=""), 401, "M_MISSING_TOKEN")
+        self.edge.tokens.problems["secret"] = UnknownToken("Unknown token")
+        await self.assert_error(self.sync(SYNC + "?pos=1"), 401, "M_UNKNOWN_TOKEN")
+        self.edge.tokens.problems.clear()
+        self.edge.dialect.problem = BadJson("lists: not an object")
+        self.edge.clock.advance(100)
+        await self.assert_error(self.sync(SYNC + "?pos=1"), 400, "M_BAD_JSON")
+
     async def test_v3_path(self) -> None:
         """The same is answered on the path of the Client-Server API."""
         self.assertEqual(await self.sync("/_matrix/client/v3/sync"), (200, {}))
@@ -69,8 +112,8 @@ class AnswersTests(EdgeTestCase):
     async def test_request_reaches_the_dialect(self) -> None:
         """Body and query are the dialect's, whatever the Content-Type."""
         await self.sync(SYNC + "?pos=5&timeout=30", b'{"a":1}', Content_Type="application/x-www-form-urlencoded")
-        self.assertEqual(self.edge.dialect.bodies, [b'{"a":1}'])
-        self.assertEqual(self.edge.dialect.queries, [{"pos": "5", "timeout": "30"}])
+        self.assertEqual(self.edge.dialect.bodies[-1], b'{"a":1}')
+        self.assertEqual(self.edge.dialect.queries[-1], {"pos": "5", "timeout": "30"})
 
     async def test_empty_body(self) -> None:
         """A request without a body is served."""
