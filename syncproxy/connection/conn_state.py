@@ -21,6 +21,7 @@ from syncproxy.connection.built import Built, Delta, Prepared
 from syncproxy.connection.due import Due, DueRoom, Reason, Shown, due_rooms
 from syncproxy.connection.extension_part import Factories, Persistent, enabled, extensions_answer, restored
 from syncproxy.connection.first_tokens import FindToken, TokenSearch, no_token
+from syncproxy.connection.list_part import ListsAnswer, lists_answer
 from syncproxy.connection.marks import Marks
 from syncproxy.connection.packing import Snapshot
 from syncproxy.connection.params import Merging, Params
@@ -30,17 +31,17 @@ from syncproxy.connection.room_batch import RoomBatch, RoomMaker
 from syncproxy.connection.room_config import RoomConfig
 from syncproxy.connection.sent import RoomDelta, SentRooms
 from syncproxy.connection.simplified_rooms import SimplifiedRooms
-from syncproxy.connection.slices import kept_entries, left_rooms, sliced
+from syncproxy.connection.slices import left_rooms
 from syncproxy.connection.visible import Configs, Visible, configs, visible, visible_after
 from syncproxy.connection.whole_members import CompleteMembers, members_completed
-from syncproxy.connection.windows import ListSources, ListWindow, advanced, list_spec
+from syncproxy.connection.windows import ListSources, ListWindow
 from syncproxy.extensions.core import Context, Extension
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.protocol.dialect import Semantics
 from syncproxy.protocol.request import Request
 from syncproxy.protocol.required_state import required_state
-from syncproxy.protocol.response import ListAnswer, RoomAnswer
+from syncproxy.protocol.response import RoomAnswer
 
 #: what may have changed in a room while nobody told
 _ANYTHING = Mark(2 * max(Mark) - 1)
@@ -62,11 +63,9 @@ class _Rooms:
 
 @attrs.frozen(eq=False)
 class _Snapshot:
-    """What belongs to one moment: windows, what is shown, what is due."""
+    """What belongs to one moment: lists, what is shown, what is due."""
 
-    windows: Mapping[str, ListWindow]
-    lists: Mapping[str, ListAnswer]
-    news: bool
+    lists: ListsAnswer
     visible: Visible
     due: Due
     position: int
@@ -197,14 +196,14 @@ class ConnState:
             user_marks=marks.user,
             rules=prepared.semantics.extensions,
             sent=self._sent.rooms,
-            is_listed=self._is_listed(snapshot.windows),
+            is_listed=self._is_listed(snapshot.lists.windows),
             unheard=prepared if self._is_restored or self._is_asked_again(prepared) else None,
         )
         extended = await extensions_answer(prepared.extensions, prepared.params, context, self._metrics)
         hidden = {room_id: RoomDelta(None) for room_id in snapshot.due.hidden if room_id not in made.unserved}
         delta = Delta(
             prepared,
-            snapshot.windows,
+            snapshot.lists.windows,
             snapshot.visible,
             {**hidden, **made.deltas},
             extended.deltas,
@@ -213,9 +212,11 @@ class ConnState:
             is_first=self._position is None,
             subscribes=prepared.keeps_subscriptions and prepared.params.subscriptions != self._params.subscriptions,
         )
-        news = snapshot.news or bool(made.answers) or extended.news
+        # of what was restored it is not known what its lists showed: the rooms tell whether there is anything new
+        lists_news = snapshot.lists.news and not self._is_restored
+        news = lists_news or bool(made.answers) or extended.news
         settled = extended.settled and not (made.leftovers or made.unserved)
-        return Built(snapshot.lists, made.answers, extended.data, news, delta, marks, made.unserved, settled)
+        return Built(snapshot.lists.answers, made.answers, extended.data, news, delta, marks, made.unserved, settled)
 
     def _is_asked_again(self, prepared: Prepared) -> bool:
         """Whether an extension is in use that was before, but not in the last answer that the client has."""
@@ -284,8 +285,8 @@ class ConnState:
     # One moment
 
     def _snapshot(self, prepared: Prepared, marks: Marks, user: UserCache) -> _Snapshot:
-        windows, lists, news = self._advance(prepared, marks, user)
-        shown = self._shown(prepared, windows, marks, user)
+        lists = self._lists(prepared, marks, user)
+        shown = self._shown(prepared, lists.windows, marks, user)
         unseen = RoomConfig(required_state((), self._device.user_id), 0)
         anew: Collection[str] = ()
         if prepared.configs is not self._configs:
@@ -293,31 +294,13 @@ class ConnState:
         semantics = prepared.semantics
         missed = None if semantics.forgets_hidden_rooms else partial(missed_of, user, self._device.device_id)
         view = Shown(self._visible, shown, anew, self._sent, marks.rooms, unseen, self._leftovers, missed)
-        due = due_rooms(view, semantics, self._is_listed(windows), self._has_left(prepared, user))
-        return _Snapshot(windows, lists, news, shown, due, user.position())
+        due = due_rooms(view, semantics, self._is_listed(lists.windows), self._has_left(prepared, user))
+        return _Snapshot(lists, shown, due, user.position())
 
-    def _advance(
-        self, prepared: Prepared, marks: Marks, user: UserCache
-    ) -> tuple[Mapping[str, ListWindow], Mapping[str, ListAnswer], bool]:
+    def _lists(self, prepared: Prepared, marks: Marks, user: UserCache) -> ListsAnswer:
         assert self._sources is not None
-        params, semantics = prepared.params, prepared.semantics
-        left = self._left_rooms(marks, user) if semantics.ops == "slices" else ()
-        windows: dict[str, ListWindow] = {}
-        lists: dict[str, ListAnswer] = {}
-        news = False
-        for key, config in params.lists.items():
-            before = self._windows.get(key)
-            unchanged = before is not None and self._params.lists.get(key) is config
-            spec = before.spec if before is not None and unchanged else list_spec(config, semantics.lists)
-            source = self._sources.source(spec)
-            if semantics.ops == "slices":
-                step = sliced(before, config, spec, source, kept_entries(spec, source, left, user) if left else ())
-            else:
-                step = advanced(before, config, spec, source)
-            windows[key], lists[key] = step.window, step.answer
-            # of one that was restored it is not known what it was shown: the rooms tell whether there is anything new
-            news = news or (step.news and not self._is_restored)
-        return windows, lists, news
+        left = self._left_rooms(marks, user) if prepared.semantics.ops == "slices" else ()
+        return lists_answer(prepared, self._windows, self._params, self._sources, left, user)
 
     def _left_rooms(self, marks: Marks, user: UserCache) -> Collection[str]:
         """The rooms that the client has, or is about to get, as rooms that the user left."""

@@ -13,6 +13,7 @@ from syncproxy.caches.user_cache import UserCache
 from syncproxy.connection.built import Prepared
 from syncproxy.connection.conn import Conn
 from syncproxy.connection.conn_state import ConnState
+from syncproxy.connection.list_part import ListsAnswer
 from syncproxy.connection.marks import Marks
 from syncproxy.connection.windows import ListWindow
 from syncproxy.protocol.request import Range
@@ -56,13 +57,13 @@ def with_ranges(alter: Callable[[Range], Range]) -> type[Conn]:
     """A connection that has other ranges than it was asked for."""
 
     class Altered(ConnState):
-        def _advance(self, prepared: Prepared, marks: Marks, user: UserCache) -> Any:
+        def _lists(self, prepared: Prepared, marks: Marks, user: UserCache) -> ListsAnswer:
             lists = {
                 key: attrs.evolve(config, ranges=config.ranges and tuple(map(alter, config.ranges)))
                 for key, config in prepared.params.lists.items()
             }
             params = attrs.evolve(prepared.params, lists=lists)
-            return super()._advance(attrs.evolve(prepared, params=params), marks, user)
+            return super()._lists(attrs.evolve(prepared, params=params), marks, user)
 
     return with_state(Altered)
 
@@ -71,9 +72,10 @@ def with_lists(alter: Callable[[ListAnswer, ListWindow | None], ListAnswer]) -> 
     """A connection that answers differently of lists; `alter` is given the list as last sent, too."""
 
     class Altered(ConnState):
-        def _advance(self, prepared: Prepared, marks: Marks, user: UserCache) -> Any:
-            windows, lists, news = super()._advance(prepared, marks, user)
-            return windows, {key: alter(one, self._windows.get(key)) for key, one in lists.items()}, news
+        def _lists(self, prepared: Prepared, marks: Marks, user: UserCache) -> ListsAnswer:
+            lists = super()._lists(prepared, marks, user)
+            answers = {key: alter(one, self._windows.get(key)) for key, one in lists.answers.items()}
+            return attrs.evolve(lists, answers=answers)
 
     return with_state(Altered)
 
