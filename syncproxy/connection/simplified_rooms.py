@@ -7,13 +7,12 @@ client was sent is remembered for longer, and a room that comes back gets only w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import attrs
 
 from syncproxy.caches.hot_room import HotRoom, RoomWant
 from syncproxy.caches.updates import Mark
-from syncproxy.connection import simplified_facts
+from syncproxy.connection import frozen, simplified_facts
 from syncproxy.connection.coverage import ended_after, is_due, known_since, served
 from syncproxy.connection.due import DueRoom, Reason
 from syncproxy.connection.first_tokens import token_of_run
@@ -55,6 +54,8 @@ class SimplifiedRooms:
         self._device_id = moment.device.device_id
         self._ignored = moment.user.ignored
         self._tells_ended = moment.tells_ended_state
+        #: by room: the stay that it was read for, as it was at the leave or not; another one's is for the next answer
+        self._read_for: dict[str, tuple[str, int]] = {}
 
     # What must be in memory
 
@@ -63,22 +64,25 @@ class SimplifiedRooms:
         row = self._user.room(due.room_id)
         if row is None or row.membership in _STRIPPED or (row.membership in _OUT and not stays_after_leaving(row)):
             return None
+        self._read_for[due.room_id] = _stay(row)
         wanted, sent = due.config.state, _same_stay(due, row)
         if sent is None and row.membership in _OUT and due.sent is not None:
             # it was left since: the events up to the leave
-            return _want(row, since=due.sent.up_to)
+            return frozen.want(row, since=due.sent.up_to)
         since = None if sent is None else known_since(sent.coverage, wanted)
         ended = self._tells_ended and row.membership == "join"
         if sent is None or since is None:
             since = None if sent is None else min(sent.up_to, *(up_to for _, up_to in sent.coverage))
-            return _want(row, members=wanted.named_members, all_members=wanted.all_members, since=since, ended=ended)
+            return frozen.want(
+                row, members=wanted.named_members, all_members=wanted.all_members, since=since, ended=ended
+            )
         if due.config != sent.config or due.mark & _WITH_EVENTS:
-            return _want(row, since=min(since, sent.up_to), ended=ended)
+            return frozen.want(row, since=min(since, sent.up_to), ended=ended)
         return None
 
     def want_members(self, draft: Draft) -> RoomWant | None:
         """What must be in memory to make the object of a draft, beside what is; `None`: nothing."""
-        return _want(draft.row, members=draft.lazy) if draft.lazy else None
+        return frozen.want(draft.row, members=draft.lazy) if draft.lazy else None
 
     # Timelines
 
@@ -92,6 +96,8 @@ class SimplifiedRooms:
         if view is None or (hot is None and sent is None):
             return None
         if hot is not None:
+            if _stay(row) != self._read_for[due.room_id]:
+                return None
             view = View(view.from_nid, min(view.to_nid, hot.position))
         run = Run(Timeline(), sent.run_from if sent else 0) if hot is None else self._run(due, row, sent, hot, view)
         timeline = run.timeline
@@ -139,7 +145,7 @@ class SimplifiedRooms:
     def _last_run(self, before: SentRoom, row: UserRoom, hot: HotRoom, view: View, limit: int) -> Run:
         """The events up to the own leave, which is alone behind a gap: it is not known which came before it."""
         if has_gap(hot.timeline, before.up_to, view):
-            return Run(Timeline(), _end(row))
+            return Run(Timeline(), frozen.end(row))
         return next_run(
             hot.timeline, view, after=before.up_to, from_nid=before.run_from, limit=limit, ignored=self._ignored
         )
@@ -164,7 +170,7 @@ class SimplifiedRooms:
             return self._asked(due, row)
         if row.membership in _OUT and not stays_after_leaving(row):
             return self._refused(due, row)
-        if draft is None or (row.membership, row.membership_nid) != (draft.row.membership, draft.row.membership_nid):
+        if draft is None or _stay(row) != _stay(draft.row):
             return NOTHING
         if row.membership in _OUT:
             return self._left(draft, row)
@@ -194,12 +200,12 @@ class SimplifiedRooms:
             timeline = attrs.evolve(timeline, events=[*timeline.events, leave])
         state: list[StoredEvent] = []
         if draft.sent is not None or due.sent is None:
-            state = list(self._state(draft, _end(row)))
+            state = list(self._state(draft, frozen.end(row)))
             state += self._members(draft, state, draft.view)
-            state = [event for event in state if not _is_member(event, row.user_id)]
+            state = [event for event in state if (event.type, event.state_key) != (MEMBER, row.user_id)]
         if draft.sent is None and (due.config.state.lazy or due.config.state.matches(MEMBER, row.user_id)):
             state.append(leave)
-        return self._told(draft, row, facts, draft.sent or due.sent, _Events(timeline, state, _end(row)))
+        return self._told(draft, row, facts, draft.sent or due.sent, _Events(timeline, state, frozen.end(row)))
 
     def _told(self, draft: Draft, row: UserRoom, facts: Facts, before: SentRoom | None, events: _Events) -> Told:
         """The object, told from `before`, which the client has of the room; `None`: it begins anew."""
@@ -390,19 +396,5 @@ def _with_token(draft: Draft, token: str | None) -> Draft:
     )
 
 
-def _end(row: UserRoom) -> int:
-    """The nid at which a room that was left is frozen."""
-    view = frozen_view(row)
-    return 0 if view is None else view.to_nid
-
-
-def _want(row: UserRoom, **wanted: Any) -> RoomWant:
-    """What is wanted of a room: as it is, or as it was when the user left it."""
-    view = frozen_view(row)
-    if view is None:
-        return RoomWant(row.room_id, **wanted)
-    return RoomWant(row.room_id, at=view.to_nid, snapshot_of=row.user_id if row.frozen_nid else None, **wanted)
-
-
-def _is_member(event: StoredEvent, user_id: str) -> bool:
-    return event.type == MEMBER and event.state_key == user_id
+def _stay(row: UserRoom) -> tuple[str, int]:
+    return row.membership, row.membership_nid

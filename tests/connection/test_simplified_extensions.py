@@ -185,6 +185,18 @@ class EncryptionTests(SimplifiedCase):
         self.stage.clock.advance(1)
         self.assertIn(b'"events":[', self.successResultOf(held))
 
+    def test_thirty_seconds(self) -> None:
+        """A request to which nothing comes is held for as long as it says, and then repeats what is known of keys."""
+        self.message()
+        self.sync()
+        held = self.client.send(timeout_s=30, **self.said)
+        self.stage.clock.advance(29.9)
+        self.assertNoResult(held)
+        self.stage.clock.advance(0.1)
+        answer = self.successResultOf(held)
+        self.assertIn(b'"device_one_time_keys_count":{"signed_curve25519":50}', answer)
+        self.assertNotIn(b'"device_lists"', answer)
+
     def test_lists_later(self) -> None:
         """A client that comes to ask for rooms gets them as they are then, and hears of them from then on."""
         self.stage.rooms("!a")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from syncproxy.protocol.request import Filters
@@ -136,6 +138,39 @@ class RemovedTests(StayCase):
         leave = self.out()
         room = self.told(lists={}, room_subscriptions=subscribed("!a"))
         self.assertEqual((room.initial, timeline(room)[-1]), (True, leave))
+
+    def read_meanwhile(self, happens: Callable[[], str]) -> tuple[RoomAnswer, str]:
+        """What a new subscriber is told of the room while whose reading this happens, and its event."""
+        self.sync(lists={})
+        opened = self.stage.close_gate("!a")
+        self.said = {"lists": {}, "room_subscriptions": subscribed("!a", required_state=ALL)}
+        answer = self.client.send(timeout_s=30, **self.said)
+        event_id = happens()
+        opened()
+        told = self.client.notebook.answers[self.successResultOf(answer)]
+        self.client.pos = told.pos
+        return told.rooms.get("!a") or self.told(), event_id
+
+    def test_rejoined_while_it_is_read(self) -> None:
+        """What is shown is the room of now, not half of it as it was at the leave."""
+        self.out()
+        name = self.stage.state("!a", "m.room.name", name="Hideout")
+        room, join = self.read_meanwhile(lambda: self.stage.member("!a", ALICE))
+        self.assertEqual((room.initial, room.name, timeline(room)[-1]), (True, "Hideout", join))
+        self.assertIn(name, state(room))
+
+    def test_left_while_it_is_read(self) -> None:
+        """What is shown is the room as at the leave."""
+        name = self.stage.state("!a", "m.room.name", name="Hideout")
+
+        def left() -> str:
+            leave = self.out()
+            self.stage.state("!a", "m.room.name", name="secret")
+            return leave
+
+        room, leave = self.read_meanwhile(left)
+        self.assertEqual((room.initial, timeline(room)[-1]), (True, leave))
+        self.assertIn(name, state(room))
 
 
 class AskedTests(StayCase):

@@ -17,10 +17,10 @@ _ENCRYPTION = {"type": "m.room.encryption", "state_key": "", "content": {"algori
 class FullAccount:
     """Alice's rooms: plain ones of her own, spaces, direct chats, encrypted, replaced, and an invite by Carol."""
 
-    def __init__(self, person: Callable[[str], Person]) -> None:
-        """Make them all; takes seconds."""
+    def __init__(self, person: Callable[[str], Person], plain: int = PLAIN) -> None:
+        """Make them all, so many of them plain ones; takes seconds."""
         self.alice, self.bob, self.carol = (person(name) for name in ("alice", "bob", "carol"))
-        self.plain = self._side_by_side(self._plain_room, range(PLAIN))
+        self.plain = self._side_by_side(self._plain_room, range(plain))
         self.direct = {to.user_id: [self._direct_room(to)] for to in (self.bob, self.carol)}
         self.secret = self.alice.create_room("Secret", self.bob, self.carol, initial_state=[_ENCRYPTION])
         self.crowded = self.alice.create_room("Crowded", self.bob, self.carol)

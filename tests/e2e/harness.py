@@ -32,7 +32,7 @@ from tests.e2e.person import Json, Person
 from tests.e2e.processes import answers
 from tests.e2e.proxy import ProxyProcess
 from tests.e2e.synapse import Synapse
-from tests.integration.client import SlidingClient, SyncError
+from tests.integration.client import PatientClient, SlidingClient, SyncError
 
 #: a list with all rooms of a small test, newest first, with all that is known of them
 ALL: dict[str, Any] = {
@@ -118,11 +118,11 @@ class EndToEndCase(TestCase):
         """A client of this person's device at the proxy."""
         return SlidingClient(self.agent, (proxy or self.proxy).url, person.token, reactor)
 
-    async def held(self, client: SlidingClient) -> Deferred[Json]:
+    async def held(self, client: PatientClient) -> Deferred[Json]:
         """A request that the proxy holds, a minute at most; no other client may be asking meanwhile."""
         arrived = "syncproxy_request_setup_seconds_count"
         before = self.proxy.metric(arrived)
-        held = client.held(timeout=60_000)
+        held = Deferred.fromCoroutine(client.sync(timeout=60_000))
         await self.becomes_true(lambda: self.proxy.metric(arrived) > before, "the request is held")
         self.assertFalse(held.called)
         return held

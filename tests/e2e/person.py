@@ -164,6 +164,10 @@ class Person:
         """Send a receipt."""
         self.call("POST", f"rooms/{quote(room_id)}/receipt/{kind}/{quote(event_id)}", more)
 
+    def mark_read(self, room_id: str, event_id: str) -> None:
+        """Say that a room was read up to an event: the marker, and a receipt."""
+        self.call("POST", f"rooms/{quote(room_id)}/read_markers", {"m.fully_read": event_id, "m.read": event_id})
+
     def type_in(self, room_id: str, *, typing: bool = True) -> None:
         """Begin or end to type."""
         body = {"typing": typing, **({"timeout": 60_000} if typing else {})}
@@ -177,6 +181,17 @@ class Person:
     def set_state(self, room_id: str, kind: str, content: Json, state_key: str = "") -> None:
         """Send a state event."""
         self.call("PUT", f"rooms/{quote(room_id)}/state/{kind}/{quote(state_key)}", content)
+
+    def history(self, room_id: str, token: str | None = None, *, page: int = 50) -> list[Json]:
+        """All events before a token, or from now on, back to the room's beginning, oldest first; page by page."""
+        found: list[Json] = []
+        while True:
+            start = "" if token is None else f"&from={quote(token)}"
+            told = self.call("GET", f"rooms/{quote(room_id)}/messages?dir=b&limit={page}{start}")
+            found += told["chunk"]
+            token = told.get("end")
+            if token is None:
+                return found[::-1]
 
     # devices
 

@@ -6,27 +6,13 @@ Needs `SYNCPROXY_TEST_SYNAPSE` (a Python with matrix-synapse); without it these 
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 from tests.e2e.harness import EndToEndCase
-from tests.e2e.person import Json, Person
 from tests.integration.client import RoomView
 
 #: how many events a page has
 PAGE = 7
 FEW: dict[str, Any] = {"ranges": [[0, 19]], "timeline_limit": 4, "required_state": []}
-
-
-def history(person: Person, room_id: str, token: str | None = None) -> list[Json]:
-    """All events before a token, or from now on, back to the room's beginning, oldest first; page by page."""
-    found: list[Json] = []
-    while True:
-        start = "" if token is None else f"&from={quote(token)}"
-        page = person.call("GET", f"rooms/{quote(room_id)}/messages?dir=b&limit={PAGE}{start}")
-        found += page["chunk"]
-        token = page.get("end")
-        if token is None:
-            return found[::-1]
 
 
 class PrevBatchTests(EndToEndCase):
@@ -52,9 +38,10 @@ class PrevBatchTests(EndToEndCase):
 
     def goes_back(self) -> int:
         """The timeline, and before it the pages from `prev_batch` on, are all of the room; how many events overlap."""
-        whole = [event["event_id"] for event in history(self.alice, self.room)]
+        whole = [event["event_id"] for event in self.alice.history(self.room, page=PAGE)]
         shown = [event["event_id"] for event in self.view.timeline]
-        before = [event["event_id"] for event in history(self.alice, self.room, self.view.fields["prev_batch"])]
+        pages = self.alice.history(self.room, self.view.fields["prev_batch"], page=PAGE)
+        before = [event["event_id"] for event in pages]
         self.assertEqual(len(before), len(set(before)))
         self.assertEqual(shown, whole[-len(shown) :])
         self.assertEqual(before, whole[: len(before)])
