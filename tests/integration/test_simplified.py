@@ -8,6 +8,7 @@ from typing import Any
 import psycopg2
 from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import deferLater
 
 from syncproxy.storage import purging
 from tests.fakes.endpoints import context
@@ -45,6 +46,40 @@ class SimplifiedCase(ProxyCase):
 
 class RoomTests(SimplifiedCase):
     """From the first request on."""
+
+    async def test_nothing_stored(self) -> None:
+        """The first request waits for the first poll of a user of whom nothing is stored, and then returns at once."""
+        for user_id, path in ((ALICE, UNSTABLE), (BOB, STABLE)):
+            hang = self.hs.hang("sync", user_id=user_id)
+            client = self.simplified(user_id, path)
+            syncing = ensureDeferred(client.sync(timeout=30_000))
+            await deferLater(reactor, 1.0, lambda: None)
+            self.assertFalse(syncing.called)
+            hang.release()
+            answer = await syncing
+            self.assertEqual(list(answer["rooms"]), [self.room.room_id])
+
+    async def test_bad_values(self) -> None:
+        """Whatever the homeserver says, strings are strings and numbers are counts; what is neither is left out."""
+        room = self.hs.create_room(BOB, members=[ALICE])
+        room.set_state(BOB, "m.room.name", {"name": ["Den"]})
+        room.set_state(BOB, "m.room.avatar", {"url": 7})
+        room.set_state(BOB, "m.room.member", {"membership": "join", "displayname": 5, "avatar_url": {}}, BOB)
+        room.set_counts(ALICE, -3, 2**60)
+        for ts in (-5, 2**60):
+            room.message(BOB, "odd", ts=ts)
+            for path in (UNSTABLE, STABLE):
+                answer = await self.simplified(path=path, conn_id=f"{ts}").sync()
+                self.check(answer["rooms"][room.room_id], is_stable=path == STABLE)
+
+    def check(self, told: Json, *, is_stable: bool) -> None:
+        """A room's object without name, avatar and profiles."""
+        self.assertEqual((told.get("name"), told.get("avatar"), told["heroes"]), (None, None, [{"user_id": BOB}]))
+        numbers = ["bump_stamp", "joined_count", "invited_count", "num_live"]
+        numbers += [] if is_stable else ["notification_count", "highlight_count"]
+        for name in numbers:
+            self.assertIs(type(told[name]), int, name)
+            self.assertTrue(0 <= told[name] < 2**53, name)
 
     async def test_first_login(self) -> None:
         """The whole room, in both dialects."""
