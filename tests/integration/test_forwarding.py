@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import Any, cast
 
+import treq
 from twisted.internet import reactor
+from twisted.internet.ssl import PrivateCertificate
+from twisted.web.http_headers import Headers
 
-from tests.integration.harness import ALICE, BOB, ProxyCase
+from tests.certificates import certificate, trust
+from tests.integration.harness import ALICE, BOB, Proxy, ProxyCase
 from tests.integration.simplified_client import ALL, UNSTABLE, SimplifiedClient
 
 VERSIONS = "/_matrix/client/versions"
@@ -70,6 +77,61 @@ class VersionsTests(ProxyCase):
         self.assertEqual(known, await self.ask())
         status, body = await self.ask("token")
         self.assertEqual((502, "M_UNKNOWN"), (status, body["errcode"]))
+
+
+class UpstreamCase(ForwardCase):
+    """A homeserver that is reached in another way."""
+
+    async def check(self) -> None:
+        """Sync, ask what is passed on, and upload."""
+        client = self.simplified()
+        await client.sync()
+        self.room.message(BOB, "news")
+        await client.until(lambda: "news" in json.dumps(client.answers[-1]))
+        token = self.tokens[ALICE]
+        await self.get(f"/_matrix/client/v3/rooms/{self.room.room_id}/messages?from={client.pos}", token)
+        self.assertRegex(self.hs.called("messages")[-1].args["from"], r"^s\d")
+        upload = b"x" * (3 * 1024 * 1024)
+        headers = Headers({"Authorization": [f"Bearer {token}"]})
+        url = f"{self.proxy.url}/_matrix/media/v3/upload"
+        answer = await treq.post(url, upload, agent=self.agent, headers=headers)
+        await treq.content(answer)
+        self.assertEqual((403, "upload"), (answer.code, self.hs.calls[-1].endpoint))
+
+
+class TlsTests(UpstreamCase):
+    """`--homeserver https://…`."""
+
+    def make_proxy(self) -> Proxy:
+        pem = certificate("127.0.0.1")
+        trust(self, pem)
+        options = PrivateCertificate.loadPEM(pem).options()
+        running: Any = reactor
+        port = self.hs.listen(lambda site: running.listenSSL(0, site, options, interface="127.0.0.1"))
+        self.addCleanup(port.stopListening)
+        url = f"https://127.0.0.1:{port.getHost().port}"
+        return Proxy(url, self.database, str(Path(self.mktemp())), *self.options)
+
+    async def test_all_that_is_asked(self) -> None:
+        """Polls and what is passed on go over TLS."""
+        await self.check()
+
+
+class UnixTests(UpstreamCase):
+    """`--homeserver unix:…`."""
+
+    def make_proxy(self) -> Proxy:
+        # the path of a socket must be short
+        directory = mkdtemp()
+        self.addCleanup(rmtree, directory)
+        path, running = f"{directory}/hs", cast(Any, reactor)
+        port = self.hs.listen(lambda site: running.listenUNIX(path, site))
+        self.addCleanup(port.stopListening)
+        return Proxy(f"unix:{path}", self.database, str(Path(self.mktemp())), *self.options)
+
+    async def test_all_that_is_asked(self) -> None:
+        """Polls and what is passed on go through the socket."""
+        await self.check()
 
 
 class PositionTests(ForwardCase):
