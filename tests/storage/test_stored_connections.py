@@ -57,6 +57,20 @@ class StoredCase(PurgingCase):
         return {conn_id for (conn_id,) in await self.database.query(sql, tuple(device))}
 
 
+class NameTests(StoredCase):
+    """What clients call their connections."""
+
+    async def test_any_string(self) -> None:
+        """Each is found by its own id, also where that is no text for PostgreSQL, or looks like such a one."""
+        ids = ("", "\x00", "\\0", "\\\x00", "ä\x00b", "\ufffd")
+        begun = {conn_id: await self.begun(conn_id) for conn_id in ids}
+        self.start_again()
+        for conn_id, stored in begun.items():
+            found = await self.found(conn_id, stored)
+            assert found is not None, conn_id
+            self.assertEqual(found.connection.name, stored.name)
+
+
 class IdleTests(StoredCase):
     """Connections that nobody uses."""
 
