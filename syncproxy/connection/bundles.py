@@ -17,22 +17,25 @@ def timeline_events(
 ) -> Sequence[StoredEvent]:
     """The events of a timeline as a reader gets them.
 
-    `is_whole`: the client has all that is missing before it, and so what would be bundled, too; then nothing is. Nor is
-    where it is from past the view, or by somebody who is ignored.
+    `is_whole`: it goes on from what the client has, and nothing is missing: what would be bundled comes as events, and
+    nothing is bundled. Nor is what is from past the view, or by somebody who is ignored. `has_left`: the view ends with
+    the own leave.
     """
-    return [
-        event
-        if not event.relations_nid or (not is_whole and _may_see(event, view, ignored, has_left))
-        else _bare(event)
-        for event in timeline.events
-    ]
+    if is_whole:
+        return [bare(event) for event in timeline.events]
+    return [event if _may_see(event, view, ignored, has_left) else bare(event) for event in timeline.events]
+
+
+def bare(event: StoredEvent) -> StoredEvent:
+    """The event with nothing bundled, as it goes where it is not in a timeline."""
+    if not event.relations_nid:
+        return event
+    return msgspec.structs.replace(event, json=without_relations(event.json), relations_nid=0)
 
 
 def _may_see(event: StoredEvent, view: View, ignored: Collection[str], has_left: bool) -> bool:
+    if not event.relations_nid:
+        return True
     if not shows_relations(event, view, has_left=has_left):
         return False
     return not ignored or all(one.sender not in ignored for one in bundled(event.json))
-
-
-def _bare(event: StoredEvent) -> StoredEvent:
-    return msgspec.structs.replace(event, json=without_relations(event.json), relations_nid=0)

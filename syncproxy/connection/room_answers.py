@@ -16,7 +16,7 @@ from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.hot_room import HotRoom, RoomWant
 from syncproxy.caches.updates import Mark
 from syncproxy.caches.user_cache import UserCache
-from syncproxy.connection.bundles import timeline_events
+from syncproxy.connection.bundles import bare, timeline_events
 from syncproxy.connection.due import DueRoom, Reason
 from syncproxy.connection.first_tokens import TokenSearch
 from syncproxy.connection.room_facts import Facts, changed_facts, initial_facts, invite_facts, joined_facts
@@ -222,7 +222,7 @@ class RoomAnswers:
         timeline = draft.timeline
         if not is_initial and not state and not timeline.events and not timeline.limited and not shown:
             return Told(None, delta if now != sent or due.last else None)
-        required_state = [self._event_json(event) for event in state]
+        required_state = [self._event_json(bare(event)) for event in state]
         for_typing = due.mark & Mark.TYPING and not due.mark & EVENTS
         if for_typing and not is_initial and len(state) == len(members) and not timeline.events and not shown:
             return Told(RoomAnswer(required_state=required_state), delta)

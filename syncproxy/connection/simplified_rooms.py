@@ -14,7 +14,7 @@ import attrs
 from syncproxy.caches.hot_room import HotRoom, RoomWant
 from syncproxy.caches.updates import Mark
 from syncproxy.connection import simplified_facts
-from syncproxy.connection.bundles import timeline_events
+from syncproxy.connection.bundles import bare, timeline_events
 from syncproxy.connection.coverage import ended_after, is_due, known_since, served
 from syncproxy.connection.due import DueRoom, Reason
 from syncproxy.connection.first_tokens import token_of_run
@@ -234,7 +234,7 @@ class SimplifiedRooms:
         answer = RoomAnswer(
             initial=before is None,
             expanded=draft.run.expanded,
-            required_state=[self._json(event) for event in events.state],
+            required_state=[self._json(bare(event)) for event in events.state],
             removed_state=events.ended,
             timeline=[self._json(event) for event in shown_events],
             timeline_ids=[event.event_id for event in timeline.events],

@@ -45,8 +45,8 @@ class Texts(dict[str | None, bytes]):
         return field
 
 
-#: a row's number of fields, and the first of them: four numbers and two flags
 _number = Struct(">iq").pack
+#: a row's number of fields, and the first of them: four numbers and two flags
 _event_head = Struct(">hiqiqiqiqi?i?").pack
 COPIED_EVENTS = """events (nid, origin_server_ts, recency, sort_ts, in_timeline, gap_before,
     room_id, event_id, type, sender, state_key, membership, prev_batch, redacts, relates_to,

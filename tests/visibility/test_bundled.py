@@ -106,6 +106,16 @@ class TimelineTests(SynchronousTestCase):
         self.assertTrue(room.limited)
         self.assertEqual(self.relations(room)["m.replace"]["event_id"], f"${self.hs.now}")
 
+    def test_state(self) -> None:
+        """What a homeserver bundles with state is in no `required_state`, which has no end that says who may see it."""
+        bundle = {"m.relations": {"m.thread": {"count": 1, "latest_event": {"event_id": "$later"}}}}
+        self.hs.send(ROOM, ALICE, "m.room.topic", state_key="", content={"topic": "x"}, unsigned=bundle)
+        self.poll()
+        for dialect in (MSC3575, MSC4186):
+            room = Client(self.proxy, BOB, dialect).sync().rooms[ROOM]
+            self.assertIn(b"topic", b"".join(room.required_state))
+            self.assertNotIn(b"$later", b"".join(room.required_state))
+
     def test_ignored(self) -> None:
         """A thread in which somebody who is ignored wrote last is not shown; to others it is."""
         self.hs.ignore(ALICE, BOB)
