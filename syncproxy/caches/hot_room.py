@@ -255,6 +255,7 @@ class HotRoom:
     def _rewrite(self, event: StoredEvent) -> None:
         for index in range(len(self._timeline) - 1, -1, -1):
             if self._timeline[index].event_id == event.event_id:
+                self.cost += len(event.json) - len(self._timeline[index].json)
                 self._timeline[index] = event
                 return
         if not self.is_ready:

@@ -16,6 +16,7 @@ from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.hot_room import HotRoom, RoomWant
 from syncproxy.caches.updates import Mark
 from syncproxy.caches.user_cache import UserCache
+from syncproxy.connection.bundles import bare, timeline_events
 from syncproxy.connection.due import DueRoom, Reason
 from syncproxy.connection.first_tokens import TokenSearch
 from syncproxy.connection.room_facts import Facts, changed_facts, initial_facts, invite_facts, joined_facts
@@ -221,14 +222,16 @@ class RoomAnswers:
         timeline = draft.timeline
         if not is_initial and not state and not timeline.events and not timeline.limited and not shown:
             return Told(None, delta if now != sent or due.last else None)
-        required_state = [self._event_json(event) for event in state]
+        required_state = [self._event_json(bare(event)) for event in state]
         for_typing = due.mark & Mark.TYPING and not due.mark & EVENTS
         if for_typing and not is_initial and len(state) == len(members) and not timeline.events and not shown:
             return Told(RoomAnswer(required_state=required_state), delta)
+        is_whole = not (is_initial or timeline.limited)
+        events = timeline_events(timeline, draft.view, self._ignored, is_whole=is_whole)
         fields = {
             **shown,
             **self._always(facts, row),
-            **self._timeline_fields(timeline, self._known(row)),
+            **self._timeline_fields(timeline, self._known(row), events),
             "initial": is_initial,
             "required_state": required_state,
         }
@@ -243,11 +246,16 @@ class RoomAnswers:
             "timestamp": self._user.timestamp(row.room_id, self._moment.bump_types, self._device_id),
         }
 
-    def _timeline_fields(self, timeline: Timeline, sent: SentRoom | None) -> dict[str, Any]:
-        """What is live came after what was sent of the room's present stay, else after the previous answer."""
+    def _timeline_fields(
+        self, timeline: Timeline, sent: SentRoom | None, events: Iterable[StoredEvent]
+    ) -> dict[str, Any]:
+        """What is live came after what was sent of the room's present stay, else after the previous answer.
+
+        `events` are the timeline's, as they are shown.
+        """
         previous = self._moment.previous
         return {
-            "timeline": [self._event_json(event) for event in timeline.events],
+            "timeline": [self._event_json(event) for event in events],
             "timeline_ids": [event.event_id for event in timeline.events],
             "prev_batch": timeline.prev_batch,
             "limited": timeline.limited,
@@ -319,13 +327,15 @@ class RoomAnswers:
         if all(event.event_id != leave.event_id for event in timeline.events):
             timeline = Timeline([*timeline.events, leave], timeline.limited)
         wanted = due.config.state.lazy or due.config.state.matches(MEMBER, self._user.user_id)
+        shown = view or View(0, leave.nid)
+        events = timeline_events(timeline, shown, self._ignored, is_whole=not timeline.limited, has_left=True)
         answer = RoomAnswer(
             initial=sent is None,
             required_state=[self._event_json(leave)] if wanted else [],
             notification_count=0,
             highlight_count=0,
             timestamp=self._user.timestamp(due.room_id, self._moment.bump_types),
-            **self._timeline_fields(timeline, sent),
+            **self._timeline_fields(timeline, sent, events),
         )
         return Told(answer, RoomDelta(None, forget_members=True, leave_told=leave.event_id))
 

@@ -13,6 +13,7 @@ import attrs
 from syncproxy.caches.hot_room import HotRoom, RoomWant
 from syncproxy.caches.updates import Mark
 from syncproxy.connection import frozen, simplified_facts
+from syncproxy.connection.bundles import bare, timeline_events
 from syncproxy.connection.coverage import ended_after, is_due, known_since, served
 from syncproxy.connection.due import DueRoom, Reason
 from syncproxy.connection.first_tokens import token_of_run
@@ -229,12 +230,19 @@ class SimplifiedRooms:
         limited = timeline.limited and timeline.prev_batch is not None
         if before is not None and not (events.state or events.ended or timeline.events or limited or shown):
             return Told(None, delta if now != sent else None, draft.owes_timeline)
+        shown_events = timeline_events(
+            timeline,
+            draft.view,
+            self._ignored,
+            is_whole=before is not None and not limited,
+            has_left=row.membership in _OUT,
+        )
         answer = RoomAnswer(
             initial=before is None,
             expanded=draft.run.expanded,
-            required_state=[self._json(event) for event in events.state],
+            required_state=[self._json(bare(event)) for event in events.state],
             removed_state=events.ended,
-            timeline=[self._json(event) for event in timeline.events],
+            timeline=[self._json(event) for event in shown_events],
             timeline_ids=[event.event_id for event in timeline.events],
             prev_batch=timeline.prev_batch,
             limited=limited,

@@ -149,7 +149,8 @@ class ConnectionStore:
         """
         name = token_hex(8)
         stored = self._connection(device, name, ResumablePositions(self._prefix(name)), None, None)
-        stored._do(StartConnection(device, conn_id, name, _now_ms(self._clock), MAX_PER_DEVICE, tuple(others)))
+        now_ms = _now_ms(self._clock)
+        stored._do(StartConnection(device, _storable(conn_id), name, now_ms, MAX_PER_DEVICE, tuple(others)))
         return stored
 
     async def found(self, device: Device, conn_id: str, pos: str) -> Found | None:
@@ -157,7 +158,7 @@ class ConnectionStore:
 
         Raises NotReady while the database is away.
         """
-        row = await self._reader.connection(device, conn_id)
+        row = await self._reader.connection(device, _storable(conn_id))
         if row is None or _now_ms(self._clock) - row.used_ms > _IDLE_MS:
             return None
         prefix = self._prefix(row.name)
@@ -207,6 +208,11 @@ class Found:
 
     connection: StoredConnection
     used_ms: int
+
+
+def _storable(conn_id: str) -> str:
+    """The id as the database can have it: any string is one, and PostgreSQL knows no NUL."""
+    return conn_id.replace("\\", "\\\\").replace("\x00", "\\0")
 
 
 def _now_ms(clock: IReactorTime) -> int:

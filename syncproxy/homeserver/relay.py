@@ -74,7 +74,7 @@ class RelayedAnswer:
         self._response.deliverBody(receiver)
 
     def abort(self) -> None:
-        """Have no more of it; only before its body has ended."""
+        """Have no more of it, and end its connection; only before its body has ended, or if the request's never did."""
         self._protocol.transport.abortConnection()
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from syncproxy.matrix.relations import Bundled, Relation
+
 
 class Event(msgspec.Struct, frozen=True, gc=False):
     """A room event as it came in, not yet stored. Times are in ms."""
@@ -29,6 +31,10 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     redacts: str | None = None
     #: how long it is sticky, in ms (MSC4354); `None`: it is not
     sticky_ms: int | None = None
+    #: an edit or a thread's reply: which it is, and of what
+    relation: Relation | None = None
+    #: what the homeserver bundled with it in `unsigned.m.relations`
+    bundled: tuple[Bundled, ...] = ()
 
 
 class StoredEvent(msgspec.Struct, frozen=True, gc=False):
@@ -53,6 +59,8 @@ class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     gap_before: bool = False
     #: the token that leads from this event to what is before it
     prev_batch: str | None = None
+    #: whoever sees up to here may see what is bundled with it in `unsigned.m.relations`; 0: nothing is
+    relations_nid: int = 0
 
 
 class StateEntry(msgspec.Struct, frozen=True, gc=False):

@@ -9,6 +9,7 @@ import msgspec
 
 from syncproxy.matrix.depth import is_too_deep
 from syncproxy.matrix.events import Event
+from syncproxy.matrix.relations import bundled, relation
 
 #: the largest integer that Matrix's JSON has
 MAX_INTEGER = 2**53 - 1
@@ -24,6 +25,7 @@ _NOT_SHARED = (
     "sticky_duration_ttl_ms",
 )
 _PARTICIPATED = b"current_user_participated"
+_RELATES = b'"m.relates_to"'
 
 
 class MalformedEvent(ValueError):
@@ -80,6 +82,8 @@ def parse_event(raw: bytes | msgspec.Raw) -> Event:
         transaction_id=_text(unsigned.get("transaction_id")),
         redacts=_redacts(head) if head.type == "m.room.redaction" else None,
         sticky_ms=sticky_ms,
+        relation=relation(head.type, head.content) if head.state_key is None and _RELATES in raw else None,
+        bundled=bundled(json) if "m.relations" in unsigned else (),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from syncproxy.matrix.events import StoredEvent
 from syncproxy.rooms.changes import RoomChange
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
@@ -124,6 +125,14 @@ def frozen_view(row: UserRoom | None) -> View | None:
         return View(0, row.frozen_nid)
     view = last_view(row)
     return None if view is None else with_history(row, View(view.from_nid, min(view.to_nid, row.sure_nid)))
+
+
+def shows_relations(event: StoredEvent, view: View, *, has_left: bool) -> bool:
+    """Whether somebody with this view may see what is bundled with an event: what happened later than the event.
+
+    `has_left`: the view ends with the own leave. What came bundled in the answer that told of it may be from after it.
+    """
+    return event.relations_nid < view.to_nid or (event.relations_nid == view.to_nid and not has_left)
 
 
 def with_history(row: UserRoom, view: View) -> View:

@@ -45,26 +45,30 @@ class Texts(dict[str | None, bytes]):
         return field
 
 
+_number = Struct(">iq").pack
 #: a row's number of fields, and the first of them: four numbers and two flags
 _event_head = Struct(">hiqiqiqiqi?i?").pack
 COPIED_EVENTS = """events (nid, origin_server_ts, recency, sort_ts, in_timeline, gap_before,
-    room_id, event_id, type, sender, state_key, membership, prev_batch, redacts, json)"""
+    room_id, event_id, type, sender, state_key, membership, prev_batch, redacts, relates_to,
+    relations_nid, json)"""
 
 
-def copied_event(texts: Texts, room_id: str, event: StoredEvent, redacts: str | None, *, in_timeline: bool) -> bytes:
+def copied_event(
+    texts: Texts, room_id: str, event: StoredEvent, redacts: str | None, relates_to: str | None, *, in_timeline: bool
+) -> bytes:
     """A row of COPIED_EVENTS."""
     head = _event_head(
-        15, 8, event.nid, 8, event.origin_server_ts, 8, event.recency, 8, event.sort_ts, 1, in_timeline,
+        17, 8, event.nid, 8, event.origin_server_ts, 8, event.recency, 8, event.sort_ts, 1, in_timeline,
         1, event.gap_before,
     )  # fmt: skip
     return b"".join((
         head, texts[room_id], texts[event.event_id], texts[event.type], texts[event.sender], texts[event.state_key],
-        texts[event.membership], texts[event.prev_batch], texts[redacts], _binary(event.json),
+        texts[event.membership], texts[event.prev_batch], texts[redacts], texts[relates_to],
+        _number(8, event.relations_nid) if event.relations_nid else _NULL, _binary(event.json),
     ))  # fmt: skip
 
 
 _state_head = Struct(">hiq").pack
-_number = Struct(">iq").pack
 COPIED_STATE = "room_state (valid_from, valid_to, room_id, type, state_key, event_id)"
 
 

@@ -8,6 +8,7 @@ import msgspec
 from canonicaljson import encode_canonical_json
 
 from syncproxy.matrix.devices import Device
+from syncproxy.matrix.relations import without_relations
 from syncproxy.rooms.answers import AccountDatum, JoinedRoom, PollAnswer, Timeline
 from syncproxy.rooms.changes import (
     AccountDataChange,
@@ -83,7 +84,9 @@ class DeviceAccumulator:
                 continue
             key = keys[0] if known[0] is None else keys[1]
             nid = self._facts.sticky[key] = self._nids.draw()
-            row = StickyEvent(nid, room_id, event.event_id, event.sender, expiry_ms, event.json, key[2])
+            # it has no place in a timeline, by which it is told who may see what is bundled with it
+            json = without_relations(event.json) if event.bundled else event.json
+            row = StickyEvent(nid, room_id, event.event_id, event.sender, expiry_ms, json, key[2])
             self._writes.sticky[key] = row
             last_ms = max(last_ms, expiry_ms)
         if last_ms:

@@ -40,7 +40,7 @@ class RoomFacts:
     summary: RoomSummary | None = None
     known: dict[str, KnownEvent] = attrs.field(factory=dict)
     state: dict[Key, CurrentState] = attrs.field(factory=dict)
-    #: stored events that a redaction of this batch is about
+    #: stored events that a redaction, an edit or a reply of this batch is about
     targets: dict[str, StoredEvent] = attrs.field(factory=dict)
     #: stored redactions by the event they are about
     redactions: dict[str, bytes] = attrs.field(factory=dict)
@@ -89,6 +89,8 @@ class Questions:
     rooms: set[str] = attrs.field(factory=set)
     events: set[tuple[str, str]] = attrs.field(factory=set)
     targets: set[tuple[str, str]] = attrs.field(factory=set)
+    #: those of the targets that are redacted: what they are about is needed, too
+    redacted: set[tuple[str, str]] = attrs.field(factory=set)
     state: set[tuple[str, str, str]] = attrs.field(factory=set)
     #: rooms all of whose keys are needed: a complete block tells which are gone
     whole_rooms: set[str] = attrs.field(factory=set)
@@ -177,8 +179,12 @@ def _ask_stored(asked: Questions, answer: PollAnswer, room: JoinedRoom | LeftRoo
     for event in (*state, *room.timeline.events):
         asked.events.add((room_id, event.event_id))
         _ask_state(asked, room_id, event)
+        asked.events.update((room_id, one.event_id) for one in event.bundled)
+        if event.relation is not None:
+            asked.targets.add((room_id, event.relation.event_id))
         if event.redacts is not None:
             asked.targets.add((room_id, event.redacts))
+            asked.redacted.add((room_id, event.redacts))
     if room.timeline.prev_batch is not None and room.timeline.events:
         # if it is known without a token, this is its token
         asked.targets.add((room_id, room.timeline.events[0].event_id))
@@ -217,6 +223,7 @@ _NO_EVENT = ", ".join(
     f"NULL::{kind}"
     for kind in (
         "bigint", "text", "text", "text", "bigint", "bytea", "text", "text", "bigint", "bigint", "boolean", "text",
+        "bigint",
     )
 )  # fmt: skip
 #: every branch of the statement: what it is for, and its rows' columns after the kind:
@@ -238,6 +245,15 @@ _BRANCHES = {
             AND r.state_key = q.state_key AND r.valid_to IS NULL OFFSET 0) s
         CROSS JOIN LATERAL (SELECT * FROM events v
             WHERE v.room_id = s.room_id AND v.event_id = s.event_id OFFSET 0) e""",
+    # redacting an edit or a reply changes what it is about, and what that is about
+    "holders": f"""SELECT 'target', e.room_id, NULL, NULL, NULL, NULL, NULL, NULL, {EVENT_COLUMNS}
+        FROM unnest(%s::text[], %s::text[]) q(room_id, event_id)
+        CROSS JOIN LATERAL (SELECT v.relates_to FROM events v WHERE v.room_id = q.room_id
+            AND v.event_id = q.event_id AND v.relates_to IS NOT NULL OFFSET 0) child
+        LEFT JOIN LATERAL (SELECT v.relates_to FROM events v WHERE v.room_id = q.room_id
+            AND v.event_id = child.relates_to OFFSET 0) parent ON true
+        CROSS JOIN LATERAL (SELECT * FROM events v WHERE v.room_id = q.room_id
+            AND v.event_id = ANY(ARRAY[child.relates_to, parent.relates_to]) OFFSET 0) e""",
     # redacting current state changes its row
     "target_state": f"""SELECT 'state', s.room_id, s.type, s.state_key, NULL, s.valid_from, NULL, NULL, {EVENT_COLUMNS}
         FROM unnest(%s::text[], %s::text[]) q(room_id, event_id)
@@ -267,13 +283,13 @@ _BRANCHES = {
         FROM user_rooms u WHERE u.user_id = ANY(%s::text[])""",
     "devices": """SELECT 'device', NULL, d.user_id, d.device_id, NULL, d.sequence, d.to_device_position,
         d.one_time_key_counts, d.device_list_position, NULL, NULL, NULL, NULL, d.unused_fallback_key_types,
-        NULL, NULL, NULL, NULL, NULL, NULL
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL
         FROM unnest(%s::text[], %s::text[]) q(user_id, device_id) JOIN devices d USING (user_id, device_id)""",
     "account_data": f"""SELECT 'account_data', a.room_id, a.user_id, a.type, NULL, NULL, NULL, a.json, {_NO_EVENT}
         FROM unnest(%s::text[], %s::text[], %s::text[]) q(user_id, room_id, type)
         JOIN account_data a USING (user_id, room_id, type)""",
     "receipts": """SELECT 'receipt', r.room_id, r.user_id, r.thread_id, r.private, r.ts, NULL, NULL,
-        NULL, r.event_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        NULL, r.event_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
         FROM unnest(%s::text[], %s::text[], %s::text[], %s::boolean[]) q(room_id, user_id, thread_id, private)
         JOIN receipts r USING (room_id, user_id, thread_id, private)""",
     "sticky": f"""SELECT 'sticky', s.room_id, s.event_id, s.for_user, NULL, s.nid, NULL, NULL, {_NO_EVENT}
@@ -282,7 +298,7 @@ _BRANCHES = {
 }
 
 #: branches that ask about what another one names
-_QUESTIONS = {"redactions": "events", "target_state": "targets"}
+_QUESTIONS = {"redactions": "events", "target_state": "targets", "holders": "redacted"}
 
 #: one statement for all questions: those that are not asked cost less than planning it anew
 LOAD = Prepared("load", " UNION ALL ".join(_BRANCHES.values()))

@@ -249,7 +249,7 @@ class RoomAccumulator:
         return RoomChange(
             summary=self.summary,
             previous=self._previous,
-            timeline=tuple(self.timeline),
+            timeline=tuple(self._events.rewritten.get(event.event_id, event) for event in self.timeline),
             state=tuple(self._state.values()),
             ended=tuple(self._ended),
             rewritten=tuple(self._events.rewritten.values()),
@@ -299,6 +299,9 @@ class RoomAccumulator:
                 self._roll(event, stored, rolls_state=rolls_state, behind_gap=new.gap_before)
             if event.redacts is not None:
                 self._redact(event.redacts, stored)
+            if event.relation is not None:
+                self._events.bundle(event, stored, self.summary.gap_nid)
+        self._events.date_bundles()
         if timeline.prev_batch is not None and timeline.events:
             self.learn_prev_batch(timeline.events[0].event_id, timeline.prev_batch)
 
@@ -377,7 +380,6 @@ class RoomAccumulator:
         pruned = self._events.redact(target_id, redaction, self.summary.room_version)
         if pruned is None:
             return
-        self.timeline = [pruned if event.event_id == target_id else event for event in self.timeline]
         key = (pruned.type, pruned.state_key or "")
         current = self.facts.state.get(key)
         if pruned.state_key is not None and current is not None and current.event.event_id == target_id:

@@ -6,6 +6,7 @@ import msgspec
 
 from syncproxy.matrix.events import Event, StoredEvent
 from syncproxy.matrix.redaction import redact
+from syncproxy.matrix.relations import EDIT, REPLY, can_have, relation_of, with_edit, with_reply, without_redacted
 from syncproxy.rooms.timelines import KnownEvent
 from syncproxy.rooms.times import recency, sort_ts
 from syncproxy.storage.facts import RoomFacts
@@ -36,6 +37,7 @@ def stored_event(
         sort_ts=sort_ts(event.origin_server_ts, received_ms),
         gap_before=gap_before,
         prev_batch=prev_batch,
+        relations_nid=nid if event.bundled else 0,
     )
 
 
@@ -48,6 +50,8 @@ class RoomEvents:
         self._nids = nids
         self._received_ms = received_ms
         self.rewritten: dict[str, StoredEvent] = {}
+        #: new ones with which the homeserver bundled others: replies that came with them are counted
+        self._came_bundled: dict[str, Event] = {}
 
     def store(
         self,
@@ -70,8 +74,10 @@ class RoomEvents:
         )
         stored = self._pruned_if_redacted(made, room_version)
         is_new = event.event_id not in self._facts.known
-        self._writes.event(self._facts.room_id, stored, event.redacts, in_timeline=in_timeline, is_new=is_new)
+        self._writes.event(self._facts.room_id, stored, event, in_timeline=in_timeline, is_new=is_new)
         self._facts.known[event.event_id] = KnownEvent(stored.nid, in_timeline, gap_before, prev_batch)
+        if event.bundled:
+            self._came_bundled[event.event_id] = event
         return stored
 
     def known(self, event: Event, known: KnownEvent, room_version: str) -> StoredEvent:
@@ -96,7 +102,39 @@ class RoomEvents:
             return None
         pruned = _pruned(target, redaction.json, room_version)
         self._rewrite(pruned)
+        self._unbundle(target, pruned, redaction.nid)
         return pruned
+
+    def bundle(self, event: Event, stored: StoredEvent, gap_nid: int) -> None:
+        """Put an edit or a reply into the stored copy of what it is about, if nothing is missing between the two.
+
+        `gap_nid` is of the room's newest gap: what is before it is in no timeline that has the edit or reply, and how
+        many replies are missing is not known.
+        """
+        about = event.relation
+        if about is None or event.event_id in self._facts.redactions:
+            return
+        target = self._target(about.event_id)
+        if target is None or target.state_key is not None or not gap_nid <= target.nid < stored.nid:
+            return
+        if about.kind == EDIT and (target.sender, target.type) != (stored.sender, stored.type):
+            return
+        if not can_have(target.json, about.kind) or (about.kind == REPLY and target.event_id in self._came_bundled):
+            return
+        json = (with_edit if about.kind == EDIT else with_reply)(target.json, stored.json)
+        if json is not target.json:
+            nid = max(target.relations_nid, stored.nid)
+            self._rewrite(msgspec.structs.replace(target, json=json, relations_nid=nid))
+
+    def date_bundles(self) -> None:
+        """Note from which nid on what came bundled may be seen: that of the newest such event, or else from now on."""
+        for event in self._came_bundled.values():
+            stored = self._target(event.event_id)
+            if stored is not None and stored.relations_nid:
+                known = (self._facts.known.get(one.event_id) for one in event.bundled)
+                nid = max(stored.relations_nid, *(self._nids.newest if one is None else one.nid for one in known))
+                self._rewrite(msgspec.structs.replace(stored, relations_nid=nid))
+        self._came_bundled.clear()
 
     def learn_prev_batch(self, event_id: str, prev_batch: str) -> None:
         """A known event of the timeline without a token gets the one that this answer brought."""
@@ -111,13 +149,25 @@ class RoomEvents:
         row = self._writes.events.get((self._facts.room_id, event_id))
         return self._facts.targets.get(event_id) if row is None else row.event
 
+    def _unbundle(self, redacted: StoredEvent, pruned: StoredEvent, nid: int) -> None:
+        """What was redacted is not shown either where it is bundled, or within what is bundled."""
+        about = relation = relation_of(redacted.json)
+        for _ in range(2):
+            holder = None if relation is None else self._target(relation.event_id)
+            if about is None or holder is None:
+                return
+            json = without_redacted(holder.json, about, redacted.event_id, pruned.json)
+            if json is not holder.json:
+                self._rewrite(msgspec.structs.replace(holder, json=json, relations_nid=max(holder.relations_nid, nid)))
+            relation = relation_of(holder.json)
+
     def _rewrite(self, event: StoredEvent) -> None:
         key = (self._facts.room_id, event.event_id)
         row = self._writes.events.get(key)
         if row is not None:
             row.event = event
         else:
-            self._writes.rewritten[key] = (event.json, event.prev_batch)
+            self._writes.rewritten[key] = event
         self._facts.targets[event.event_id] = self.rewritten[event.event_id] = event
 
     def _pruned_if_redacted(self, event: StoredEvent, room_version: str) -> StoredEvent:
@@ -126,4 +176,4 @@ class RoomEvents:
 
 
 def _pruned(event: StoredEvent, redaction: bytes, room_version: str) -> StoredEvent:
-    return msgspec.structs.replace(event, json=redact(event.json, redaction, room_version))
+    return msgspec.structs.replace(event, json=redact(event.json, redaction, room_version), relations_nid=0)

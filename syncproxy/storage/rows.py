@@ -13,7 +13,7 @@ from syncproxy.rooms.user_room import UserRoom
 #: the columns of a StoredEvent, in the order of its row
 EVENT_COLUMNS = (
     "e.nid, e.event_id, e.type, e.sender, e.origin_server_ts, e.json, e.state_key, e.membership,"
-    " e.recency, e.sort_ts, e.gap_before, e.prev_batch"
+    " e.recency, e.sort_ts, e.gap_before, e.prev_batch, coalesce(e.relations_nid, 0)"
 )
 
 encode = msgspec.json.Encoder().encode

@@ -10,7 +10,7 @@ import attrs
 from psycopg2 import Binary
 
 from syncproxy.matrix.devices import Device
-from syncproxy.matrix.events import StoredEvent
+from syncproxy.matrix.events import Event, StoredEvent
 from syncproxy.rooms.receipts import Receipt, Slot
 from syncproxy.rooms.snapshot import Snapshot
 from syncproxy.rooms.sticky import StickyEvent
@@ -36,6 +36,8 @@ class EventRow:
     in_timeline: bool
     redacts: str | None
     is_new: bool
+    #: the event that it edits, or in whose thread it is
+    relates_to: str | None = None
 
 
 @attrs.define
@@ -81,13 +83,19 @@ class Writes:
     transaction_ids: list[tuple[str, str, str, str, int]] = attrs.field(factory=list)
     #: by user and room; `None`: there is none any more
     snapshots: dict[tuple[str, str], Snapshot | None] = attrs.field(factory=dict)
-    rewritten: dict[tuple[str, str], tuple[bytes, str | None]] = attrs.field(factory=dict)
+    #: stored events of which the bytes, with what is bundled, or the token are these now
+    rewritten: dict[tuple[str, str], StoredEvent] = attrs.field(factory=dict)
 
-    def event(self, room_id: str, event: StoredEvent, redacts: str | None, *, in_timeline: bool, is_new: bool) -> None:
-        """Write this event; `is_new`: it is not known, neither from the database nor from what is written already."""
+    def event(self, room_id: str, event: StoredEvent, source: Event, *, in_timeline: bool, is_new: bool) -> None:
+        """Write this event, which came as `source`.
+
+        `is_new`: it is not known, neither from the database nor from what is written already.
+        """
         before = self.events.get((room_id, event.event_id))
         is_new = is_new if before is None else before.is_new
-        self.events[room_id, event.event_id] = EventRow(room_id, event, in_timeline, redacts, is_new)
+        relates_to = None if source.relation is None else source.relation.event_id
+        row = EventRow(room_id, event, in_timeline, source.redacts, is_new, relates_to)
+        self.events[room_id, event.event_id] = row
 
     def state_changed(self, key: StateKey, event_id: str, nid: int, *, had_row: bool) -> None:
         """This event is current from `nid` on; what was current, if anything, ends there."""
@@ -111,7 +119,7 @@ class Writes:
             yield Copy(COPIED_EVENTS, _joined(_copied_event(row, texts) for row in self.events.values() if row.is_new))
         others = (row for row in self.events.values() if not (are_many and row.is_new))
         yield from _bulk(_EVENTS, map(_event_columns, others))
-        yield from _bulk(_REWRITTEN, ((*key, Binary(json), batch) for key, (json, batch) in self.rewritten.items()))
+        yield from _bulk(_REWRITTEN, (_rewritten_columns(*key, event) for key, event in self.rewritten.items()))
         yield from _bulk(_ENDED, ((*key, nid) for key, nid in self.ended.items()))
         if are_many:
             rows = (copied_state(texts, key, row.event_id, row.valid_from, row.valid_to) for key, row in state)
@@ -147,7 +155,7 @@ def _joined(rows: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _copied_event(row: EventRow, texts: Texts) -> bytes:
-    return copied_event(texts, row.room_id, row.event, row.redacts, in_timeline=row.in_timeline)
+    return copied_event(texts, row.room_id, row.event, row.redacts, row.relates_to, in_timeline=row.in_timeline)
 
 
 def _event_columns(row: EventRow) -> tuple[object, ...]:
@@ -155,8 +163,12 @@ def _event_columns(row: EventRow) -> tuple[object, ...]:
     return (
         row.room_id, event.event_id, event.nid, event.type, event.sender, event.state_key, event.membership,
         event.origin_server_ts, event.recency, event.sort_ts, row.in_timeline, event.gap_before, event.prev_batch,
-        row.redacts, Binary(event.json),
+        row.redacts, row.relates_to, event.relations_nid or None, Binary(event.json),
     )  # fmt: skip
+
+
+def _rewritten_columns(room_id: str, event_id: str, event: StoredEvent) -> tuple[object, ...]:
+    return room_id, event_id, Binary(event.json), event.prev_batch, event.relations_nid or None
 
 
 def _snapshot_columns(snapshots: Mapping[tuple[str, str], Snapshot | None]) -> Iterator[tuple[object, ...]]:
@@ -192,17 +204,19 @@ def _binary(data: bytes | None) -> object:
 _EVENTS = Prepared(
     "store_events",
     """INSERT INTO events (room_id, event_id, nid, type, sender, state_key, membership, origin_server_ts,
-        recency, sort_ts, in_timeline, gap_before, prev_batch, redacts, json)
+        recency, sort_ts, in_timeline, gap_before, prev_batch, redacts, relates_to, relations_nid, json)
     SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],
-        %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[], %s::boolean[], %s::text[], %s::text[], %s::bytea[])
+        %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[], %s::boolean[], %s::text[], %s::text[], %s::text[],
+        %s::bigint[], %s::bytea[])
     ON CONFLICT (room_id, event_id) DO UPDATE SET nid = excluded.nid, recency = excluded.recency,
         sort_ts = excluded.sort_ts, in_timeline = excluded.in_timeline, gap_before = excluded.gap_before,
-        prev_batch = excluded.prev_batch, json = excluded.json""",
+        prev_batch = excluded.prev_batch, relations_nid = excluded.relations_nid, json = excluded.json""",
 )
 _REWRITTEN = Prepared(
     "store_rewritten",
-    """UPDATE events e SET json = q.json, prev_batch = q.prev_batch
-    FROM unnest(%s::text[], %s::text[], %s::bytea[], %s::text[]) q(room_id, event_id, json, prev_batch)
+    """UPDATE events e SET json = q.json, prev_batch = q.prev_batch, relations_nid = q.relations_nid
+    FROM unnest(%s::text[], %s::text[], %s::bytea[], %s::text[], %s::bigint[])
+        q(room_id, event_id, json, prev_batch, relations_nid)
     CROSS JOIN LATERAL (SELECT ctid FROM events v
         WHERE v.room_id = q.room_id AND v.event_id = q.event_id OFFSET 0) found
     WHERE e.ctid = found.ctid""",

@@ -27,7 +27,8 @@ class ClientBody:
         self._consumer: IConsumer | None = None
         #: what was read before anybody wanted it
         self._waiting: list[bytes] = []
-        self._is_unwanted = False
+        #: whether the rest is thrown away
+        self.is_unwanted = False
         self._written: Deferred[None] = Deferred(lambda _: self.stopProducing())
         self.pauseProducing()
 
@@ -36,7 +37,7 @@ class ClientBody:
     def received(self, data: bytes) -> None:
         """A piece was read."""
         # an empty chunk would end the body
-        if not data or self._is_unwanted:
+        if not data or self.is_unwanted:
             return
         self._progress()
         if self._consumer is None:
@@ -64,7 +65,7 @@ class ClientBody:
 
     def pauseProducing(self) -> None:
         """Read no more for now."""
-        if not (self.is_complete or self.is_paused or self._is_unwanted):
+        if not (self.is_complete or self.is_paused or self.is_unwanted):
             self.is_paused = True
             self._connection.pauseProducing()
 
@@ -75,7 +76,7 @@ class ClientBody:
 
     def stopProducing(self) -> None:
         """Nobody wants the rest: it is read and thrown away."""
-        self._is_unwanted = True
+        self.is_unwanted = True
         self._waiting.clear()
         self._consumer = None
         self._resume_connection()

@@ -188,6 +188,9 @@ class Forwarded:
             return
         self._request.unregisterProducer()
         self._end("answered")
+        if self._answer is not None and self._body is not None and self._body.is_unwanted:
+            # of itself the connection would wait for the rest of the upload
+            self._answer.abort()
         self._finish()
 
     def body_broke(self) -> None:

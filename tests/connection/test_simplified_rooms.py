@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import msgspec
+from twisted.internet.defer import Deferred, succeed
 
+from syncproxy.dialects.msc4186 import MSC4186
 from syncproxy.dialects.msc4186_unstable import MSC4186_UNSTABLE
 from syncproxy.matrix.names import Hero
+from syncproxy.protocol.request import Filters
 from syncproxy.protocol.response import UNSET, Sync
 from tests.caches.fakes import ALICE, BOB, CAROL
 from tests.connection.fakes import Client
@@ -144,6 +147,38 @@ class LaterTests(SimplifiedCase):
         self.assertIsNone(self.told().bump_stamp)
         self.stage.message("!a", recency=3_000_000)
         self.assertEqual(self.told().bump_stamp, 3_000_000)
+
+    def test_bump_stamp_of_other_names(self) -> None:
+        """Polls and live locations move it, also by the names from before they were accepted; reactions do not."""
+        kinds = ("m.room.encrypted", "m.sticker", "m.call.invite", "m.poll.start", "m.beacon_info")
+        unstable = ("org.matrix.msc3381.poll.start", "org.matrix.msc3672.beacon_info")
+        for number, kind in enumerate((*kinds, *unstable), 2):
+            self.stage.happened("!a", self.stage.event(kind, recency=number * 10**6))
+            self.assertEqual(self.told().bump_stamp, number * 10**6, kind)
+        self.stage.happened("!a", self.stage.event("m.reaction", recency=10**9))
+        self.assertIsNone(self.told().bump_stamp)
+
+    def test_bump_stamp_since_the_join(self) -> None:
+        """A message from before the own join is none; it is never less than the join's."""
+        self.stage.room("!b", BOB)
+        self.stage.message("!b", recency=5_000_000)
+        self.stage.member("!b", ALICE)
+        row = msgspec.structs.asdict(self.stage.database.user_rows[ALICE, "!b"])
+        self.stage.told(self.stage.database.standing(**{**row, "recency": 2_000_000}))
+        self.assertEqual(self.told("!b").bump_stamp, 2_000_000)
+        self.stage.message("!b", recency=1_000_000)
+        self.assertIsNone(self.told("!b").bump_stamp)
+
+    def test_profile_of_a_hero(self) -> None:
+        """Heroes come again when one of them is called otherwise, where there is no name."""
+        hero = Hero(BOB, "join", "Bob")
+        self.stage.state("!a", "m.room.name", name=None, heroes=(hero,))
+        self.sync()
+        self.stage.message("!a")
+        self.assertIsNone(self.told().heroes)
+        renamed = Hero(BOB, "join", "Bobby")
+        self.stage.happened("!a", self.stage.event("m.room.member", state_key=BOB), heroes=(renamed,))
+        self.assertEqual(self.told().heroes, (renamed,))
 
     def test_counts_of_members(self) -> None:
         """They are told when they change."""
@@ -317,6 +352,27 @@ class ConfigTests(SimplifiedCase):
         self.assertEqual(timeline(room), [*self.sent[-5:], self.topic])
         self.assertEqual(state(room), {self.topic, self.stage.current("!a", "m.room.create")})
 
+    def test_several_configs_that_exclude(self) -> None:
+        """What one config excludes comes all the same where another one asks for it, and only there."""
+        topic, name = (("m.room.topic", ""),), (("m.room.name", ""),)
+        without = listed(timeline_limit=2, required_state=ALL, excluded_state=(*topic, *name))["a"]
+        room = self.told(lists={"a": without, "b": listed(timeline_limit=2, required_state=topic)["a"]})
+        self.assertIn(self.topic, state(room))
+        self.assertNotIn(self.stage.current("!a", "m.room.name"), state(room))
+
+    def test_lazy_members_and_all_members(self) -> None:
+        """Where another config asks for all members, all come, and none lazily."""
+        carol = self.stage.member("!a", CAROL)
+        lazy = listed(timeline_limit=1, required_state=LAZY)["a"]
+        everybody = listed(timeline_limit=1, required_state=(("m.room.member", "*"),))["a"]
+        self.stage.messages("!a", 2)
+        room = self.told(lists={"a": lazy, "b": everybody})
+        members = {self.stage.current("!a", "m.room.member", user_id) for user_id in (ALICE, BOB, CAROL)}
+        self.assertEqual(state(room), {self.topic, *members})
+        self.stage.message("!a", BOB)
+        self.assertEqual(state(self.told()), set())
+        self.assertIn(carol, members)
+
     def test_narrowed_and_widened(self) -> None:
         """Nothing that is unchanged is sent again; what changed meanwhile comes."""
         wide = listed(timeline_limit=2, required_state=ALL)
@@ -379,6 +435,26 @@ class ConfigTests(SimplifiedCase):
         self.assertNotIn(left, state(room))
 
 
+class AllMembersTests(SimplifiedCase):
+    """A room of which not all members are known."""
+
+    def test_members_follow(self) -> None:
+        """The room comes with the rest of its state after two seconds, and members as they come."""
+        completing: list[Deferred[None]] = [succeed(None), Deferred()]
+        self.stage.complete_members = lambda device, room_id: completing.pop()
+        self.client = Client(self.stage, self.stage.conn(stored=self.stored()), MSC4186)
+        self.stage.room("!a", ALICE, BOB)
+        encryption = self.stage.state("!a", "m.room.encryption")
+        answering = self.client.send(lists=listed(required_state=ALL))
+        self.assertNoResult(answering)
+        self.stage.clock.advance(2)
+        answer = self.client.notebook.answers[self.successResultOf(answering)]
+        self.assertIn(encryption, state(answer.rooms["!a"]))
+        self.client.pos = answer.pos
+        carol = self.stage.member("!a", CAROL)
+        self.assertEqual(state(self.told(lists=listed(required_state=ALL))), {carol})
+
+
 class ListTests(SimplifiedCase):
     """What is told of lists."""
 
@@ -411,6 +487,14 @@ class ListTests(SimplifiedCase):
         self.stage.room("!new", ALICE)
         self.stage.room("!old", ALICE, tombstoned=True, replacement="!new")
         self.assertEqual(self.sync().lists["a"].count, 2)
+
+    def test_spaces(self) -> None:
+        """A space has the rooms that it names, and not those that took their places."""
+        self.stage.room("!old", ALICE, replacement="!new", tombstoned=True)
+        self.stage.room("!new", ALICE)
+        self.stage.room("!space", ALICE, children=("!old",))
+        answer = self.sync(lists=listed(filters=Filters(spaces=frozenset(("!space",)))))
+        self.assertEqual((answer.lists["a"].count, list(answer.rooms)), (1, ["!old"]))
 
     def test_nothing_is_sticky(self) -> None:
         """A list that is not asked for is not there."""

@@ -254,11 +254,14 @@ class AskedTests(StayCase):
         leave = self.stage.database.event("m.room.member", sender, state_key=ALICE, membership="leave")
         gone = msgspec.structs.replace(
             row, membership="leave", membership_nid=leave.nid, left_nid=leave.nid, leave_event=leave, previous="invite",
-            stripped_state=b"",
+            stripped_state=b"", recency=2 * 10**6,
         )  # fmt: skip
         self.stage.told(self.stage.database.standing(**msgspec.structs.asdict(gone)))
         answer = self.sync()
-        self.assertEqual((answer.rooms["!i"].timeline_ids, answer.lists["a"].count), ([leave.event_id], 2))
+        room = answer.rooms["!i"]
+        self.assertEqual(
+            (room.timeline_ids, room.bump_stamp, answer.lists["a"].count), ([leave.event_id], 2 * 10**6, 2)
+        )
         self.assertEqual(self.sync().rooms, {})
 
     def test_subscription_to_a_knock(self) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from syncproxy.connection.conn_map import ConnMap
-from syncproxy.connection.store import MAX_PER_DEVICE, ConnectionStore
+from syncproxy.connection.packing import Snapshot
+from syncproxy.connection.resumable import Position, ResumablePositions
+from syncproxy.connection.store import MAX_PER_DEVICE, ConnectionStore, StoredConnection
 from syncproxy.dialects.msc4186 import MSC4186
 from syncproxy.errors import UnknownPos
 from syncproxy.matrix.devices import Device
@@ -141,3 +143,24 @@ class RestTests(ConnMapCase):
     def test_short_with_many_changes(self) -> None:
         """It goes on."""
         self.successResultOf(self.rest(HOUR_S - 1, 101))
+
+
+class SinceTests(SimplifiedCase):
+    """Which token of the homeserver a position in memory stands for."""
+
+    def test_latest_versions(self) -> None:
+        """Of the eight latest versions; an idle answer's is that of the version that it repeats."""
+        tokens = iter(range(100))
+        positions = ResumablePositions("e.c")
+        writer: Any = self.writer
+        stored = StoredConnection(writer, self.stage.clock, "c", positions, None, lambda: f"s{next(tokens)}")
+        for version in range(1, 11):
+            stored.answered(Position(version, version), Snapshot(version, {}))
+        found = {version: stored.since_at(f"e.c.{version}.{version}") for version in range(1, 11)}
+        self.assertEqual(found, {version: f"s{version - 1}" if version > 2 else None for version in range(1, 11)})
+        self.assertEqual(stored.since_at("e.c.10.99"), "s9")
+        self.assertIsNone(stored.since_at("e.other.10.10"))
+
+    def test_other_protocol(self) -> None:
+        """A connection that does not survive restarts knows none."""
+        self.assertIsNone(self.stage.conn().since_at("e.c.1.1"))

@@ -27,3 +27,12 @@ class CommandTests(SynchronousTestCase):
             options = Options()
             options.parseOptions(words[words.index("syncproxy") + 1 :])
             self.assertEqual("https://matrix.example.org", options.settings.homeserver)
+
+
+class PositionTests(SynchronousTestCase):
+    """What the page says of `pos` where history is paged through."""
+
+    def test_documented(self) -> None:
+        """It works with `--forward`, and not without."""
+        said = "`pos` then works in `/messages` and `/relations`, too; beside the homeserver it does not."
+        self.assertIn(said, " ".join(page(PAGE).split()))

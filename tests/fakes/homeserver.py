@@ -13,7 +13,7 @@ All that one turn of the reactor scripts reaches a waiting long-poll in one answ
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -74,6 +74,10 @@ class FakeHomeserver:
                 fault.release()
         if self._site is not None:
             await self._site.disconnect()
+
+    def listen(self, listening: Callable[[Any], Any]) -> Any:
+        """The port that `listening` opens for the same homeserver, besides the first."""
+        return listening(self._site)
 
     @property
     def url(self) -> str:

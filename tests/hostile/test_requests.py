@@ -191,7 +191,7 @@ class SchemathesisTests(FuzzCase):
             checks.response_schema_conformance,
         ]
         operations = [result.ok() for result in schema.get_all_operations()]
-        self.assertEqual(4, len(operations))
+        self.assertEqual(6, len(operations))
 
         def fuzz_one(operation: Any, mode: Any) -> None:
             @settings(_FUZZ, max_examples=30)

@@ -1,31 +1,24 @@
-"""`--forward` and `/versions` on the real service; the nginx snippet of docs/how-to/deploy.md in front of it."""
+"""`--forward` and `/versions` on the real service."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
 from pathlib import Path
-from typing import Any
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import Any, cast
 
 import treq
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessDone, ProcessTerminated
-from twisted.internet.protocol import ProcessProtocol
-from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
-from twisted.trial.unittest import SkipTest
+from twisted.internet.ssl import PrivateCertificate
 from twisted.web.http_headers import Headers
 
-from tests.docs.pages import page
-from tests.integration.harness import ALICE, BOB, ProxyCase, free_port
+from tests.certificates import certificate, trust
+from tests.integration.harness import ALICE, BOB, Proxy, ProxyCase
 from tests.integration.simplified_client import ALL, UNSTABLE, SimplifiedClient
 
 VERSIONS = "/_matrix/client/versions"
 ADDED = {"org.matrix.msc3575": True, "org.matrix.simplified_msc3575": True}
-LARGE = b"x" * (3 * 1024 * 1024)
 
 
 class ForwardCase(ProxyCase):
@@ -86,6 +79,61 @@ class VersionsTests(ProxyCase):
         self.assertEqual((502, "M_UNKNOWN"), (status, body["errcode"]))
 
 
+class UpstreamCase(ForwardCase):
+    """A homeserver that is reached in another way."""
+
+    async def check(self) -> None:
+        """Sync, ask what is passed on, and upload."""
+        client = self.simplified()
+        await client.sync()
+        self.room.message(BOB, "news")
+        await client.until(lambda: "news" in json.dumps(client.answers[-1]))
+        token = self.tokens[ALICE]
+        await self.get(f"/_matrix/client/v3/rooms/{self.room.room_id}/messages?from={client.pos}", token)
+        self.assertRegex(self.hs.called("messages")[-1].args["from"], r"^s\d")
+        upload = b"x" * (3 * 1024 * 1024)
+        headers = Headers({"Authorization": [f"Bearer {token}"]})
+        url = f"{self.proxy.url}/_matrix/media/v3/upload"
+        answer = await treq.post(url, upload, agent=self.agent, headers=headers)
+        await treq.content(answer)
+        self.assertEqual((403, "upload"), (answer.code, self.hs.calls[-1].endpoint))
+
+
+class TlsTests(UpstreamCase):
+    """`--homeserver https://…`."""
+
+    def make_proxy(self) -> Proxy:
+        pem = certificate("127.0.0.1")
+        trust(self, pem)
+        options = PrivateCertificate.loadPEM(pem).options()
+        running: Any = reactor
+        port = self.hs.listen(lambda site: running.listenSSL(0, site, options, interface="127.0.0.1"))
+        self.addCleanup(port.stopListening)
+        url = f"https://127.0.0.1:{port.getHost().port}"
+        return Proxy(url, self.database, str(Path(self.mktemp())), *self.options)
+
+    async def test_all_that_is_asked(self) -> None:
+        """Polls and what is passed on go over TLS."""
+        await self.check()
+
+
+class UnixTests(UpstreamCase):
+    """`--homeserver unix:…`."""
+
+    def make_proxy(self) -> Proxy:
+        # the path of a socket must be short
+        directory = mkdtemp()
+        self.addCleanup(rmtree, directory)
+        path, running = f"{directory}/hs", cast(Any, reactor)
+        port = self.hs.listen(lambda site: running.listenUNIX(path, site))
+        self.addCleanup(port.stopListening)
+        return Proxy(f"unix:{path}", self.database, str(Path(self.mktemp())), *self.options)
+
+    async def test_all_that_is_asked(self) -> None:
+        """Polls and what is passed on go through the socket."""
+        await self.check()
+
+
 class PositionTests(ForwardCase):
     """`pos` in `/messages` and `/relations`."""
 
@@ -137,91 +185,3 @@ class PositionTests(ForwardCase):
             (self.tokens[ALICE], "t1"),
         ):
             self.assertEqual({"from": value}, await self.asked_for(token, f"from={value}"))
-
-
-class Nginx(ProcessProtocol):
-    """A running nginx."""
-
-    def __init__(self) -> None:
-        self.ended: Deferred[None] = Deferred()
-        self.said = b""
-
-    def errReceived(self, data: bytes) -> None:
-        """Remember what it complains of."""
-        self.said += data
-
-    def processEnded(self, reason: Failure) -> None:
-        """It has ended."""
-        reason.trap(ProcessDone, ProcessTerminated)
-        self.ended.callback(None)
-
-
-class NginxTests(ForwardCase):
-    """docs/how-to/deploy.md: the snippet for nginx, with nothing but its ports changed."""
-
-    async def setUp(self) -> None:  # type: ignore[override] # trial awaits it
-        program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-        if program is None:
-            raise SkipTest("nginx is not installed")
-        await super().setUp()
-        snippet = re.findall(r"```nginx\n(.*?)```", page("how-to/deploy.md"), re.DOTALL)[0]
-        self.port = free_port()
-        for port, ours in {"listen 8443": f"listen 127.0.0.1:{self.port}", ":8009": f":{self.proxy.port}"}.items():
-            self.assertIn(port, snippet)
-            snippet = snippet.replace(port, ours)
-        snippet = snippet.replace("http://127.0.0.1:8008", self.hs.url)
-        directory = Path(self.mktemp()).absolute()
-        directory.mkdir()
-        temporary = "".join(
-            f"{kind}_temp_path {directory}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        (directory / "nginx.conf").write_text(
-            f"daemon off;\nmaster_process off;\npid {directory}/pid;\nerror_log stderr;\n"
-            f"events {{}}\nhttp {{\naccess_log off;\n{temporary}{snippet}}}\n"
-        )
-        self.nginx = Nginx()
-        running: Any = reactor
-        process = running.spawnProcess(
-            self.nginx, program, [program, "-p", str(directory), "-c", str(directory / "nginx.conf")], os.environ
-        )
-        self.addCleanup(self._stop, process)
-        self.url = f"http://127.0.0.1:{self.port}"
-        deadline = reactor.seconds() + 10
-        while not await self._answers():
-            if reactor.seconds() > deadline or self.nginx.ended.called:
-                raise AssertionError(f"nginx does not answer: {self.nginx.said.decode()}")
-            await deferLater(reactor, 0.05, lambda: None)
-
-    async def _stop(self, process: Any) -> None:
-        if not self.nginx.ended.called:
-            process.signalProcess("TERM")
-        await self.nginx.ended
-
-    async def _answers(self) -> bool:
-        try:
-            answer = await treq.get(f"{self.url}{VERSIONS}", agent=self.agent)
-            await treq.content(answer)
-        except Exception:
-            return False
-        return bool(answer.code == 200)
-
-    async def test_sync_and_long_poll(self) -> None:
-        """Sliding sync goes to syncproxy, and a held request is answered when something happens."""
-        status, body = await self.get(VERSIONS)
-        self.assertEqual((200, ADDED), (status, body["unstable_features"]))
-        client = self.simplified(url=self.url)
-        await client.sync()
-        self.room.message(BOB, "news")
-        await client.until(lambda: "news" in json.dumps(client.answers[-1]))
-
-    async def test_upload(self) -> None:
-        """An upload over 1 MiB gets to the homeserver, which is beside syncproxy."""
-        token = self.hs.login(ALICE, "ALICE1")
-        answer = await treq.post(
-            f"{self.url}/_matrix/media/v3/upload",
-            LARGE,
-            agent=self.agent,
-            headers=Headers({"Authorization": [f"Bearer {token}"]}),
-        )
-        await treq.content(answer)
-        self.assertEqual((403, "upload"), (answer.code, self.hs.calls[-1].endpoint))

@@ -205,6 +205,10 @@ class PathTests(HttpCase):
         """An unknown path is a 404."""
         await self.refused(404, "M_UNRECOGNIZED", "GET", "/_matrix/client/v3/nothing")
 
+    async def test_messages(self) -> None:
+        """Without forwarding history is not served here, so that `pos` is no token to page back from."""
+        await self.refused(404, "M_UNRECOGNIZED", "GET", "/_matrix/client/v3/rooms/!a:hs/messages")
+
     async def test_wrong_method(self) -> None:
         """Another method on the sync path is a 405."""
         for method in ("GET", "PUT", "DELETE"):

@@ -8,10 +8,11 @@ from typing import Any
 import psycopg2
 from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import deferLater
 
 from syncproxy.storage import purging
 from tests.fakes.endpoints import context
-from tests.integration.client import SyncError
+from tests.integration.client import Json, SyncError
 from tests.integration.harness import ALICE, BOB, CAROL, ProxyCase
 from tests.integration.harness import ALL as LISTED
 from tests.integration.simplified_client import ALL, STABLE, UNSTABLE, V4_ALL, SimplifiedClient
@@ -45,6 +46,40 @@ class SimplifiedCase(ProxyCase):
 
 class RoomTests(SimplifiedCase):
     """From the first request on."""
+
+    async def test_nothing_stored(self) -> None:
+        """The first request waits for the first poll of a user of whom nothing is stored, and then returns at once."""
+        for user_id, path in ((ALICE, UNSTABLE), (BOB, STABLE)):
+            hang = self.hs.hang("sync", user_id=user_id)
+            client = self.simplified(user_id, path)
+            syncing = ensureDeferred(client.sync(timeout=30_000))
+            await deferLater(reactor, 1.0, lambda: None)
+            self.assertFalse(syncing.called)
+            hang.release()
+            answer = await syncing
+            self.assertEqual(list(answer["rooms"]), [self.room.room_id])
+
+    async def test_bad_values(self) -> None:
+        """Whatever the homeserver says, strings are strings and numbers are counts; what is neither is left out."""
+        room = self.hs.create_room(BOB, members=[ALICE])
+        room.set_state(BOB, "m.room.name", {"name": ["Den"]})
+        room.set_state(BOB, "m.room.avatar", {"url": 7})
+        room.set_state(BOB, "m.room.member", {"membership": "join", "displayname": 5, "avatar_url": {}}, BOB)
+        room.set_counts(ALICE, -3, 2**60)
+        for ts in (-5, 2**60):
+            room.message(BOB, "odd", ts=ts)
+            for path in (UNSTABLE, STABLE):
+                answer = await self.simplified(path=path, conn_id=f"{ts}").sync()
+                self.check(answer["rooms"][room.room_id], is_stable=path == STABLE)
+
+    def check(self, told: Json, *, is_stable: bool) -> None:
+        """A room's object without name, avatar and profiles."""
+        self.assertEqual((told.get("name"), told.get("avatar"), told["heroes"]), (None, None, [{"user_id": BOB}]))
+        numbers = ["bump_stamp", "joined_count", "invited_count", "num_live"]
+        numbers += [] if is_stable else ["notification_count", "highlight_count"]
+        for name in numbers:
+            self.assertIs(type(told[name]), int, name)
+            self.assertTrue(0 <= told[name] < 2**53, name)
 
     async def test_first_login(self) -> None:
         """The whole room, in both dialects."""
@@ -103,6 +138,44 @@ class RoomTests(SimplifiedCase):
         self.room.join(CAROL)
         await client.until(lambda: "invite_state" not in client.room(self.room.room_id).fields)
         self.assertTrue(client.answers[-1]["rooms"][self.room.room_id]["initial"])
+
+
+class BundleTests(SimplifiedCase):
+    """What is bundled with events, of which Alice and Bob see the same."""
+
+    async def test_edit_and_thread(self) -> None:
+        """What came since is bundled for new clients, also after a restart; not for who was kicked before."""
+        kicked, client = self.simplified(BOB), self.simplified(path=STABLE)
+        await client.sync()
+        said = self.room.message(ALICE, "helo")
+        await kicked.until(lambda: bool(kicked.room(self.room.room_id).bodies))
+        self.room.kick(ALICE, BOB)
+        await client.until(lambda: client.room(self.room.room_id).state["m.room.member", BOB]["content"] != {})
+        self.edited = self.room.send(ALICE, "m.room.message", self.content("m.replace", said, {"body": "hello"}))
+        self.reply = self.room.send(ALICE, "m.room.message", self.content("m.thread", said))
+        await client.until(lambda: client.room(self.room.room_id).timeline[-1]["event_id"] == self.reply)
+        await self.check(said)
+        await self.restart()
+        await self.check(said)
+
+    def content(self, kind: str, target: str, new: Json | None = None) -> Json:
+        """The content of an event about another."""
+        edit = {} if new is None else {"m.new_content": new}
+        return {"body": "secret", "m.relates_to": {"rel_type": kind, "event_id": target}, **edit}
+
+    async def check(self, said: str) -> None:
+        """A new client of Alice's is shown all, one of Bob's nothing."""
+        fresh = {user_id: self.simplified(user_id, conn_id="fresh") for user_id in (ALICE, BOB)}
+        relations = {}
+        for user_id, client in fresh.items():
+            await client.sync()
+            events = {event["event_id"]: event for event in client.room(self.room.room_id).timeline}
+            relations[user_id] = events[said].get("unsigned", {}).get("m.relations")
+        told = relations[ALICE]
+        self.assertEqual(told["m.replace"]["event_id"], self.edited)
+        self.assertEqual((told["m.thread"]["count"], told["m.thread"]["latest_event"]["event_id"]), (1, self.reply))
+        self.assertIsNone(relations[BOB])
+        self.assertNotIn("secret", str(fresh[BOB].answers))
 
 
 class UpstreamTests(SimplifiedCase):

@@ -45,3 +45,15 @@ def stored(event: Event, nid: int, **members: Any) -> StoredEvent:
             **members,
         }
     )
+
+
+def edit(event_id: str, target: str, kind: str = "m.room.message", **members: Any) -> Event:
+    """An edit of alice's; its new text is its id."""
+    about = {"rel_type": "m.replace", "event_id": target}
+    content = {"body": "* ", "m.new_content": {"body": event_id}, "m.relates_to": about}
+    return event(event_id, kind, **{"content": content, **members})
+
+
+def reply(event_id: str, root: str, **members: Any) -> Event:
+    """A reply of alice's in a thread."""
+    return event(event_id, content={"m.relates_to": {"rel_type": "m.thread", "event_id": root}}, **members)

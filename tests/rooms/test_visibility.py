@@ -20,6 +20,7 @@ from syncproxy.rooms.visibility import (
     last_view,
     live_view,
     new_gap,
+    shows_relations,
     time_floor,
     vouched_for,
 )
@@ -195,3 +196,13 @@ class TimeFloorTests(SynchronousTestCase):
     def test_a_join_in_a_state_block_is_none(self) -> None:
         """The nid of a join that a state block told says nothing of the events around it."""
         self.assertEqual(time_floor(row(membership_nid=3, visible_from=7)), 0)
+
+
+class RelationsTests(SynchronousTestCase):
+    """Who may see what is bundled with an event."""
+
+    def test_up_to_the_end_of_the_view(self) -> None:
+        """What happened within the view; what may be from after the own leave, by its nid, is not shown."""
+        event = StoredEvent(3, "$3", "m.room.message", "@u:hs", 1, b"{}", relations_nid=5)
+        shown = [[shows_relations(event, View(1, end), has_left=left) for end in (4, 5, 6)] for left in (False, True)]
+        self.assertEqual(shown, [[False, True, True], [False, False, True]])

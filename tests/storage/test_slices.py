@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.rooms.answers import AccountDatum, JoinedRoom, MembersAnswer, Timeline, ToDeviceMessage
-from syncproxy.storage.slices import MOST_BYTES, MOST_EVENTS, Slice, parts_of
-from tests.rooms.events import event
+from syncproxy.storage.slices import MOST_BYTES, MOST_EVENTS, BlockSlice, Slice, parts_of
+from tests.rooms.events import event, member
 from tests.storage.events import ALICE, answer
 
 #: two of them are too many for a slice
@@ -32,6 +32,16 @@ class SlicesTests(SynchronousTestCase):
         """Rooms of so many events that they are too many together are stored one after the other."""
         rooms = room("!a", MOST_EVENTS), room("!b"), room("!c")
         self.assertEqual(self.cut(*rooms), [["!a"], ["!b", "!c"]])
+
+    def test_room_is_whole(self) -> None:
+        """A room's state is stored with it, in one slice, however much it is; only members follow."""
+        state = tuple(event(f"$s{n}", "m.space.child", state_key=f"!{n}") for n in range(2 * MOST_EVENTS))
+        members = tuple(member(f"$m{n}", f"@{n}:hs", "join") for n in range(10))
+        huge = JoinedRoom("!a", state=(*state, *members))
+        parts = parts_of(answer(ALICE, huge, room("!b"), since=None))
+        rooms = [one for part in parts if isinstance(part, Slice) for one in part.answer.joined]
+        self.assertEqual([one.state for one in rooms if one.room_id == "!a"], [state])
+        self.assertEqual([part.state for part in parts if isinstance(part, BlockSlice)], [members])
 
     def test_bytes(self) -> None:
         """So are few events of many bytes."""

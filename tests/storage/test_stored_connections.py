@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from syncproxy.connection.packing import Snapshot
+from syncproxy.connection.packing import Snapshot, packed
 from syncproxy.connection.resumable import Position
 from syncproxy.connection.store import MAX_PER_DEVICE, ConnectionStore, Found, StoredConnection
 from syncproxy.matrix.devices import Device
 from syncproxy.storage import purging
-from syncproxy.storage.work import DeviceSeen, ForgetToken, Purge
+from syncproxy.storage.work import DeviceSeen, FoldConnection, ForgetToken, Purge
 from tests.storage.events import ALICE, BOB
 from tests.storage.test_purging import DAY_S, HOUR_S, PurgingCase
 
@@ -55,6 +55,20 @@ class StoredCase(PurgingCase):
         """Ids of a device's connections that are stored."""
         sql = "SELECT conn_id FROM connections WHERE user_id = %s AND device_id = %s"
         return {conn_id for (conn_id,) in await self.database.query(sql, tuple(device))}
+
+
+class NameTests(StoredCase):
+    """What clients call their connections."""
+
+    async def test_any_string(self) -> None:
+        """Each is found by its own id, also where that is no text for PostgreSQL, or looks like such a one."""
+        ids = ("", "\x00", "\\0", "\\\x00", "ä\x00b", "\ufffd")
+        begun = {conn_id: await self.begun(conn_id) for conn_id in ids}
+        self.start_again()
+        for conn_id, stored in begun.items():
+            found = await self.found(conn_id, stored)
+            assert found is not None, conn_id
+            self.assertEqual(found.connection.name, stored.name)
 
 
 class IdleTests(StoredCase):
@@ -203,3 +217,57 @@ class DeadDeviceTests(StoredCase):
         self.assertGreaterEqual(await self.count("devices", "user_id = '@bob:hs'"), 1)
         await self.purge(*devices)
         self.assertEqual((0, 0), (await self.count("connections"), await self.count("devices", "user_id = '@bob:hs'")))
+
+
+class SinceTests(StoredCase):
+    """Which token of the homeserver a position stands for (end of spec/msc4186.md)."""
+
+    async def setUp(self) -> None:  # type: ignore[override] # trial awaits it
+        """Polling stands nowhere yet."""
+        self.tokens: dict[Device, str] = {}
+        await super().setUp()
+
+    def start_again(self) -> None:
+        """The process is another; where polling stands it is told by the test."""
+        self.store = ConnectionStore(self.reader, self.writer, "e", self.clock, self.tokens.get)
+
+    async def answered(self, stored: StoredConnection, version: int, since: str) -> str:
+        """The position of an answer that is made when polling stands there."""
+        self.tokens[ALICE] = since
+        stored.answered(Position(version, version), Snapshot(version, {}))
+        await self.written()
+        return f"e.{stored.name}.{version}.{version}"
+
+    async def test_of_each_answer(self) -> None:
+        """That at which polling stood when it was issued, in this process or another."""
+        stored = self.store.begun(ALICE, "c")
+        first, second = await self.answered(stored, 1, "s1"), await self.answered(stored, 2, "s2")
+        self.assertEqual([stored.since_at(pos) for pos in (first, second)], ["s1", "s2"])
+        self.start_again()
+        self.assertEqual([await self.store.since_at(ALICE, pos) for pos in (first, second)], ["s1", "s2"])
+
+    async def test_of_others(self) -> None:
+        """A position of another device, connection or database stands for nothing, nor does what is none."""
+        stored = self.store.begun(ALICE, "c")
+        pos = await self.answered(stored, 1, "s1")
+        self.assertIsNone(await self.store.since_at(BOB, pos))
+        self.assertIsNone(await self.store.since_at(Device(ALICE.user_id, "OTHER"), pos))
+        for other in (pos.replace(stored.name, "0" * 16), pos.replace("e.", "f.", 1), f"{pos}x", "s1", ""):
+            self.assertIsNone(await self.store.since_at(ALICE, other), other)
+
+    async def test_before_the_whole(self) -> None:
+        """One that is older than what was folded is forgotten."""
+        stored = self.store.begun(ALICE, "c")
+        first, second = await self.answered(stored, 1, "s1"), await self.answered(stored, 2, "s2")
+        await self.writer.do(FoldConnection(stored.name, 2, packed(Snapshot(2, {}, since="s2"))))
+        self.start_again()
+        self.assertEqual([await self.store.since_at(ALICE, pos) for pos in (first, second)], [None, "s2"])
+
+    async def test_by_name(self) -> None:
+        """A connection is found by the name that its positions have, for its device alone."""
+        stored = await self.begun("c")
+        found = await self.reader.connection_named(ALICE, stored.name)
+        self.assertEqual(found, await self.reader.connection(ALICE, "c"))
+        self.assertIsNotNone(found)
+        self.assertIsNone(await self.reader.connection_named(BOB, stored.name))
+        self.assertIsNone(await self.reader.connection_named(ALICE, "c"))

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from random import Random
 
+import msgspec
+
 from syncproxy.dialects.msc3575 import MSC3575
 from syncproxy.dialects.msc4186 import MSC4186
 from syncproxy.protocol.dialect import Dialect
 from syncproxy.protocol.response import RoomAnswer
+from tests.rooms.events import edit, reply
 from tests.visibility.homeserver import ALICE, BOB, CAROL, USERS, Homeserver, Room
 from tests.visibility.oracle import Oracle
 from tests.visibility.proxy import Client, Proxy
 
 ROOMS = ("!1", "!2")
 DIALECTS: tuple[Dialect, ...] = (MSC3575, MSC4186)
-_IN_ROOM = ("say", "talk", "rename", "join", "leave", "invite", "kick", "ban", "profile", "type", "read")
+_IN_ROOM = (
+    "say", "talk", "rename", "join", "leave", "invite", "kick", "ban", "profile", "type", "read", "edit", "reply",
+)  # fmt: skip
 _POLLS = ("poll", "poll", "ask", "answer", "deliver")
 #: what happens, to or by whom, and in which room
 Step = tuple[str, str, str]
@@ -102,6 +107,8 @@ class History:
             "say": lambda: self.homeserver.send(room_id, speaker),
             # more than an answer has
             "talk": lambda: [self.homeserver.send(room_id, speaker) for _ in range(5)],
+            "edit": lambda: self.homeserver.relate(room_id, speaker, edit),
+            "reply": lambda: self.homeserver.relate(room_id, speaker, reply),
             "rename": lambda: self.homeserver.rename(room_id, speaker),
             "type": lambda: self.homeserver.type_in(room_id),
             "read": lambda: self.homeserver.read(room_id),
@@ -150,7 +157,17 @@ class History:
                 yield f"{where}: {who.unread} notifications"
         if client.names.get(room_id) != shown.name:
             yield f"{where}: names {client.names.get(room_id)} and {shown.name}"
+        yield from (f"{where}: {wrong}" for wrong in _wrongly_bundled(room, shown))
         early = 0 if client.is_simplified else room.latest_join(client.user_id, self.homeserver.now)
         older = [event_id for event_id in shown.timeline_ids if int(event_id[1:]) < early]
         if older:
             yield f"{where}: {older} are from before the stay that began at {early}"
+
+
+def _wrongly_bundled(room: Room, shown: RoomAnswer) -> Iterator[str]:
+    """What is not bundled, in a timeline that goes on up to now, as the homeserver bundles it."""
+    events = {one.event.event_id: one.event for one in room.events}
+    for event_id, json in zip(shown.timeline_ids, shown.timeline, strict=True):
+        event = events[event_id]
+        if msgspec.json.decode(json) != msgspec.json.decode(room.with_relations(event).json):
+            yield f"{event_id} is {json!r}"

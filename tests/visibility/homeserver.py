@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 import msgspec
 
 from syncproxy.matrix.events import Event
+from syncproxy.matrix.parsing import parse_event
+from syncproxy.matrix.relations import EDIT, REPLY, Relation, with_edit, with_reply
 from syncproxy.rooms.answers import AccountDatum, JoinedRoom, LeftRoom, StrippedRoom, SummaryBlock, Timeline
 from syncproxy.rooms.receipts import Receipt
-from tests.rooms.events import event
+from tests.rooms.events import edit, event
 
 USERS = ALICE, BOB, CAROL = "@alice:hs", "@bob:hs", "@carol:hs"
 _Key = tuple[str, str]
@@ -71,6 +74,19 @@ class Room:
                 joined = one.event.membership == "join"
         return began
 
+    def about(self, event_id: str, kind: str) -> list[Event]:
+        """The edits of an event, or the replies in its thread."""
+        return [one.event for one in self.events if one.event.relation == Relation(kind, event_id)]
+
+    def with_relations(self, event: Event) -> Event:
+        """The event as the homeserver bundles others with it."""
+        json = event.json
+        for one in self.about(event.event_id, EDIT):
+            json = with_edit(json, one.json)
+        for one in self.about(event.event_id, REPLY):
+            json = with_reply(json, one.json)
+        return parse_event(json)
+
     def between(self, after: int, up_to: int) -> list[Happened]:
         """What happened in between."""
         return [one for one in self.events if after < one.order <= up_to]
@@ -122,6 +138,16 @@ class Homeserver:
         self.rooms[room_id].events.append(happened)
         return happened
 
+    def relate(self, room_id: str, sender: str, make: Callable[..., Event]) -> None:
+        """Edit the sender's newest message, or reply to the newest of anybody (`edit` and `reply` make them)."""
+        room = self.rooms[room_id]
+        roots = [one.event for one in room.events if one.key is None and one.event.relation is None]
+        own = [one for one in roots if one.sender == sender] if make is edit else roots
+        if own:
+            self.now += 1
+            made = make(f"${self.now}", own[-1].event_id, sender=sender, origin_server_ts=self.time_of(self.now))
+            room.events.append(Happened(self.now, made))
+
     def rename(self, room_id: str, sender: str) -> None:
         """A name that no room ever had."""
         self.send(room_id, sender, "m.room.name", state_key="", content={"name": f"Name {self.now + 1}"})
@@ -169,7 +195,9 @@ class Homeserver:
                 left.append(self._left(room, user_id, since or 0, limit))
         rooms = tuple(one for one in joined if one is not None)
         handed = self.handed.setdefault(user_id, set())
-        handed.update(event.event_id for one in rooms for event in (*one.state, *one.timeline.events))
+        events = [event for one in rooms for event in (*one.state, *one.timeline.events)]
+        handed.update(event.event_id for event in events)
+        handed.update(one.event_id for event in events for one in event.bundled)
         data = [one.value for one in self._account_data.get(user_id, ()) if one.order > (since or 0)]
         return Sections(self.now, rooms, tuple(left), tuple(stripped), tuple(data))
 
@@ -183,7 +211,7 @@ class Homeserver:
         receipts = [one for one in room.receipts if one.order > after]
         if not (whole or events or typing or receipts):
             return None
-        timeline = events[-limit:]
+        timeline, is_limited = events[-limit:], len(events) > limit or whole
         state = room.state(self.now if state_after or not timeline else timeline[0].order - 1)
         known = {} if whole else room.state(after)
         changed = [one for key, one in state.items() if known.get(key) != one]
@@ -199,12 +227,16 @@ class Homeserver:
             room.room_id,
             state=tuple(one.event for one in block),
             state_after=state_after,
-            timeline=Timeline(tuple(one.event for one in timeline), len(events) > limit or whole, f"p{after}"),
+            timeline=Timeline(self._bundled(room, timeline, is_limited=is_limited), is_limited, f"p{after}"),
             summary=SummaryBlock(room.count("join", self.now), room.count("invite", self.now)) if events else None,
             receipts=tuple(one.value for one in receipts),
             typing=typing[-1].value if typing else None,
             notification_count=self.unread(room, user_id),
         )
+
+    def _bundled(self, room: Room, timeline: list[Happened], *, is_limited: bool) -> tuple[Event, ...]:
+        """The events, with what was said about them up to now if the timeline is limited."""
+        return tuple(room.with_relations(one.event) if is_limited else one.event for one in timeline)
 
     def unread(self, room: Room, user_id: str) -> int:
         """The user's notifications: they grow with each message of somebody who is not ignored; the seventh is read."""

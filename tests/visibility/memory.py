@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import attrs
-import msgspec
 
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import StateEntry, StoredEvent
@@ -73,9 +72,8 @@ class MemoryDatabase:
 
     def _write(self, writes: Writes) -> None:
         self._events.update(writes.events)
-        for (room_id, event_id), (json, prev_batch) in writes.rewritten.items():
-            row = self._events[room_id, event_id]
-            row.event = msgspec.structs.replace(row.event, json=json, prev_batch=prev_batch)
+        for event_key, event in writes.rewritten.items():
+            self._events[event_key].event = event
         for key, nid in writes.ended.items():
             self._state[key][-1].valid_to = nid
         for key, rows in writes.state.items():
@@ -103,6 +101,10 @@ class MemoryDatabase:
             facts.room(room_id).known[event_id] = known
         for room_id, event_id in asked.targets & self._events.keys():
             facts.room(room_id).targets[event_id] = self._events[room_id, event_id].event
+        for key in asked.redacted & self._events.keys():
+            child = self._events.get((key[0], self._events[key].relates_to or ""))
+            parent = None if child is None else self._events.get((key[0], child.relates_to or ""))
+            facts.room(key[0]).targets |= {row.event.event_id: row.event for row in (child, parent) if row is not None}
         for (room_id, _), row in self._events.items():
             if row.redacts is not None and (room_id, row.redacts) in asked.events:
                 facts.room(room_id).redactions[row.redacts] = row.event.json

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from syncproxy.matrix.relations import bundled
 from syncproxy.protocol.response import Answer, RoomAnswer
 from syncproxy.rooms.receipts import Receipt
 from tests.visibility.homeserver import Homeserver, Live, Room
@@ -50,6 +51,8 @@ class Oracle:
         events = {one.event.event_id for one in room.events if one.order in inside or one.order in endings}
         events |= self._handed
         yield from (f"event {event_id}" for event_id in shown.timeline_ids if event_id not in events)
+        told = (one.event_id for json in shown.timeline for one in bundled(json))
+        yield from (f"bundled {event_id}" for event_id in told if event_id not in events)
         states = {one.event.event_id for order in inside for one in room.state(order).values()}
         states |= {own[order].event.event_id for order in endings} | self._handed
         for json in shown.required_state:

@@ -60,8 +60,15 @@ def _is_short(_: Any, most: int, text: Any, __: Any) -> Iterator[ValidationError
         yield ValidationError(f"longer than {most} bytes")
 
 
+def _is_ordered(_: Any, wanted: bool, pair: Any, __: Any) -> Iterator[ValidationError]:
+    if _is_pair(pair) and pair[0] > pair[1]:
+        yield ValidationError("the range is reversed")
+
+
 #: knows what the document says beyond JSON Schema
-_Validator = extend(Draft202012Validator, {"x-disjoint": _is_disjoint, "x-max-bytes": _is_short})
+_Validator = extend(
+    Draft202012Validator, {"x-disjoint": _is_disjoint, "x-max-bytes": _is_short, "x-ordered": _is_ordered}
+)
 
 
 def problems(of: Schema, value: Json) -> list[str]:
@@ -91,27 +98,68 @@ ANYTHING = st.recursive(
 ).filter(lambda value: value != 1e300)
 
 
-#: where in a request each schema stands
-PLACES: Mapping[str, Callable[[Json], Json]] = {
-    "Request": lambda value: value,
-    "List": lambda value: {"lists": {"a": value}},
-    "Room": lambda value: {"room_subscriptions": {"!r:hs": value}},
-    "Filters": lambda value: {"lists": {"a": {"filters": value}}},
-    "OldRooms": lambda value: {"lists": {"a": {"include_old_rooms": value}}},
-    "Extension": lambda value: {"extensions": {"to_device": value}},
+def _whole(value: Json) -> Json:
+    return value
+
+
+def _in_list(value: Json) -> Json:
+    return {"lists": {"a": value}}
+
+
+def _in_room(value: Json) -> Json:
+    return {"room_subscriptions": {"!r:hs": value}}
+
+
+def _in_extensions(value: Json) -> Json:
+    return {"extensions": {"to_device": value}}
+
+
+def _least(**more: Json) -> Json:
+    """What a list or subscription of the stable dialect must have, and more; each is changed by who has it."""
+    return {"required_state": {}, "timeline_limit": 1, **more}
+
+
+#: by the schema of a whole request: where in it each schema stands
+PLACES: Mapping[str, Mapping[str, Callable[[Json], Json]]] = {
+    "Request": {
+        "Request": _whole,
+        "List": _in_list,
+        "Room": _in_room,
+        "Filters": lambda value: _in_list({"filters": value}),
+        "OldRooms": lambda value: _in_list({"include_old_rooms": value}),
+        "Extension": _in_extensions,
+    },
+    "SimplifiedRequest": {
+        "SimplifiedRequest": _whole,
+        "SimplifiedList": _in_list,
+        "SimplifiedRoom": _in_room,
+        "SimplifiedFilters": lambda value: _in_list({"filters": value}),
+        "SimplifiedState": lambda value: _in_room({"required_state": value}),
+        "StateElement": lambda value: _in_room({"required_state": {"include": [value]}}),
+        "Extension": _in_extensions,
+    },
+    "StableRequest": {
+        "StableRequest": _whole,
+        "StableList": _in_list,
+        "StableRoom": _in_room,
+        "SimplifiedFilters": lambda value: _in_list(_least(filters=value)),
+        "StableState": lambda value: _in_room(_least(required_state=value)),
+        "StateElement": lambda value: _in_room(_least(required_state={"include": [value]})),
+        "Extension": _in_extensions,
+    },
 }
 
 
 @cache
-def good_requests() -> st.SearchStrategy[Json]:
+def good_requests(of: str = "Request") -> st.SearchStrategy[Json]:
     """Bodies of sync requests as the document describes them."""
-    return st.one_of([fitting(schema(name)).map(put) for name, put in PLACES.items()])
+    return st.one_of([fitting(schema(name)).map(put) for name, put in PLACES[of].items()])
 
 
 @cache
-def bad_requests() -> st.SearchStrategy[Json]:
+def bad_requests(of: str = "Request") -> st.SearchStrategy[Json]:
     """Bodies of sync requests of which one piece was replaced by something else; they may still fit."""
-    return _broken(good_requests())
+    return _broken(good_requests(of))
 
 
 def fitting(part: Schema) -> st.SearchStrategy[Json]:
@@ -121,6 +169,10 @@ def fitting(part: Schema) -> st.SearchStrategy[Json]:
         return st.one_of([fitting(one) for one in part["anyOf"]])
     if "enum" in part:
         return st.sampled_from(part["enum"])
+    if "x-ordered" in part:
+        return st.none() | st.tuples(st.integers(0, 2**40), st.integers(0, 2**40)).map(sorted)
+    if "type" not in part:
+        return ANYTHING
     if "x-disjoint" in part:
         edges = st.lists(st.integers(0, 2**40) | st.integers(0, 60), unique=True, max_size=8)
         return st.none() | edges.map(lambda found: [list(one) for one in list(pairwise(sorted(found)))[::2]])
@@ -131,10 +183,13 @@ def fitting(part: Schema) -> st.SearchStrategy[Json]:
 def _object(part: Schema) -> st.SearchStrategy[Json]:
     members = {name: fitting(one) for name, one in part.get("properties", {}).items()}
     if "additionalProperties" in part:
-        return st.dictionaries(st.text(max_size=8), fitting(part["additionalProperties"]), max_size=3)
+        letters = "aZ0.~_-" if "pattern" in part.get("propertyNames", {}) else None
+        keys = st.text(max_size=8) if letters is None else st.text(letters, min_size=1, max_size=8)
+        return st.dictionaries(keys, fitting(part["additionalProperties"]), max_size=3)
     # what is not named is let pass
     strange = st.dictionaries(st.just("org.example.strange"), ANYTHING, max_size=1)
-    return st.tuples(st.fixed_dictionaries({}, optional=members), strange).map(lambda both: {**both[1], **both[0]})
+    needed = {name: members.pop(name) for name in part.get("required", ())}
+    return st.tuples(st.fixed_dictionaries(needed, optional=members), strange).map(lambda both: {**both[1], **both[0]})
 
 
 def _array(part: Schema) -> st.SearchStrategy[Json]:

@@ -9,6 +9,7 @@ from twisted.internet import reactor as default_reactor
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
@@ -81,8 +82,8 @@ class Wire(Protocol):
 class RawHomeserver:
     """Takes connections; the test answers each."""
 
-    def __init__(self, path: str | None = None) -> None:
-        """Listen on a port of 127.0.0.1, or on a unix socket."""
+    def __init__(self, path: str | None = None, pem: bytes | None = None) -> None:
+        """Listen on a port of 127.0.0.1, over TLS with this certificate, or on a unix socket."""
         self.wires: list[Wire] = []
         factory = Factory()
         factory.noisy = False
@@ -90,6 +91,10 @@ class RawHomeserver:
         if path is not None:
             self._port = reactor.listenUNIX(path, factory)
             self.url = f"unix:{path}"
+        elif pem is not None:
+            options = PrivateCertificate.loadPEM(pem).options()
+            self._port = reactor.listenSSL(0, factory, options, interface="127.0.0.1")
+            self.url = f"https://127.0.0.1:{self._port.getHost().port}"
         else:
             self._port = reactor.listenTCP(0, factory, interface="127.0.0.1")
             self.url = f"http://127.0.0.1:{self._port.getHost().port}"

@@ -8,16 +8,20 @@ from typing import Any
 
 import attrs
 import msgspec
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import validate
 from twisted.trial.unittest import SynchronousTestCase
 
-from syncproxy.dialects import msc3575
+from syncproxy.dialects import msc3575, msc4186_body, msc4186_request
 from syncproxy.dialects.msc3575 import MSC3575
 from syncproxy.dialects.msc3575_body import Body, ExtensionBody, FiltersBody, ListBody, OldRoomsBody, RoomBody
+from syncproxy.dialects.msc4186 import MSC4186
+from syncproxy.dialects.msc4186_unstable import MSC4186_UNSTABLE
 from syncproxy.errors import BadJson, InvalidParam, NotJson
-from syncproxy.protocol.response import RoomAnswer
+from syncproxy.matrix.names import Hero
+from syncproxy.protocol.dialect import Dialect
+from syncproxy.protocol.response import Answer, RoomAnswer
 from syncproxy.web.resource import SYNC_PATHS
 from tests.web.document import Schema, bad_requests, document, good_requests, problems, resolved, schema
 
@@ -33,10 +37,27 @@ SHAPES: dict[str, Any] = {
 _BOUNDS = ("maxLength", "maxItems", "maxProperties", "minimum", "x-max-bytes")
 
 
-def is_taken(body: Any) -> bool:
+#: the schemas of the dialects' requests
+DIALECTS: dict[str, Dialect] = {
+    "Request": MSC3575,
+    "SimplifiedRequest": MSC4186_UNSTABLE,
+    "StableRequest": MSC4186,
+}
+#: which of the document's schemas is which shape of MSC4186's parser: all of it, on the unstable path
+SIMPLIFIED_SHAPES: dict[str, Any] = {
+    "SimplifiedRequest": msc4186_body.Body,
+    "SimplifiedList": msc4186_body.ListBody,
+    "SimplifiedRoom": msc4186_body.RoomBody,
+    "SimplifiedFilters": msc4186_body.SimplifiedFilters,
+    "SimplifiedState": msc4186_body.StateBody,
+    "StateElement": msc4186_body.StateElement,
+}
+
+
+def is_taken(body: Any, dialect: Dialect = MSC3575) -> bool:
     """Whether the parser takes it."""
     try:
-        MSC3575.parse(json.dumps(body).encode(), {})
+        dialect.parse(json.dumps(body).encode(), {})
     except (NotJson, BadJson, InvalidParam):
         return False
     return True
@@ -51,9 +72,8 @@ class DocumentTests(SynchronousTestCase):
         self.assertTrue(document()["openapi"].startswith("3.1."))
 
     def test_paths(self) -> None:
-        """It has the paths at which MSC3575 is served, and those beside them."""
-        paths = {path for path, dialect in SYNC_PATHS.items() if dialect == "msc3575"}
-        self.assertEqual({*paths, "/client/server.json", "/health"}, set(document()["paths"]))
+        """It has the paths at which sliding sync is served, and those beside them."""
+        self.assertEqual({*SYNC_PATHS, "/client/server.json", "/health"}, set(document()["paths"]))
 
     def test_members_of_requests(self) -> None:
         """Each member that the parser knows is described, and no other."""
@@ -73,25 +93,53 @@ class DocumentTests(SynchronousTestCase):
         fields = {field.name for field in attrs.fields(RoomAnswer)} - {"timeline_ids", "stripped_state", *simplified}
         self.assertEqual({*fields, "invite_state"}, set(schema("RoomAnswer")["properties"]))
 
+    def test_members_of_simplified_requests(self) -> None:
+        """So it is of MSC4186: the unstable path knows all words, the stable one fewer."""
+        for name, shape in SIMPLIFIED_SHAPES.items():
+            self.assertEqual({field.name for field in msgspec.structs.fields(shape)}, set(schema(name)["properties"]))
+        for stable, all_words in (("StableRequest", "SimplifiedRequest"), ("StableList", "SimplifiedList")):
+            self.assertLess(set(schema(stable)["properties"]), set(schema(all_words)["properties"]))
+        for name in ("SimplifiedRequest", "StableRequest"):
+            self.assertEqual(
+                msc4186_request._EXTENSIONS, set(schema(name)["properties"]["extensions"]["properties"]), name
+            )
+
+    def test_members_of_simplified_rooms(self) -> None:
+        """Each member that either dialect writes is described, and no other."""
+        event = b'{"type":"m"}'
+        whole = RoomAnswer(
+            initial=True, expanded=True, name="n", avatar="a", heroes=(Hero("@u:hs", "join"),), required_state=[event],
+            timeline=[event], stripped_state=b"[]", prev_batch="p", limited=True, num_live=1, notification_count=1,
+            highlight_count=1, joined_count=1, invited_count=1, is_dm=True, bump_stamp=1, membership="join",
+            lists=["a"], removed_state=[("m", "")],
+        )  # fmt: skip
+        for name, dialect in (("SimplifiedAnswer", MSC4186_UNSTABLE), ("StableAnswer", MSC4186)):
+            answer = json.loads(dialect.encode(Answer("a.b.1", None, {}, {"!r:hs": whole}, {})))
+            self.assertEqual([], problems(schema(name), answer))
+            described = resolved(schema(name)["properties"]["rooms"]["additionalProperties"])["properties"]
+            self.assertEqual(set(answer["rooms"]["!r:hs"]), set(described), name)
+
 
 class ParserTests(SynchronousTestCase):
     """The parser takes what the document describes, and nothing else."""
 
-    @settings(deadline=None, max_examples=60)
-    @given(st.data())
-    def test_what_fits_is_taken(self, data: st.DataObject) -> None:
+    @settings(deadline=None, max_examples=120)
+    @given(st.data(), st.sampled_from(list(DIALECTS)))
+    def test_what_fits_is_taken(self, data: st.DataObject, of: str) -> None:
         """Whatever a schema allows is a request."""
-        body = data.draw(good_requests())
-        self.assertEqual([], problems(schema("Request"), body))
-        self.assertTrue(is_taken(body))
+        body = data.draw(good_requests(of))
+        self.assertEqual([], problems(schema(of), body))
+        self.assertTrue(is_taken(body, DIALECTS[of]))
 
-    @settings(deadline=None, max_examples=200)
-    @given(st.data())
-    def test_what_does_not_fit_is_refused(self, data: st.DataObject) -> None:
+    @settings(deadline=None, max_examples=400)
+    @given(st.data(), st.sampled_from(list(DIALECTS)))
+    def test_what_does_not_fit_is_refused(self, data: st.DataObject, of: str) -> None:
         """With one piece of it replaced, a body is refused if and only if it does not fit any more."""
-        body = data.draw(bad_requests())
-        wrong = problems(schema("Request"), body)
-        self.assertEqual(not wrong, is_taken(body), wrong)
+        body = data.draw(bad_requests(of))
+        # without a position it is not looked at
+        assume(of != "StableRequest" or not isinstance(body, dict) or "timeout" not in body)
+        wrong = problems(schema(of), body)
+        self.assertEqual(not wrong, is_taken(body, DIALECTS[of]), wrong)
 
     def test_bounds(self) -> None:
         """At each bound of the document a body is taken, and one beyond it is not."""

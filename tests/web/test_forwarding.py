@@ -7,13 +7,16 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, ClassVar
 
+from twisted.logger import LogEvent, eventAsText, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
+from syncproxy.command.logs import json_line, text_line
 from syncproxy.homeserver.relay import Relay
 from syncproxy.web import forwarding as module
 from syncproxy.web.forwarding import Forwarding
 from syncproxy.web.resource import OWN_PATHS
 from syncproxy.web.site import BoundedSite
+from tests.certificates import certificate, trust
 from tests.web.fakes import Edge
 from tests.web.raw import RawHomeserver, Wire, body_of, connected, head_of, reactor, until
 
@@ -212,6 +215,25 @@ class ThereTests(ForwardingCase):
         await wire.gone()
         self.assertEqual(1, len(self.hs.wires))
 
+    async def test_answer_while_the_upload_goes_on(self) -> None:
+        """A client that goes on sending gets it; the homeserver's connection ends, whether it waits or hangs up."""
+        for number, hangs_up in enumerate((False, True)):
+            client = await self.ask(b"POST " + PATH, b"Content-Length: %d" % HUGE)
+            wire = await self.hs.asked(number)
+            wire.keeps = hangs_up
+            wire.pause()
+            sent = Upload(client, HUGE)
+            await sent.goes_on()
+            wire.send(ok(b"{}", status=b"413 Too Large"))
+            if hangs_up:
+                wire.close()
+            got = await client.heard(b"{}")
+            self.assertTrue(got.startswith(b"HTTP/1.1 413 Too Large\r\n"))
+            await client.gone()
+            wire.resume()
+            await wire.gone()
+            self.assertLess(wire.count, HUGE // 2)
+
     async def test_kept_connection_that_was_closed(self) -> None:
         """A request that may be repeated is, once, on a new connection, if the kept one was closed under it."""
         await self.exchange(answer=ok(b"one"))
@@ -240,6 +262,10 @@ class Upload:
 
     def stopProducing(self) -> None:
         """The connection is gone."""
+
+    async def goes_on(self) -> None:
+        """Wait until a part of it was taken."""
+        await until(lambda: self.count > 1024 * 1024, "a part of the upload")
 
     async def stands_still(self) -> None:
         """Wait until nothing was taken for half a second."""
@@ -571,3 +597,107 @@ class UnixTests(ForwardingCase):
         """It is reached like any other."""
         asked, got = await self.exchange(answer=ok(b"hello"))
         self.assertEqual((b"localhost", b"hello"), (head_of(asked)[1][b"host"], body_of(got)))
+
+
+class TlsTests(ForwardingCase):
+    """A homeserver that speaks TLS."""
+
+    pem = b""
+
+    def homeserver(self) -> RawHomeserver:
+        self.pem = certificate("127.0.0.1")
+        trust(self, self.pem)
+        return RawHomeserver(pem=self.pem)
+
+    async def test_exchange(self) -> None:
+        """It is reached like any other, if its certificate is trusted."""
+        self.assertTrue(self.hs.url.startswith("https:"))
+        asked, got = await self.exchange(answer=ok(b"hello"))
+        host = self.hs.url.removeprefix("https://").encode()
+        self.assertEqual((host, b"hello"), (head_of(asked)[1][b"host"], body_of(got)))
+
+    async def test_upload(self) -> None:
+        """Bodies go both ways."""
+        body = b"x" * 1_000_000
+        asked, got = await self.exchange(
+            b"POST " + PATH, b"Content-Length: %d" % len(body), answer=ok(body), body=body, end=body
+        )
+        self.assertEqual((body, body), (body_of(asked), body_of(got)))
+
+    async def test_certificate_nobody_vouches_for(self) -> None:
+        """One that is not who it says it is is told nothing, and the client a 502."""
+        trust(self, certificate("127.0.0.1"))
+        client = await self.ask(b"GET " + PATH, b"Authorization: Bearer secret")
+        got = await client.heard(b"M_UNKNOWN")
+        self.assertTrue(got.startswith(b"HTTP/1.1 502 "))
+        self.assertEqual([], [wire.received for wire in self.hs.wires if wire.received])
+
+
+class LogTests(ForwardingCase):
+    """What is logged of requests that are passed on, at any level."""
+
+    #: looks like no token, so that nothing blots it out
+    secret = b"Zm9vYmFy"
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        self.events: list[LogEvent] = []
+        noting: Any = self.events.append
+        globalLogPublisher.addObserver(noting)
+        self.addCleanup(globalLogPublisher.removeObserver, noting)
+        await super().setUp()
+
+    def assert_quiet(self) -> None:
+        """Nothing that was logged has the token in it, neither as text nor in a field."""
+        self.assertNotEqual([], self.events)
+        for event in self.events:
+            said = eventAsText(event) + repr(event) + (text_line(event) or "") + (json_line(event) or "")
+            self.assertNotIn(self.secret.decode(), said)
+
+    async def asked_with_token(self, method: bytes = b"GET") -> Wire:
+        target = PATH + b"?a=1&access_token=" + self.secret
+        return await self.ask(method + b" " + target, b"Authorization: Bearer " + self.secret, b"Content-Length: 0")
+
+    async def test_answered(self) -> None:
+        """Where all is well."""
+        client = await self.asked_with_token()
+        (await self.hs.asked()).send(ok(b"{}"))
+        await client.heard(b"{}")
+        self.assert_quiet()
+
+    async def test_failures(self) -> None:
+        """Where the homeserver breaks off, speaks nonsense, or is not there."""
+        cut = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"
+        for number, reply in enumerate([b"", b"SSH-2.0-OpenSSH_9.2\r\n", cut]):
+            client = await self.asked_with_token(b"PUT")
+            wire = await self.hs.asked(number)
+            wire.send(reply)
+            wire.close()
+            await client.heard(b"abc" if reply == cut else b" 502 ")
+        await self.hs.close()
+        await (await self.asked_with_token()).heard(b" 502 ")
+        self.assert_quiet()
+
+    async def test_refused(self) -> None:
+        """Where the request itself is no good, and where its client goes."""
+        for target in (PATH + b"/../x", b"http://elsewhere" + PATH, b"/nowhere"):
+            header = b"Authorization: Bearer " + self.secret
+            client = await self.ask(b"GET " + target + b"?access_token=" + self.secret, header)
+            await client.heard(b"errcode")
+        client = await self.asked_with_token()
+        wire = await self.hs.asked()
+        client.reset()
+        await wire.gone()
+        self.assert_quiet()
+
+    async def test_error_of_ours(self) -> None:
+        """Where we stumble."""
+
+        class Stumbling:
+            async def replaced(self, request: Any) -> bytes:
+                raise ValueError("stumbled")
+
+        self.site.forwarding.positions = Stumbling()  # type: ignore[union-attr]
+        client = await self.asked_with_token()
+        await client.heard(b" 500 ")
+        self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
+        self.assert_quiet()
