@@ -16,6 +16,7 @@ from benchmarks.rows import (
     memory,
     nothing_new,
     polls,
+    start,
     whole_list,
 )
 
@@ -28,6 +29,7 @@ ROWS: dict[int, Callable[[Bench], Iterator[Measurement]]] = {
     6: first_login.measure,
     7: polls.measure,
     8: memory.measure,
+    9: start.measure,
     10: joins.measure,
     11: behind.measure,
 }
