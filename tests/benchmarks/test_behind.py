@@ -19,8 +19,8 @@ class MeasurementTests(SynchronousTestCase):
     """What is held against the table."""
 
     def test_targets(self) -> None:
-        """The medians are compared; memory is that which grew while clients were away."""
-        one = measurement(Seen(done(4, 4, 9), done(6, 6, 90), before_mib=9.0, grown_mib=3.0, events=10))
+        """The medians are compared, and how memory grew while clients were away with how it grew before."""
+        one = measurement(Seen(done(4, 4, 9), done(6, 6, 90), before_mib=9.0, grown_mib=12.0, events=10))
         self.assertEqual(
             [(1.5, False), (3.0, True)],
             [(target.value, target.is_met) for target in one.targets],
