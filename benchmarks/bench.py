@@ -66,9 +66,9 @@ class Homeserver:
         """Make users and rooms."""
         return msgspec.json.decode(self._post("groups", AddGroup(self._seed, group)), type=list[Identity])
 
-    def emit(self, group: str, rate: float, seconds: float) -> list[Emitted]:
-        """Make events at a rate; returns when all are made."""
-        return msgspec.json.decode(self._post("emit", Emit(group, rate, seconds)), type=list[Emitted])
+    def emit(self, group: str, rate: float, seconds: float, *, even: bool = False) -> list[Emitted]:
+        """Make events at a rate, at random times or all as far apart; returns when all are made."""
+        return msgspec.json.decode(self._post("emit", Emit(group, rate, seconds, even)), type=list[Emitted])
 
     def start_flood(self, group: str, *, joins: bool = False, repeats: bool = False) -> None:
         """Answer each poll of a group at once, with a new message, a join, or what was said last."""
@@ -113,17 +113,19 @@ class Bench:
         self._stack.close()
 
     @contextmanager
-    def server(self, *, watched: bool = False) -> Iterator[Server]:
+    def server(self, *, watched: bool = False, data: Path | None = None) -> Iterator[Server]:
         """The server to measure: a new proxy with an empty database, or the one that `--target` names.
 
-        `watched`: the proxy's long turns are noted, which costs a little with every turn.
+        `watched`: the proxy's long turns are noted, which costs a little with every turn. `data`: the proxy's data
+        directory, which is left as it is in the end; default: a new one.
         """
         if self.options.target is not None:
             url = urlsplit(self.options.target)
             yield Server(url.hostname or "127.0.0.1", url.port or 80, self.options.target_pid)
             return
-        with tempfile.TemporaryDirectory(prefix="data-", dir=self._directory) as name:
-            port, metrics_port, data = free_port(), free_port(), Path(name)
+        with ExitStack() as stack:
+            data = data or stack.enter_context(self.new_directory())
+            port, metrics_port = free_port(), free_port()
             child = Child(self._proxy_command(port, metrics_port, data, watched), self._directory / "proxy.log")
             try:
                 child.listens(port)
@@ -135,6 +137,12 @@ class Bench:
                 raise NotMeasured(f"{problem}\n{child.last_words()}") from None
             finally:
                 child.stop()
+
+    @contextmanager
+    def new_directory(self) -> Iterator[Path]:
+        """A directory, gone in the end."""
+        with tempfile.TemporaryDirectory(prefix="data-", dir=self._directory) as name:
+            yield Path(name)
 
     @contextmanager
     def floor(self, body: str) -> Iterator[Server]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -101,6 +102,15 @@ def cpu_s(pid: int) -> float:
 def descendants_cpu_s(pid: int) -> float:
     """CPU seconds so far of all processes below a process, those that have ended included."""
     return sum(sum(_times(child)) for child in _descendants(pid))
+
+
+def kill_all(pid: int) -> None:
+    """SIGKILL to a process of ours and all below it: nobody can clean up."""
+    for one in (pid, *_descendants(pid)):
+        try:
+            os.kill(one, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
 
 
 def forget_peak(pid: int) -> None:

@@ -46,6 +46,7 @@ class Emit(msgspec.Struct):
     group: str
     rate: float
     seconds: float
+    even: bool = False
 
 
 class StartFlood(msgspec.Struct):
@@ -226,7 +227,8 @@ class App:
     async def _emit(self, exchange: Exchange, asked: Emit) -> None:
         left_ns = self._left_ns = {}
         rng = Random(self._world.seed)
-        emitted: list[Emitted] = await emit(self._world.groups[asked.group], asked.rate, asked.seconds, rng, self._send)
+        users = self._world.groups[asked.group]
+        emitted: list[Emitted] = await emit(users, asked.rate, asked.seconds, rng, self._send, even=asked.even)
         # the last ones leave with the next polls
         await asyncio.sleep(_REST_S)
         for one in emitted:

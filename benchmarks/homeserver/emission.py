@@ -23,16 +23,22 @@ class Emitted(msgspec.Struct):
 
 
 async def emit(
-    users: list[User], rate: float, seconds: float, rng: Random, send: Callable[[Room], str]
+    users: list[User],
+    rate: float,
+    seconds: float,
+    rng: Random,
+    send: Callable[[Room], str],
+    *,
+    even: bool = False,
 ) -> list[Emitted]:
-    """Poisson arrivals, `rate` a second on average, in random rooms of random users.
+    """Poisson arrivals, `rate` a second on average, in random rooms of random users; `even`: always as far apart.
 
     What is late is made at once, and keeps the time when it was due.
     """
     emitted: list[Emitted] = []
     started_ns = due_ns = monotonic_ns()
     while True:
-        due_ns += int(rng.expovariate(rate) * 1e9)
+        due_ns += int((1 / rate if even else rng.expovariate(rate)) * 1e9)
         if due_ns > started_ns + seconds * 1e9:
             return emitted
         await asyncio.sleep(max(0.0, (due_ns - monotonic_ns()) / 1e9))

@@ -9,7 +9,7 @@ import sys
 import msgspec
 
 from benchmarks.load.client import run
-from benchmarks.load.jobs import Done, FirstRequests, Hold, Holding, Polls, Warm
+from benchmarks.load.jobs import Done, FirstRequests, Hold, Holding, Polls, Return, Warm
 
 
 def say(what: Done | Holding) -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     # a collection would be seen as latency of who is measured
     gc.disable()
     for line in sys.stdin.buffer:
-        job = msgspec.json.decode(line, type=Warm | FirstRequests | Polls | Hold)
+        job = msgspec.json.decode(line, type=Warm | FirstRequests | Polls | Hold | Return)
         say(asyncio.run(run(job, lambda: say(Holding()))))
         gc.collect()
 

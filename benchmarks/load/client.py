@@ -11,7 +11,7 @@ from time import monotonic_ns
 import attrs
 
 from benchmarks.load.connection import Answer, Broken, Connection
-from benchmarks.load.jobs import Arrival, Done, FirstRequests, Hold, Job, Polls, Session, Warm
+from benchmarks.load.jobs import Arrival, Done, FirstRequests, Hold, Job, Polls, Return, Session, Warm
 
 _POS = re.compile(rb'"pos"\s*:\s*"([^"]+)"')
 _EVENT_ID = re.compile(rb'"event_id"\s*:\s*"([^"]+)"')
@@ -104,7 +104,7 @@ class Client:
 
 
 async def run(job: Job, holding: Callable[[], None] = lambda: None) -> Done:
-    """Do a job. `holding` is called when all sessions of a `Hold` are in place."""
+    """Do a job. `holding` is called when all sessions of a `Hold` are in place, or all of a `Return` away."""
     tally = Tally()
     clients = [Client(job, session, tally) for session in job.sessions]
     try:
@@ -118,6 +118,8 @@ async def run(job: Job, holding: Callable[[], None] = lambda: None) -> Done:
                 await _polls(job, clients, tally)
             case Hold():
                 await _hold(job, clients, tally, holding)
+            case Return():
+                await _return(job, clients, tally, holding)
         return tally.done()
     finally:
         for client in clients:
@@ -182,6 +184,17 @@ async def _hold(job: Hold, clients: list[Client], tally: Tally, holding: Callabl
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _return(job: Return, clients: list[Client], tally: Tally, holding: Callable[[], None]) -> None:
+    for client in clients:
+        await client.first()
+        await client.next(job.later_body)
+    holding()
+    await asyncio.sleep(job.seconds)
+    _begin(tally)
+    due = (index / job.rate for index in range(len(clients)))
+    await _paced(clients, due, tally, lambda client, due_ns: client.next(job.later_body, due_ns))
 
 
 def _begin(tally: Tally) -> None:

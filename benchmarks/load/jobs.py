@@ -58,8 +58,19 @@ class Hold(Job, kw_only=True):
     timeout_ms: int = 30_000
 
 
+class Return(Job, kw_only=True):
+    """Each session asks twice, is away for `seconds`, and asks again: latencies are those of what it asks then.
+
+    They come back one after the other, `rate` a second. When all are away, the client says so with a `Holding` line.
+    """
+
+    seconds: float
+    rate: float
+    later_body: str
+
+
 class Holding(msgspec.Struct, tag=True):
-    """All sessions of a `Hold` are in place."""
+    """All sessions of a `Hold` are in place, or all of a `Return` are away."""
 
 
 class Arrival(msgspec.Struct, array_like=True):

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from benchmarks.bench import Bench, Identity, NotMeasured, sessions
+from benchmarks.figures import Measurement
 from benchmarks.load.jobs import Done, Warm
 from benchmarks.requests import MSC3575_PATH, room_list
 from benchmarks.server import Server
+from benchmarks.turns import Turn, turns_in
+
+#: of the reactor's thread
+_LONG_MS = 50
 
 
 def warm(bench: Bench, server: Server, users: list[Identity]) -> Done:
@@ -25,3 +30,14 @@ def per_request_us(cpu_s: float | None, requests: int) -> float:
 def ratio(value: float, floor: float) -> float:
     """How many times the floor."""
     return round(value / floor, 2) if floor else 0.0
+
+
+def turns_since(server: Server, began_ns: int) -> list[Turn]:
+    """The long turns of a server that is watched, since then; none of one that is not."""
+    return [] if server.turns is None else turns_in(server.turns, began_ns)
+
+
+def expect_short_turns(one: Measurement, turns: list[Turn]) -> None:
+    """Note the longest of these turns, by the clock, and by CPU with its target."""
+    one.values["longest turn, ms"] = round(max((turn.clock_ns / 1e6 for turn in turns), default=0), 1)
+    one.expect("longest turn, ms of CPU", max((turn.cpu_ns / 1e6 for turn in turns), default=0), _LONG_MS)

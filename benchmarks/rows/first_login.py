@@ -18,9 +18,9 @@ from benchmarks.figures import Measurement, Usage
 from benchmarks.homeserver.world import Group
 from benchmarks.load.jobs import Done
 from benchmarks.processes import rss_mib
-from benchmarks.rows.common import warm
+from benchmarks.rows.common import expect_short_turns, turns_since, warm
 from benchmarks.server import Server
-from benchmarks.turns import Turn, turns_in
+from benchmarks.turns import Turn
 from syncproxy.v2.filters import sync_filter
 
 _ROOMS = 2000
@@ -29,7 +29,6 @@ _MEMBERS = 50_000
 _FILTER = sync_filter(timeline_limit=1)
 #: until the server is idle again
 _REST_S = 2.0
-_LONG_MS = 50
 _MOST_S = 1.5
 
 
@@ -77,7 +76,7 @@ def _login(bench: Bench, group: Group) -> Login:
         idle_mib = None if server.pid is None else rss_mib(server.pid)
         began_ns = time.perf_counter_ns()
         done, usage = server.measured(lambda: _watched(bench, server, user))
-        turns = [] if server.turns is None else turns_in(server.turns, began_ns)
+        turns = turns_since(server, began_ns)
     (latency_ns,) = done.latencies_ns
     return Login(latency_ns / 1e9, own_s, answer_bytes, idle_mib, usage, turns)
 
@@ -119,7 +118,5 @@ def measurement(what: str, logins: list[Login]) -> Measurement:
     stalls = [login.usage.inside["stalls over 50 ms"] for login in logins if login.usage.inside]
     if stalls:
         one.values["stalls over 50 ms, by the metric, in all"] = sum(stalls)
-        turns = [turn for login in logins for turn in login.turns]
-        one.values["longest turn, ms"] = max((turn.clock_ns / 1e6 for turn in turns), default=0)
-        one.expect("longest turn, ms of CPU", max((turn.cpu_ns / 1e6 for turn in turns), default=0), _LONG_MS)
+        expect_short_turns(one, [turn for login in logins for turn in login.turns])
     return one

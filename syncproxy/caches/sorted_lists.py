@@ -24,9 +24,7 @@ class SortedList:
 
     def __init__(self) -> None:
         self.version = 0
-        #: sort key and room id, ascending: the room id breaks the last ties
-        self._entries: list[tuple[Key, str]] = []
-        #: the room ids alone, in the same order: windows are cut from them at one go
+        #: ascending by sort key; the room id breaks the last ties
         self._room_ids: list[str] = []
         self._keys: dict[str, Key] = {}
         #: which rooms the newest versions moved, the newest last
@@ -34,7 +32,7 @@ class SortedList:
 
     def __len__(self) -> int:
         """How many rooms pass the filters."""
-        return len(self._entries)
+        return len(self._room_ids)
 
     def __contains__(self, room_id: object) -> bool:
         """Whether the room is in the list."""
@@ -47,17 +45,16 @@ class SortedList:
     def index(self, room_id: str) -> int | None:
         """Where the room stands; `None` if it is not in the list."""
         key = self._keys.get(room_id)
-        return None if key is None else bisect_left(self._entries, (key, room_id))
+        return None if key is None else self.place((key, room_id))
 
     def place(self, entry: tuple[Key, str]) -> int:
         """How many entries stand before one of another list that is sorted alike."""
-        return bisect_left(self._entries, entry)
+        return bisect_left(self._room_ids, entry, key=self._entry)
 
     def fill(self, keys: Mapping[str, Key]) -> None:
         """Make these rooms the contents, in the order of their keys."""
-        self._entries = sorted((key, room_id) for room_id, key in keys.items())
-        self._room_ids = [room_id for _, room_id in self._entries]
         self._keys = dict(keys)
+        self._room_ids = sorted(keys, key=self._entry)
         self.version += 1
         self._moves.clear()
 
@@ -68,14 +65,13 @@ class SortedList:
             return False
         before = after = -1
         if known is not None:
-            before = bisect_left(self._entries, (known, room_id))
-            del self._entries[before], self._room_ids[before]
+            before = self.place((known, room_id))
+            del self._room_ids[before]
         if key is None:
             del self._keys[room_id]
         else:
+            after = self.place((key, room_id))
             self._keys[room_id] = key
-            after = bisect_left(self._entries, (key, room_id))
-            self._entries.insert(after, (key, room_id))
             self._room_ids.insert(after, room_id)
         if before == after:
             return False
@@ -89,6 +85,9 @@ class SortedList:
         if number > len(self._moves):
             return None
         return frozenset(islice(reversed(self._moves), number))
+
+    def _entry(self, room_id: str) -> tuple[Key, str]:
+        return self._keys[room_id], room_id
 
 
 @attrs.define

@@ -42,6 +42,7 @@ from syncproxy.protocol.dialect import Semantics
 from syncproxy.protocol.request import Request
 from syncproxy.protocol.required_state import required_state
 from syncproxy.protocol.response import RoomAnswer
+from syncproxy.turns import Turn
 
 #: what may have changed in a room while nobody told
 _ANYTHING = Mark(2 * max(Mark) - 1)
@@ -199,7 +200,8 @@ class ConnState:
             is_listed=self._is_listed(snapshot.lists.windows),
             unheard=prepared if self._is_restored or self._is_asked_again(prepared) else None,
         )
-        extended = await extensions_answer(prepared.extensions, prepared.params, context, self._metrics)
+        turn = Turn(self._clock)
+        extended = await extensions_answer(prepared.extensions, prepared.params, context, self._metrics, turn)
         hidden = {room_id: RoomDelta(None) for room_id in snapshot.due.hidden if room_id not in made.unserved}
         delta = Delta(
             prepared,

@@ -14,6 +14,7 @@ from syncproxy.extensions.core import Context, Extension
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
 from syncproxy.storage.problems import Blame, blame
+from syncproxy.turns import Turn
 
 _log = Logger()
 
@@ -65,9 +66,11 @@ def restored(kept: Mapping[str, Any], factories: Factories, device: Device) -> M
 
 
 async def extensions_answer(
-    extensions: Mapping[str, Extension], params: Params, context: Context, metrics: Metrics
+    extensions: Mapping[str, Extension], params: Params, context: Context, metrics: Metrics, turn: Turn
 ) -> ExtensionsAnswer:
     """What each of them says. Raises what the database raises, and what the client is to be told.
+
+    Pauses after each that took long, the last one too: with thousands of rooms, each takes a slice of its own.
 
     An extension on which the program stumbles is left out, logged and counted: rooms and the others still go out.
     """
@@ -84,6 +87,7 @@ async def extensions_answer(
             _log.failure("An extension could not answer a client: {name}", name=name)
             settled = False
             continue
+        await turn.pause()
         if said.data is not None:
             data[name] = said.data
         if said.delta is not None:

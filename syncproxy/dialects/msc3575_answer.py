@@ -28,11 +28,11 @@ def encoded(answer: Answer) -> bytes:
     members = [b'"pos":%b' % _json(answer.pos)]
     if answer.txn_id is not None:
         members.append(b'"txn_id":%b' % _json(answer.txn_id))
-    lists = _object((key, _list(one)) for key, one in answer.lists.items())
-    rooms = _object((room_id, encoded_room(room)) for room_id, room in answer.rooms.items())
-    members += [b'"lists":%b' % lists, b'"rooms":%b' % rooms]
-    members.append(b'"extensions":%b' % _object(answer.extensions.items()))
-    return b"{%b}" % b",".join(members)
+    members.append(b'"lists":%b' % _object((key, _list(one)) for key, one in answer.lists.items()))
+    rooms = [b"%b:%b" % (_json(room_id), encoded_room(room)) for room_id, room in answer.rooms.items()]
+    extensions = _object(answer.extensions.items())
+    # rooms may be 16 MB: they are copied twice, not once for each object that they are in
+    return b"".join((b"{", b",".join(members), b',"rooms":{', b",".join(rooms), b'},"extensions":', extensions, b"}"))
 
 
 def encoded_room(room: RoomAnswer) -> bytes:

@@ -37,9 +37,10 @@ def encoded(answer: Answer, words: Words) -> bytes:
         members.append(b'"txn_id":%b' % _json(answer.txn_id))
     if answer.lists:
         members.append(b'"lists":%b' % _object((key, _list(one, words)) for key, one in answer.lists.items()))
-    rooms = _object((room_id, _room(room, words)) for room_id, room in answer.rooms.items())
-    members += [b'"rooms":%b' % rooms, b'"extensions":%b' % _object(answer.extensions.items())]
-    return b"{%b}" % b",".join(members)
+    rooms = [b"%b:%b" % (_json(room_id), _room(room, words)) for room_id, room in answer.rooms.items()]
+    extensions = _object(answer.extensions.items())
+    # rooms may be 16 MB: they are copied twice, not once for each object that they are in
+    return b"".join((b"{", b",".join(members), b',"rooms":{', b",".join(rooms), b'},"extensions":', extensions, b"}"))
 
 
 def _room(room: RoomAnswer, words: Words) -> bytes:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from sys import intern
 
 import msgspec
+from msgspec.structs import force_setattr
 
 #: how many heroes a name is made of
 MAX_HEROES = 5
@@ -21,6 +23,9 @@ class Hero(msgspec.Struct, frozen=True, gc=False):
     membership: str
     displayname: str | None = None
     avatar_url: str | None = None
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "membership", intern(self.membership))
 
 
 class RoomName(msgspec.Struct, frozen=True, gc=False):

@@ -7,9 +7,11 @@ which events are known, and only what was told counts as known. What is not know
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from sys import intern
 
 import attrs
 import msgspec
+from msgspec.structs import force_setattr
 
 from syncproxy.matrix.events import Event
 from syncproxy.rooms.answers import JoinedRoom, PollAnswer, SummaryBlock
@@ -38,6 +40,10 @@ class CurrentEvent(msgspec.Struct, frozen=True, gc=False):
     event_id: str
     nid: int
     membership: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.membership is not None:
+            force_setattr(self, "membership", intern(self.membership))
 
 
 @attrs.frozen

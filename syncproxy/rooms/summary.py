@@ -6,7 +6,10 @@ Nothing else derives these facts, so the row and the cache cannot disagree.
 
 from __future__ import annotations
 
+from sys import intern
+
 import msgspec
+from msgspec.structs import force_setattr
 
 from syncproxy.matrix.names import Hero
 
@@ -18,6 +21,13 @@ class Bump(msgspec.Struct, frozen=True, array_like=True, gc=False):
     sort_ts: int
     origin_server_ts: int
     recency: int
+
+    def __post_init__(self) -> None:
+        # a room has one for each type of event: times that are the same, which is usual, are one object
+        if self.sort_ts == self.origin_server_ts:
+            force_setattr(self, "sort_ts", self.origin_server_ts)
+        if self.recency == self.origin_server_ts:
+            force_setattr(self, "recency", self.origin_server_ts)
 
 
 class RoomSummary(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -63,6 +73,10 @@ class RoomSummary(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     ended_nid: int = 0
     #: the position since which nothing has changed but `position` itself, the newest events, and what is known of gaps
     facts_nid: int = 0
+
+    def __post_init__(self) -> None:
+        # one string for each room, here and in its users' rows
+        force_setattr(self, "room_id", intern(self.room_id))
 
 
 class FrozenFacts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

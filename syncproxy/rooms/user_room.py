@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from sys import intern
+
 import msgspec
+from msgspec.structs import force_setattr
 
 from syncproxy.matrix.events import StoredEvent
 from syncproxy.rooms.summary import FrozenFacts
@@ -65,3 +68,9 @@ class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     recency: int = 0
     #: after leaving: what was known of the room then; `None`: that is not certain
     frozen: FrozenFacts | None = None
+
+    def __post_init__(self) -> None:
+        # a user has many rooms, a room many users: their ids would be most of what a row takes
+        force_setattr(self, "user_id", intern(self.user_id))
+        force_setattr(self, "room_id", intern(self.room_id))
+        force_setattr(self, "membership", intern(self.membership))

@@ -105,7 +105,7 @@ class EmbeddedPostgres:
             if self._clock.seconds() > deadline:
                 raise ConfigurationError(f"An old PostgreSQL does not let go of {cluster.directory}: stop it.")
             await self._pause(0.1)
-        cluster.remove_stale_pid_file()
+        cluster.remove_stale_pid_files()
 
     async def _ready(self, cluster: Cluster, process: subprocess.Popen[bytes]) -> None:
         deadline = self._clock.seconds() + _START_S

@@ -111,9 +111,11 @@ class Cluster:
         os.kill(pid, signal.SIGINT)
         return True
 
-    def remove_stale_pid_file(self) -> None:
-        """Remove the pid file of a server that is gone; its number may belong to another program by now."""
+    def remove_stale_pid_files(self) -> None:
+        """Remove the pid files of a server that is gone, the socket's too: another program may have its number now."""
         (self.directory / "postmaster.pid").unlink(missing_ok=True)
+        if self._sockets is not None:
+            (self._sockets / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
 
     def clean_up(self) -> None:
         """Remove the socket's directory, if it is one in /tmp."""

@@ -331,10 +331,11 @@ class Reader:
         rows = await self._query(f"{_TOKEN} WHERE token_hash = %s", (Binary(token_hash),))
         return _token(rows[0]) if rows else None
 
-    async def tokens_of(self, device: Device) -> list[TokenRow]:
-        """The device's tokens, newest first."""
-        sql = f"{_TOKEN} WHERE user_id = %s AND device_id = %s ORDER BY created_ms DESC"
-        return [_token(row) for row in await self._query(sql, tuple(device))]
+    async def tokens_of(self, *devices: Device) -> list[TokenRow]:
+        """The devices' tokens, newest first."""
+        sql = f"{_TOKEN} JOIN unnest(%s::text[], %s::text[]) q(user_id, device_id) USING (user_id, device_id)"
+        columns = [device.user_id for device in devices], [device.device_id for device in devices]
+        return [_token(row) for row in await self._query(f"{sql} ORDER BY created_ms DESC", columns)]
 
 
 _DEVICE = "SELECT user_id, device_id, since, sequence, horizon, last_seen_ms FROM devices"

@@ -58,7 +58,7 @@ class LostTokens:
             return
         while self._is_without(poller, refused):
             try:
-                others = await self._tokens.stored(poller.device)
+                others = (await self._tokens.stored(poller.device))[poller.device]
             except Exception:
                 if not self._is_without(poller, refused):
                     # it was stopped while the database was asked

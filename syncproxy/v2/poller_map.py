@@ -14,7 +14,7 @@ from syncproxy.errors import MatrixError, NotReady
 from syncproxy.homeserver.client import HomeserverClient
 from syncproxy.matrix.devices import Device
 from syncproxy.metrics import Metrics
-from syncproxy.storage.reader import Reader
+from syncproxy.storage.reader import DeviceRow, Reader
 from syncproxy.storage.writer import Writer
 from syncproxy.v2.access_tokens import AccessToken
 from syncproxy.v2.device_lists import DeviceLists
@@ -36,6 +36,8 @@ _STORED_S = 0.5
 _IDLE_S = 30 * 24 * 3600
 #: how often pollers of idle devices are looked for
 _LOOK_S = 3600
+#: devices whose tokens are read together at start-up: one by one, a thousand took longer than all the rest
+_RESUMED_TOGETHER = 100
 
 
 class PollerMap:
@@ -94,14 +96,14 @@ class PollerMap:
         if not self._stopped:
             self._looking.start(_LOOK_S, now=False)
         since_ms = int((self._clock.seconds() - self._idle_s) * 1000)
-        for row in sorted(await self._reader.devices(since_ms), key=lambda row: -row.last_seen_ms):
-            tokens = await self._tokens.stored(row.device)
+        rows = sorted(await self._reader.devices(since_ms), key=lambda row: -row.last_seen_ms)
+        for start in range(0, len(rows), _RESUMED_TOGETHER):
+            some = rows[start : start + _RESUMED_TOGETHER]
+            tokens = await self._tokens.stored(*(row.device for row in some))
             if self._stopped:
                 return
-            # one that a client asked for meanwhile polls already, or was found dead: the row is out of date then
-            if tokens and self._pollers.get(row.device) is None and row.device not in self._uses:
-                self._uses.resumed(row.device, row.last_seen_ms / 1000)
-                self._add(row.device, tokens, Progress.of_row(row.since, row.sequence))
+            for row in some:
+                self._resume(row, tokens[row.device])
 
     @property
     def devices(self) -> Collection[Device]:
@@ -203,6 +205,12 @@ class PollerMap:
         return self._pollers.get(identity.device) or self._add(
             identity.device, [identity.token], Progress() if row is None else Progress.of_row(row.since, row.sequence)
         )
+
+    def _resume(self, row: DeviceRow, tokens: list[AccessToken]) -> None:
+        # one that a client asked for meanwhile polls already, or was found dead: the row is out of date then
+        if tokens and self._pollers.get(row.device) is None and row.device not in self._uses:
+            self._uses.resumed(row.device, row.last_seen_ms / 1000)
+            self._add(row.device, tokens, Progress.of_row(row.since, row.sequence))
 
     def _add(self, device: Device, tokens: list[AccessToken], progress: Progress) -> Poller:
         newest, *older = tokens

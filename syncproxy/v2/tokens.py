@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import attrs
 from cryptography.fernet import InvalidToken
@@ -94,20 +94,20 @@ class TokenMap:
         known = self._known.get(token.hash)
         return Identity(known.device, token) if known is not None and self._is_fresh(known, token.hash) else None
 
-    async def stored(self, device: Device) -> list[AccessToken]:
-        """The device's tokens, newest first, without those rejected just now and those that cannot be read."""
-        found = []
-        for row in await self._reader.tokens_of(device):
+    async def stored(self, *devices: Device) -> Mapping[Device, list[AccessToken]]:
+        """Each device's tokens, newest first, without those rejected just now and those that cannot be read."""
+        found: dict[Device, list[AccessToken]] = {device: [] for device in devices}
+        for row in await self._reader.tokens_of(*devices):
             if self._rejection(row.token_hash) is not None:
                 continue
             try:
-                found.append(AccessToken.of(self._cipher.decrypt(row.encrypted)))
+                found[row.device].append(AccessToken.of(self._cipher.decrypt(row.encrypted)))
             except InvalidToken:
-                self._log.error("A token of {user} cannot be decrypted: left out", user=device.user_id)
+                self._log.error("A token of {user} cannot be decrypted: left out", user=row.device.user_id)
                 continue
             # it is stored: once polls confirm it, nothing is left to ask
             if self._known.get(row.token_hash) is None:
-                self._known[row.token_hash] = _Known(device)
+                self._known[row.token_hash] = _Known(row.device)
         return found
 
     def rejected(self, device: Device, token_hash: bytes, error: MatrixError, *, for_good: bool) -> None:

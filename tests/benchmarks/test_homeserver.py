@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -39,8 +40,9 @@ class Asker:
         query = f"timeout={timeout_ms}" + ("" if since is None else f"&since={since}")
         return json.loads((await self.ask("GET", f"/_matrix/client/v3/sync?{query}", token=token)).body)
 
-    async def emit(self, rate: float, seconds: float) -> list[Json]:
-        made = await self.ask("POST", "/control/emit", {"group": "g", "rate": rate, "seconds": seconds})
+    async def emit(self, rate: float, seconds: float, *, even: bool = False) -> list[Json]:
+        asked = {"group": "g", "rate": rate, "seconds": seconds, "even": even}
+        made = await self.ask("POST", "/control/emit", asked)
         emitted: list[Json] = json.loads(made.body)
         return emitted
 
@@ -122,6 +124,16 @@ class HomeserverTests(SynchronousTestCase):
             for event in emitted[:-3]:
                 self.assertEqual(["@g0-test:bench.example", "@g1-test:bench.example"], event["listeners"])
                 self.assertGreaterEqual(event["left_ns"], event["due_ns"])
+
+        self.served(work)
+
+    def test_even(self) -> None:
+        """Events may be due as far apart as the rate says."""
+
+        async def work(hs: Asker) -> None:
+            await hs.group()
+            due_ns = [event["due_ns"] for event in await hs.emit(100, 0.105, even=True)]
+            self.assertEqual([10_000_000] * 9, [later - one for one, later in pairwise(due_ns)])
 
         self.served(work)
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from benchmarks.homeserver.http import Exchange, listen
 from benchmarks.load.client import run
 from benchmarks.load.connection import split_answer
-from benchmarks.load.jobs import Done, FirstRequests, Hold, Job, Polls, Session, Warm
+from benchmarks.load.jobs import Done, FirstRequests, Hold, Job, Polls, Return, Session, Warm
 
 PATH = "/sync"
 BODY = '{"lists":{}}'
@@ -104,6 +104,22 @@ class JobTests(SynchronousTestCase):
         self.assertEqual([6], held)
         self.assertEqual(["$e5", "$e6"], sorted(arrival.event_id for arrival in done.arrivals))
         self.assertIn("timeout=30000&pos=p2", script.queries("a"))
+
+    def test_return(self) -> None:
+        """Sessions are away for a while; only what they ask when they are back is measured."""
+        script = Script(lambda index: 0.05 if index < 4 else 0.0)
+        away: list[int] = []
+        done = self.done(
+            script,
+            lambda port: Return(
+                port=port, path=PATH, sessions=SESSIONS, body=BODY, later_body='{"x":1}', seconds=0.1, rate=50
+            ),
+            lambda: away.append(len(script.asked)),
+        )
+        self.assertEqual([4], away)
+        self.assertEqual(["timeout=0", "timeout=0&pos=p1", "timeout=0&pos=p2"], script.queries("a"))
+        self.assertEqual(2, len(done.latencies_ns))
+        self.assertLess(max(done.latencies_ns), 40_000_000)
 
     def test_problems(self) -> None:
         """Answers that are errors are counted apart from latencies; a session that only gets these gives up."""

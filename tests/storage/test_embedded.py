@@ -221,13 +221,15 @@ class KilledTests(EmbeddedCase):
             await deferLater(reactor, 0.05)
 
     async def test_reused_pid(self) -> None:
-        """A pid file whose number another program has by now does not keep it from starting."""
+        """Pid files whose number another program has by now do not keep it from starting."""
         embedded = self.embedded()
         await embedded.start()
         await embedded.stop()
-        stale = [str(os.getppid()), str(self.directory()), "0", "5432", "/tmp", "", "1 1", "ready"]
-        (self.directory() / "postmaster.pid").write_text("\n".join(stale) + "\n")
-        self.assertEqual([(1,)], execute(await self.embedded().start(), "SELECT 1"))
+        with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, **database_user(None).popen_arguments()) as other:
+            stale = [str(other.pid), str(self.directory()), "0", "5432", "/tmp", "", "1 1", "ready"]
+            for path in (self.directory() / "postmaster.pid", self.data_dir / "run" / ".s.PGSQL.5432.lock"):
+                path.write_text("\n".join(stale) + "\n")
+            self.assertEqual([(1,)], execute(await self.embedded().start(), "SELECT 1"))
 
 
 class RootTests(EmbeddedCase):

@@ -28,6 +28,14 @@ class TokensTests(StorageCase):
         self.assertEqual(await self.names(), ["f", "e", "d", "c", "b"])
         self.assertEqual(await self.names(LAPTOP), ["other"])
 
+    async def test_several_devices(self) -> None:
+        """The tokens of several devices are read at once, the newest first; those of others are not."""
+        await self.save("a", now_ms=1)
+        await self.save("b", device=LAPTOP, now_ms=2)
+        await self.save("c", device=Device("@bob:hs", "PHONE"), now_ms=3)
+        found = await self.reader.tokens_of(PHONE, LAPTOP)
+        self.assertEqual([(b"b", LAPTOP), (b"a", PHONE)], [(row.token_hash, row.device) for row in found])
+
     async def test_newest_is_kept_whatever_the_clock_says(self) -> None:
         """Of tokens of the same millisecond the one just saved is not the one to go."""
         for name in "zyxwva":

@@ -197,9 +197,9 @@ class FakeReader:
         await self._wait()
         return next((row for rows in self.tokens.values() for row in rows if row.token_hash == token_hash), None)
 
-    async def tokens_of(self, device: Device) -> list[TokenRow]:
+    async def tokens_of(self, *devices: Device) -> list[TokenRow]:
         await self._wait()
-        return list(self.tokens.get(device, []))
+        return [row for device in devices for row in self.tokens.get(device, [])]
 
     def go_on(self) -> None:
         """Let all reads that wait happen."""

@@ -95,6 +95,19 @@ class ResumeTests(PollersCase):
         self.successResultOf(self.resume())
         self.assertEqual([poll.token for poll in self.polls], ["t3"])
 
+    def test_tokens_are_read_together(self) -> None:
+        """One look at the database for the tokens of many devices: clients wait for the start."""
+        for number in range(150):
+            self.reader.add(Device(f"@user{number}:hs", "PHONE"), f"t{number}")
+        self.reader.hold = True
+        resuming = self.resume()
+        looks = 0
+        while self.reader.waiting:
+            looks += 1
+            self.reader.go_on()
+        self.successResultOf(resuming)
+        self.assertEqual((3, 150), (looks, len(self.pollers.devices)))
+
     def test_client_shows_an_older_token(self) -> None:
         """A client with an older token of a resumed device does not replace the newer one."""
         self.reader.add(PHONE, "t3", "t2")

@@ -50,7 +50,7 @@ class TokensCase(SynchronousTestCase):
 
     def stored(self) -> list[str]:
         """The secrets of the phone's stored tokens."""
-        found = self.successResultOf(ensureDeferred(self.tokens.stored(PHONE)))
+        found = self.successResultOf(ensureDeferred(self.tokens.stored(PHONE)))[PHONE]
         return [token.secret for token in found]
 
 

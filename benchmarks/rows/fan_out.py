@@ -1,0 +1,123 @@
+"""Row 5: one event in a room of 1,000 clients that hold a request: when the last of them has it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import attrs
+
+from benchmarks.bench import Bench, sessions
+from benchmarks.figures import Measurement, Usage, milliseconds
+from benchmarks.homeserver.emission import Emitted
+from benchmarks.homeserver.world import Group
+from benchmarks.load.jobs import Done, Hold
+from benchmarks.requests import MSC3575_PATH, room_list, room_list_later
+from benchmarks.rows.common import expect_short_turns, per_request_us, ratio, turns_since, warm
+from benchmarks.server import Server
+from benchmarks.turns import Turn
+
+_CLIENTS = 1000
+_ROOMS = 20
+_MEMBERS = 1100
+#: seconds from one event to the next, and after the last: by then each is told
+_APART_S = 6.0
+
+
+@attrs.frozen
+class Variant:
+    """How many pollers the clients have, and within how many ms the last client is to be told."""
+
+    pollers: int
+    limit_ms: float
+
+
+#: a device has 20 connections at most: hence 50 pollers where the table has 20
+_VARIANTS = (Variant(50, 200), Variant(_CLIENTS, 500))
+
+
+@attrs.frozen
+class Seen:
+    """What stand-in and client saw together: ns until the last client had each event, and how many never had one."""
+
+    last_ns: list[int]
+    missing: int
+    events: int
+    problems: dict[str, int]
+    usage: Usage
+    turns: list[Turn]
+
+
+def measure(bench: Bench) -> Iterator[Measurement]:
+    """A measurement for each number of pollers; the floor has a poller for each client."""
+    for variant in _VARIANTS:
+        with bench.server(watched=True) as server:
+            seen = _see(bench, server, "fan", variant.pollers)
+        least = None
+        if variant.pollers == _CLIENTS:
+            with bench.relay() as floor:
+                # users of its own: a device has one poller
+                least = _see(bench, floor, "floorfan", variant.pollers)
+        yield measurement(seen, least, variant)
+
+
+def _see(bench: Bench, server: Server, name: str, pollers: int) -> Seen:
+    group = Group(f"{name}{pollers}x", pollers, _ROOMS, circle=pollers, members=_MEMBERS)
+    users = bench.homeserver.add(group)
+    warm(bench, server, users)
+    clients = sessions(users, _CLIENTS // pollers)
+    seconds = bench.options.amount(5, 30) * _APART_S
+    emitted: list[Emitted] = []
+    began_ns = 0
+
+    def emit() -> None:
+        nonlocal began_ns
+        began_ns = time.perf_counter_ns()
+        emitted.extend(bench.homeserver.emit(group.name, 1 / _APART_S, seconds, even=True))
+
+    job = Hold(
+        host=server.host,
+        port=server.port,
+        path=MSC3575_PATH,
+        sessions=clients,
+        body=room_list(),
+        later_body=room_list_later(),
+        seconds=seconds + _APART_S,
+        timeout_ms=120_000,
+    )
+    done, usage = server.measured(lambda: bench.do(job, holding=emit))
+    last_ns, missing = last_clients_ns(emitted, done, len(clients))
+    return Seen(last_ns, missing, len(emitted), done.problems, usage, turns_since(server, began_ns))
+
+
+def measurement(seen: Seen, least: Seen | None, variant: Variant) -> Measurement:
+    """What was seen, and the floor of it if there is one."""
+    what = f"one event to {_CLIENTS} held clients, {variant.pollers} pollers in the room"
+    one = Measurement(row=5, what=what, usage=seen.usage, problems=seen.problems)
+    last = milliseconds(seen.last_ns)
+    one.put("last client", last)
+    one.values |= {"events": seen.events, "CPU a delivery, us": _cpu_us(seen)}
+    one.expect("missing", seen.missing, 0)
+    if last is not None:
+        one.expect("last client, p50 ms", last.p50, variant.limit_ms)
+    floored = None if least is None else milliseconds(least.last_ns)
+    if least is not None and floored is not None and last is not None:
+        one.floor = {"p50 ms": floored.p50, "p99 ms": floored.p99, "CPU a delivery, us": _cpu_us(least)}
+        one.values["ratio to the floor, p50"] = ratio(last.p50, floored.p50)
+    expect_short_turns(one, seen.turns)
+    return one
+
+
+def _cpu_us(seen: Seen) -> float:
+    return per_request_us(seen.usage.cpu_s, seen.events * _CLIENTS)
+
+
+def last_clients_ns(emitted: list[Emitted], done: Done, clients: int) -> tuple[list[int], int]:
+    """For each event that all clients had: ns from the first answer with it to then; and how many deliveries lack."""
+    arrived: dict[str, list[int]] = {event.event_id: [] for event in emitted}
+    for arrival in done.arrivals:
+        if arrival.event_id in arrived:
+            arrived[arrival.event_id].append(arrival.first_ns)
+    missing = sum(clients - len(times) for times in arrived.values())
+    told = [event for event in emitted if event.left_ns and len(arrived[event.event_id]) == clients]
+    return [max(arrived[event.event_id]) - event.left_ns for event in told], missing
