@@ -16,6 +16,7 @@ from benchmarks.bench import Bench, NotMeasured, Options
 from benchmarks.figures import Report
 from benchmarks.processes import NotStarted
 from benchmarks.report import lines
+from benchmarks.requests import DIALECTS
 from benchmarks.rows import ROWS
 
 
@@ -24,12 +25,21 @@ def main() -> int:
     given = _arguments()
     # a server that was measured before knows the users of that run: then others are needed
     seed = given.seed or ("1" if given.target is None else f"{int(time.time()):x}")
-    options = Options(seed, given.full, given.target, given.target_pid, given.database, given.homeserver_port)
+    options = Options(
+        seed=seed,
+        full=given.full,
+        dialect=given.dialect,
+        target=given.target,
+        target_pid=given.target_pid,
+        database=given.database,
+        homeserver_port=given.homeserver_port,
+    )
     report = Report(
         started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         full=given.full,
         seed=seed,
         target=given.target or "syncproxy, started for this run",
+        dialect=given.dialect,
         machine=_machine(),
     )
     failed = False
@@ -57,6 +67,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--database", help="libpq connection string; default: the embedded PostgreSQL")
     parser.add_argument("--target", help="URL of a running sliding sync server, whose homeserver is --homeserver-port")
     parser.add_argument("--target-pid", type=int, help="its process, if it runs here")
+    parser.add_argument("--dialect", choices=DIALECTS, default="msc4186", help="of rows 1, 3, 4 and 12 (msc4186)")
     parser.add_argument("--homeserver-port", type=int, help="of the stand-in on 127.0.0.1; default: a free one")
     given = parser.parse_args()
     if given.target is not None and given.homeserver_port is None:

@@ -19,6 +19,7 @@ from benchmarks.homeserver.emission import Emitted, FloodResult
 from benchmarks.homeserver.world import Group
 from benchmarks.load.jobs import Done, Holding, Job, Session
 from benchmarks.processes import Child, free_port, python
+from benchmarks.requests import DIALECTS, Dialect
 from benchmarks.server import Server
 
 #: in the server's data directory: its long turns
@@ -48,6 +49,7 @@ class Options:
     target_pid: int | None = None
     database: str | None = None
     homeserver_port: int | None = None
+    dialect: str = "msc4186"
 
     def amount(self, short: float, full: float) -> float:
         """One of two amounts, of seconds or of requests."""
@@ -111,6 +113,11 @@ class Bench:
 
     def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the rows ask that leave it to the command line."""
+        return DIALECTS[self.options.dialect]
 
     @contextmanager
     def server(self, *, watched: bool = False) -> Iterator[Server]:
@@ -198,7 +205,7 @@ class Bench:
 
 def sessions(users: list[Identity], each: int = 1) -> list[Session]:
     """`each` clients of every user, told apart by `conn_id`."""
-    return [Session(user.token, f"bench{number}" if each > 1 else "") for number in range(each) for user in users]
+    return [Session(user.token, f"room-list{number or ''}") for number in range(each) for user in users]
 
 
 def _wait_healthy(port: int) -> None:

@@ -100,5 +100,6 @@ class Report(msgspec.Struct, kw_only=True):
     full: bool
     seed: str
     target: str
+    dialect: str = ""
     machine: dict[str, Any]
     measurements: list[Measurement] = []

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from benchmarks.bench import Bench, Identity, NotMeasured, sessions
 from benchmarks.load.jobs import Done, Warm
-from benchmarks.requests import MSC3575_PATH, room_list
 from benchmarks.server import Server
 
 
 def warm(bench: Bench, server: Server, users: list[Identity]) -> Done:
     """One request of each user, so that all have a poller with data. NotMeasured if some are not answered."""
-    job = Warm(host=server.host, port=server.port, path=MSC3575_PATH, sessions=sessions(users), body=room_list())
+    dialect = bench.dialect
+    job = Warm(host=server.host, port=server.port, path=dialect.path, sessions=sessions(users), body=dialect.body)
     done = bench.do(job)
     if len(done.latencies_ns) < len(users):
         raise NotMeasured(f"{len(done.latencies_ns)} of {len(users)} users were served: {done.problems}")

@@ -8,7 +8,6 @@ from benchmarks.bench import Bench, Identity, sessions
 from benchmarks.figures import Measurement, milliseconds
 from benchmarks.homeserver.world import Group
 from benchmarks.load.jobs import Done, FirstRequests
-from benchmarks.requests import MSC3575_PATH, room_list
 from benchmarks.rows.common import per_request_us, ratio, warm
 from benchmarks.server import Server
 
@@ -65,9 +64,9 @@ def _ask(bench: Bench, server: Server, users: list[Identity]) -> Done:
         FirstRequests(
             host=server.host,
             port=server.port,
-            path=MSC3575_PATH,
+            path=bench.dialect.path,
             sessions=sessions(users),
-            body=room_list(),
+            body=bench.dialect.body,
             rate=_RATE,
             count=count,
         )

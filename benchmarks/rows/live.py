@@ -11,7 +11,6 @@ from benchmarks.figures import Measurement, Usage, milliseconds
 from benchmarks.homeserver.emission import Emitted
 from benchmarks.homeserver.world import Group
 from benchmarks.load.jobs import Done, Hold
-from benchmarks.requests import MSC3575_PATH, room_list, room_list_later
 from benchmarks.rows.common import per_request_us, ratio, warm
 from benchmarks.server import Server
 
@@ -55,10 +54,10 @@ def _see(bench: Bench, server: Server, group: Group) -> Seen:
     job = Hold(
         host=server.host,
         port=server.port,
-        path=MSC3575_PATH,
+        path=bench.dialect.path,
         sessions=sessions(users),
-        body=room_list(),
-        later_body=room_list_later(),
+        body=bench.dialect.body,
+        later_body=bench.dialect.later_body,
         seconds=seconds + _REST_S,
     )
     done, usage = server.measured(

@@ -8,7 +8,6 @@ from benchmarks.bench import Bench, Identity, sessions
 from benchmarks.figures import Measurement, milliseconds
 from benchmarks.homeserver.world import Group
 from benchmarks.load.jobs import Done, Polls
-from benchmarks.requests import MSC3575_PATH, room_list, room_list_later
 from benchmarks.rows.common import per_request_us, ratio, warm
 from benchmarks.server import Server
 
@@ -79,10 +78,10 @@ def _poll(bench: Bench, server: Server, users: list[Identity], seconds: float, r
         Polls(
             host=server.host,
             port=server.port,
-            path=MSC3575_PATH,
+            path=bench.dialect.path,
             sessions=sessions(users, _EACH),
-            body=room_list(),
-            later_body=room_list_later(),
+            body=bench.dialect.body,
+            later_body=bench.dialect.later_body,
             seconds=seconds,
             rate=rate,
         )
