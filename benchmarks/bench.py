@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
+from benchmarks.database import count_statements, prepare
 from benchmarks.homeserver.app import AddGroup, Emit, StartFlood
 from benchmarks.homeserver.emission import Emitted, FloodResult
 from benchmarks.homeserver.world import Group
@@ -131,11 +132,14 @@ class Bench:
             return
         with tempfile.TemporaryDirectory(prefix="data-", dir=self._directory) as name:
             port, metrics_port, data = free_port(), free_port(), Path(name)
+            if self.options.database is None:
+                prepare(data)
             child = Child(self._proxy_command(port, metrics_port, data, watched), self._directory / "proxy.log")
             try:
                 child.listens(port)
                 _wait_healthy(port)
                 database = self.options.database or f"host={data}/run user=syncproxy dbname=postgres"
+                count_statements(database)
                 turns = data / TURNS if watched else None
                 yield Server("127.0.0.1", port, child.pid, database, metrics_port, turns)
             except NotMeasured as problem:
@@ -168,7 +172,7 @@ class Bench:
             child.stop()
 
     def do(self, job: Job, *, holding: Callable[[], None] = lambda: None) -> Done:
-        """Have the load client do a job; `holding` runs while a `Hold` is in place."""
+        """Have the load client do a job; `holding` runs when it is in place."""
         self._load.to.write(msgspec.json.encode(job) + b"\n")
         self._load.to.flush()
         said = self._said()

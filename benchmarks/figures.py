@@ -52,6 +52,7 @@ class Usage(msgspec.Struct, frozen=True):
     cpu_s: float | None = None
     peak_rss_mib: float | None = None
     database_cpu_s: float | None = None
+    statements: int | None = None
     transactions: int | None = None
     wal_bytes: int | None = None
     inside: dict[str, float] = {}

@@ -43,6 +43,8 @@ def _usage(usage: Usage) -> str:
         parts.append(f"peak RSS {usage.peak_rss_mib:g} MiB")
     if usage.database_cpu_s is not None:
         parts.append(f"PostgreSQL's CPU {usage.database_cpu_s:g} s")
+    if usage.statements is not None:
+        parts.append(f"{usage.statements} statements")
     if usage.transactions is not None:
         parts.append(f"{usage.transactions} transactions")
     if usage.wal_bytes is not None:

@@ -104,7 +104,7 @@ class Client:
 
 
 async def run(job: Job, holding: Callable[[], None] = lambda: None) -> Done:
-    """Do a job. `holding` is called when all sessions of a `Hold` are in place."""
+    """Do a job. `holding` is called when all sessions of a `Hold` or of `Polls` are in place."""
     tally = Tally()
     clients = [Client(job, session, tally) for session in job.sessions]
     try:
@@ -115,7 +115,7 @@ async def run(job: Job, holding: Callable[[], None] = lambda: None) -> Done:
                 due = (index / job.rate for index in range(job.count))
                 await _paced(clients, due, tally, lambda client, due_ns: client.first(due_ns))
             case Polls():
-                await _polls(job, clients, tally)
+                await _polls(job, clients, tally, holding)
             case Hold():
                 await _hold(job, clients, tally, holding)
         return tally.done()
@@ -137,12 +137,15 @@ async def _warm(job: Warm, clients: list[Client]) -> None:
     await asyncio.gather(*map(warm, clients))
 
 
-async def _polls(job: Polls, clients: list[Client], tally: Tally) -> None:
+async def _polls(job: Polls, clients: list[Client], tally: Tally, holding: Callable[[], None]) -> None:
     for client in clients:
         await client.first()
         # what came with the first answer, and what it set off, is behind us
         await client.next(job.later_body)
         await client.next(job.later_body)
+    holding()
+    # whoever was told looks at what the server took until now
+    await asyncio.sleep(0.5)
     _begin(tally)
     if job.rate is not None:
         due = (index / job.rate for index in range(int(job.rate * job.seconds)))

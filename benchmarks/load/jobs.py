@@ -39,7 +39,8 @@ class Polls(Job, kw_only=True):
     """Requests with an advancing `pos` and `timeout=0`, for `seconds`.
 
     With a `rate` they are due at it, each session in its turn, and latency counts from then; without, each session asks
-    again as soon as it was answered.
+    again as soon as it was answered. When all sessions have begun, the client says so with a `Holding` line, and rests
+    for 0.5 s.
     """
 
     seconds: float
@@ -59,7 +60,7 @@ class Hold(Job, kw_only=True):
 
 
 class Holding(msgspec.Struct, tag=True):
-    """All sessions of a `Hold` are in place."""
+    """All sessions of a `Hold` or of `Polls` are in place."""
 
 
 class Arrival(msgspec.Struct, array_like=True):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from benchmarks.bench import Bench, Identity, NotMeasured, sessions
-from benchmarks.load.jobs import Done, Warm
-from benchmarks.server import Server
+from benchmarks.figures import Usage
+from benchmarks.load.jobs import Done, Hold, Polls, Warm
+from benchmarks.server import Meter, Server
 
 
 def warm(bench: Bench, server: Server, users: list[Identity]) -> Done:
@@ -15,6 +16,13 @@ def warm(bench: Bench, server: Server, users: list[Identity]) -> Done:
     if len(done.latencies_ns) < len(users):
         raise NotMeasured(f"{len(done.latencies_ns)} of {len(users)} users were served: {done.problems}")
     return done
+
+
+def metered(bench: Bench, server: Server, job: Hold | Polls) -> tuple[Done, Usage]:
+    """Do a job, and tell what the server took from when its sessions were in place."""
+    meters: list[Meter] = []
+    done = bench.do(job, holding=lambda: meters.append(Meter(server)))
+    return done, meters[0].usage()
 
 
 def per_request_us(cpu_s: float | None, requests: int) -> float:
