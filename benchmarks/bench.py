@@ -94,6 +94,31 @@ class Homeserver:
         return content
 
 
+class LoadClient:
+    """A process that does jobs, one at a time."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+
+    def do(self, job: Job, *, holding: Callable[[], None] = lambda: None) -> Done:
+        """Have it do a job; `holding` runs when it is in place."""
+        self._child.to.write(msgspec.json.encode(job) + b"\n")
+        self._child.to.flush()
+        said = self._said()
+        if isinstance(said, Holding):
+            holding()
+            said = self._said()
+        if not isinstance(said, Done):
+            raise NotMeasured("the load client holds twice")
+        return said
+
+    def _said(self) -> Done | Holding:
+        line = self._child.by.readline()
+        if not line:
+            raise NotMeasured(f"the load client ended:\n{self._child.last_words()}")
+        return msgspec.json.decode(line, type=Done | Holding)
+
+
 class Bench:
     """Everything that a run needs; `with` starts what all rows share, and stops it."""
 
@@ -105,7 +130,7 @@ class Bench:
         self._directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="syncproxy-bench-")))
         # the embedded database's user passes through
         self._directory.chmod(0o711)
-        self._load = self._child("load", python("benchmarks.load"), talks=True)
+        self._load = LoadClient(self._child("load", python("benchmarks.load"), talks=True))
         port = self.options.homeserver_port or free_port()
         child = self._child("homeserver", python("benchmarks.homeserver", "--port", str(port)))
         child.listens(port)
@@ -173,21 +198,16 @@ class Bench:
 
     def do(self, job: Job, *, holding: Callable[[], None] = lambda: None) -> Done:
         """Have the load client do a job; `holding` runs when it is in place."""
-        self._load.to.write(msgspec.json.encode(job) + b"\n")
-        self._load.to.flush()
-        said = self._said()
-        if isinstance(said, Holding):
-            holding()
-            said = self._said()
-        if not isinstance(said, Done):
-            raise NotMeasured("the load client holds twice")
-        return said
+        return self._load.do(job, holding=holding)
 
-    def _said(self) -> Done | Holding:
-        line = self._load.by.readline()
-        if not line:
-            raise NotMeasured(f"the load client ended:\n{self._load.last_words()}")
-        return msgspec.json.decode(line, type=Done | Holding)
+    @contextmanager
+    def another_client(self) -> Iterator[LoadClient]:
+        """A load client beside the one that measures, to make work for the server meanwhile."""
+        child = Child(python("benchmarks.load"), self._directory / "load.log", talks=True)
+        try:
+            yield LoadClient(child)
+        finally:
+            child.stop()
 
     def _child(self, name: str, command: list[str | Path], *, talks: bool = False) -> Child:
         child = Child(command, self._directory / f"{name}.log", talks=talks)

@@ -26,6 +26,7 @@ class Tally:
 
     started_ns: int = attrs.field(factory=monotonic_ns)
     latencies_ns: list[int] = attrs.field(factory=list)
+    due_ns: list[int] = attrs.field(factory=list)
     problems: Counter[str] = attrs.field(factory=Counter)
     answered_bytes: int = 0
     sample: bytes = b""
@@ -35,6 +36,7 @@ class Tally:
     def saw(self, answer: Answer, due_ns: int) -> None:
         """Count a good answer."""
         self.latencies_ns.append(answer.last_ns - due_ns)
+        self.due_ns.append(due_ns)
         self.answered_bytes += len(answer.body)
         self.sample = answer.body
 
@@ -43,6 +45,7 @@ class Tally:
         return Done(
             seconds=(monotonic_ns() - self.started_ns) / 1e9,
             latencies_ns=self.latencies_ns,
+            due_ns=self.due_ns,
             problems=dict(self.problems),
             answered_bytes=self.answered_bytes,
             sample=self.sample.decode(),
@@ -191,6 +194,7 @@ def _begin(tally: Tally) -> None:
     """Count from here."""
     tally.started_ns = monotonic_ns()
     tally.latencies_ns.clear()
+    tally.due_ns.clear()
     tally.answered_bytes = 0
 
 

@@ -74,11 +74,13 @@ class Arrival(msgspec.Struct, array_like=True):
 class Done(msgspec.Struct, tag=True, kw_only=True):
     """How a job went. `latencies_ns`: one for each answer with status 200; `problems` counts the others by kind.
 
-    `sample` is the last answer's body; `late_ns` how late, at worst, the client itself came to a request that was due.
+    `due_ns` is when each of these was due, or asked for; `sample` is the last answer's body; `late_ns` how late, at
+    worst, the client itself came to a request that was due.
     """
 
     seconds: float
     latencies_ns: list[int]
+    due_ns: list[int] = []
     problems: dict[str, int]
     answered_bytes: int = 0
     sample: str = ""

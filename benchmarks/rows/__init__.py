@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from benchmarks.bench import Bench
 from benchmarks.figures import Measurement
-from benchmarks.rows import first_login, first_request, joins, live, nothing_new, polls
+from benchmarks.rows import beside_login, first_login, first_request, joins, live, nothing_new, polls
 
 ROWS: dict[int, Callable[[Bench], Iterator[Measurement]]] = {
     1: first_request.measure,
@@ -15,4 +15,5 @@ ROWS: dict[int, Callable[[Bench], Iterator[Measurement]]] = {
     6: first_login.measure,
     7: polls.measure,
     10: joins.measure,
+    12: beside_login.measure,
 }

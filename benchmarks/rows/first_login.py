@@ -68,8 +68,8 @@ def _login(bench: Bench, group: Group) -> Login:
     (user,) = bench.homeserver.add(group)
     (other,) = bench.homeserver.add(Group(f"before-{group.name}", 1, 20))
     # the first time, the stand-in makes the rooms
-    _alone(bench, user)
-    own_s, answer_bytes = min(_alone(bench, user) for _ in range(3))
+    alone(bench, user)
+    own_s, answer_bytes = min(alone(bench, user) for _ in range(3))
     with bench.server(watched=True) as server:
         # what is loaded once, whoever logs in
         warm(bench, server, [other])
@@ -89,7 +89,7 @@ def _watched(bench: Bench, server: Server, user: Identity) -> Done:
     return done
 
 
-def _alone(bench: Bench, user: Identity) -> tuple[float, int]:
+def alone(bench: Bench, user: Identity) -> tuple[float, int]:
     """Seconds and bytes of the first `/sync` without anybody in between."""
     connection = HTTPConnection("127.0.0.1", bench.homeserver.port, timeout=60)
     began = time.perf_counter()

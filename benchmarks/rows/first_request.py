@@ -12,8 +12,8 @@ from benchmarks.rows.common import per_request_us, ratio, warm
 from benchmarks.server import Server
 
 #: each user starts a connection every 200 ms: "a new connection that follows another at once" is slowed, on purpose
-_USERS = 5
-_RATE = 25.0
+USERS = 5
+RATE = 25.0
 _ROOMS = (50, 500, 2000)
 
 
@@ -22,7 +22,7 @@ def measure(bench: Bench) -> Iterator[Measurement]:
     smallest = 0.0
     with bench.server() as server:
         for rooms in _ROOMS:
-            users = bench.homeserver.add(Group(f"first{rooms}x", _USERS, rooms, circle=_USERS))
+            users = bench.homeserver.add(Group(f"first{rooms}x", USERS, rooms, circle=USERS))
             warm(bench, server, users)
             one = _measured(bench, server, users, rooms)
             if "latency" in one.spreads:
@@ -59,15 +59,17 @@ def _measured(bench: Bench, server: Server, users: list[Identity], rooms: int) -
 
 
 def _ask(bench: Bench, server: Server, users: list[Identity]) -> Done:
-    count = int(bench.options.amount(250, 1500))
-    return bench.do(
-        FirstRequests(
-            host=server.host,
-            port=server.port,
-            path=bench.dialect.path,
-            sessions=sessions(users),
-            body=bench.dialect.body,
-            rate=_RATE,
-            count=count,
-        )
+    return bench.do(requests(bench, server, users, int(bench.options.amount(250, 1500))))
+
+
+def requests(bench: Bench, server: Server, users: list[Identity], count: int) -> FirstRequests:
+    """So many, each user in its turn."""
+    return FirstRequests(
+        host=server.host,
+        port=server.port,
+        path=bench.dialect.path,
+        sessions=sessions(users),
+        body=bench.dialect.body,
+        rate=RATE,
+        count=count,
     )

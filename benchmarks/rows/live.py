@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from benchmarks.bench import Bench, sessions
+from benchmarks.bench import Bench, Identity, sessions
 from benchmarks.figures import Measurement, Usage, milliseconds
 from benchmarks.homeserver.emission import Emitted
 from benchmarks.homeserver.world import Group
@@ -14,9 +14,9 @@ from benchmarks.load.jobs import Done, Hold
 from benchmarks.rows.common import per_request_us, ratio, warm
 from benchmarks.server import Server
 
-_RATE = 100.0
-_USERS = 100
-_ROOMS = 20
+RATE = 100.0
+USERS = 100
+ROOMS = 20
 #: how many of the users are in each room: each event comes with so many answers, and goes to so many clients
 _CIRCLES = (1, 5)
 #: after the last event, for what is still under way
@@ -39,10 +39,10 @@ def measure(bench: Bench) -> Iterator[Measurement]:
     """A measurement for each number of listeners."""
     for circle in _CIRCLES:
         with bench.server() as server:
-            seen = _see(bench, server, Group(f"live{circle}x", _USERS, _ROOMS, circle))
+            seen = _see(bench, server, Group(f"live{circle}x", USERS, ROOMS, circle))
         with bench.relay() as floor:
             # users of its own: a device has one poller
-            least = _see(bench, floor, Group(f"floor{circle}x", _USERS, _ROOMS, circle))
+            least = _see(bench, floor, Group(f"floor{circle}x", USERS, ROOMS, circle))
         yield _measurement(seen, least, circle)
 
 
@@ -51,7 +51,17 @@ def _see(bench: Bench, server: Server, group: Group) -> Seen:
     warm(bench, server, users)
     seconds = bench.options.amount(10, 60)
     emitted: list[Emitted] = []
-    job = Hold(
+    job = hold(bench, server, users, seconds)
+    done, usage = server.measured(
+        lambda: bench.do(job, holding=lambda: emitted.extend(bench.homeserver.emit(group.name, RATE, seconds)))
+    )
+    from_left, from_due, missing = latencies_ns(emitted, done, [user.user_id for user in users])
+    return Seen(from_left, from_due, missing, len(emitted), done.problems, usage)
+
+
+def hold(bench: Bench, server: Server, users: list[Identity], seconds: float) -> Hold:
+    """One held request of each user, for so long and until what is under way then has come."""
+    return Hold(
         host=server.host,
         port=server.port,
         path=bench.dialect.path,
@@ -60,11 +70,6 @@ def _see(bench: Bench, server: Server, group: Group) -> Seen:
         later_body=bench.dialect.later_body,
         seconds=seconds + _REST_S,
     )
-    done, usage = server.measured(
-        lambda: bench.do(job, holding=lambda: emitted.extend(bench.homeserver.emit(group.name, _RATE, seconds)))
-    )
-    from_left, from_due, missing = latencies_ns(emitted, done, [user.user_id for user in users])
-    return Seen(from_left, from_due, missing, len(emitted), done.problems, usage)
 
 
 def _measurement(seen: Seen, least: Seen, circle: int) -> Measurement:
