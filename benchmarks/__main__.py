@@ -12,6 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks import ratios
+from benchmarks.baseline import HOW_TO_CHANGE, Baseline, medians, worse
 from benchmarks.bench import Bench, NotMeasured, Options
 from benchmarks.figures import Report
 from benchmarks.processes import NotStarted
@@ -21,7 +23,7 @@ from benchmarks.rows import ROWS
 
 
 def main() -> int:
-    """Read the command line and measure. Exit status 1 if a row could not be measured, or had problems."""
+    """Read the command line and measure. Exit status 1 if a row could not be measured, had problems, or got worse."""
     given = _arguments()
     # a server that was measured before knows the users of that run: then others are needed
     seed = given.seed or ("1" if given.target is None else f"{int(time.time()):x}")
@@ -34,17 +36,24 @@ def main() -> int:
         database=given.database,
         homeserver_port=given.homeserver_port,
     )
+    if given.ratios or given.compare:
+        return _ratios(options, given.ratios, given.compare)
+    return _rows(options, given.rows, given.json)
+
+
+def _rows(options: Options, rows: list[int], path: Path) -> int:
+    """Measure rows, print and write them."""
     report = Report(
-        started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        full=given.full,
-        seed=seed,
-        target=given.target or "syncproxy, started for this run",
-        dialect=given.dialect,
+        started=_now(),
+        full=options.full,
+        seed=options.seed,
+        target=options.target or "syncproxy, started for this run",
+        dialect=options.dialect,
         machine=_machine(),
     )
     failed = False
     with Bench(options) as bench:
-        for row in given.rows:
+        for row in rows:
             try:
                 for one in ROWS[row](bench):
                     report.measurements.append(one)
@@ -53,16 +62,49 @@ def main() -> int:
             except (NotMeasured, NotStarted) as problem:
                 failed = True
                 print(f"{row:>2}  NOT MEASURED: {problem}", flush=True)
-            given.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))
-    print(f"written to {given.json}")
+            path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))
+    print(f"written to {path}")
     return int(failed)
+
+
+def _ratios(options: Options, path: Path | None, committed: Path | None) -> int:
+    """Measure the ratios that can be compared; write them, compare them."""
+    rounds: dict[str, list[float]] = {}
+    machine = _machine()
+    with Bench(options) as bench:
+        for each in ratios.measure(bench):
+            for name, value in each.items():
+                rounds.setdefault(name, []).append(value)
+    found = Baseline(made=_now(), machine=machine, ratios=medians(rounds), rounds=rounds)
+    for name, value in found.ratios.items():
+        print(f"{name}: {value:.2f} x the floor (rounds: {', '.join(f'{one:.2f}' for one in rounds[name])})")
+    if path is not None:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    problems = [] if committed is None else list(worse(found.ratios, _baseline(committed).ratios))
+    for problem in problems:
+        print(f"WORSE  {problem}")
+    if problems:
+        print(HOW_TO_CHANGE.format(path=committed))
+    return int(bool(problems))
+
+
+def _baseline(path: Path) -> Baseline:
+    return msgspec.json.decode(path.read_bytes(), type=Baseline)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--full", action="store_true", help="longer runs, for figures that are to be kept")
-    parser.add_argument("--rows", type=_rows, default=list(ROWS), help=f"such as 1,4; default: {_listed(ROWS)}")
+    parser.add_argument("--rows", type=_row_numbers, default=list(ROWS), help=f"such as 1,4; default: {_listed(ROWS)}")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where the results go (bench.json)")
+    parser.add_argument(
+        "--ratios", type=Path, help="measure the ratios that can be compared, and write them to this file"
+    )
+    parser.add_argument("--compare", type=Path, help="measure the ratios and compare them with those in this file")
     parser.add_argument("--seed", help="of users, rooms and times of events")
     parser.add_argument("--database", help="libpq connection string; default: the embedded PostgreSQL")
     parser.add_argument("--target", help="URL of a running sliding sync server, whose homeserver is --homeserver-port")
@@ -75,7 +117,7 @@ def _arguments() -> argparse.Namespace:
     return given
 
 
-def _rows(text: str) -> list[int]:
+def _row_numbers(text: str) -> list[int]:
     rows = [int(part) for part in text.split(",")]
     if not set(rows) <= set(ROWS):
         raise argparse.ArgumentTypeError(f"rows are {_listed(ROWS)}")
