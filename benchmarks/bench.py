@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -51,10 +51,22 @@ class Options:
     database: str | None = None
     homeserver_port: int | None = None
     dialect: str = "msc4186"
+    #: users in more rooms are left out
+    most_rooms: int = 2000
+    #: the homeserver is a real one, which stores less than the stand-in says
+    native: bool = False
 
     def amount(self, short: float, full: float) -> float:
         """One of two amounts, of seconds or of requests."""
         return full if self.full else short
+
+    def rate(self, stand_in: float, native: float) -> float:
+        """One of two rates: a real homeserver's own sliding sync keeps up with the lower one."""
+        return native if self.native else stand_in
+
+    def sizes(self, rooms: Sequence[int]) -> list[int]:
+        """Those of these numbers of rooms that are wanted; the first in any case."""
+        return [rooms[0], *(number for number in rooms[1:] if number <= self.most_rooms)]
 
 
 class Homeserver:
@@ -64,6 +76,11 @@ class Homeserver:
         self.port = port
         self.child = child
         self._seed = seed
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self.port}"
 
     def add(self, group: Group) -> list[Identity]:
         """Make users and rooms."""
@@ -120,10 +137,11 @@ class LoadClient:
 
 
 class Bench:
-    """Everything that a run needs; `with` starts what all rows share, and stops it."""
+    """Everything that a run needs; `with` starts what all rows share, and stops it. `native`: there is no stand-in."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, native: Homeserver | None = None) -> None:
         self.options = options
+        self._native = native
         self._stack = ExitStack()
 
     def __enter__(self) -> Bench:
@@ -131,14 +149,17 @@ class Bench:
         # the embedded database's user passes through
         self._directory.chmod(0o711)
         self._load = LoadClient(self._child("load", python("benchmarks.load"), talks=True))
-        port = self.options.homeserver_port or free_port()
-        child = self._child("homeserver", python("benchmarks.homeserver", "--port", str(port)))
-        child.listens(port)
-        self.homeserver = Homeserver(port, child, self.options.seed)
+        self.homeserver = self._native or self._stand_in()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
+
+    def _stand_in(self) -> Homeserver:
+        port = self.options.homeserver_port or free_port()
+        child = self._child("homeserver", python("benchmarks.homeserver", "--port", str(port)))
+        child.listens(port)
+        return Homeserver(port, child, self.options.seed)
 
     @property
     def dialect(self) -> Dialect:
@@ -183,8 +204,9 @@ class Bench:
     @contextmanager
     def relay(self) -> Iterator[Server]:
         """A poller and a held request with nothing in between."""
-        port, homeserver = free_port(), f"http://127.0.0.1:{self.homeserver.port}"
-        with self._serving(python("benchmarks.relay", "--port", str(port), "--homeserver", homeserver), port) as relay:
+        port = free_port()
+        command = python("benchmarks.relay", "--port", str(port), "--homeserver", self.homeserver.url)
+        with self._serving(command, port) as relay:
             yield relay
 
     @contextmanager
@@ -220,7 +242,7 @@ class Bench:
         return [
             *(python("benchmarks.turns", data / TURNS) if watched else twistd),
             *("-n", "--pidfile=", "syncproxy"),
-            *("--homeserver", f"http://127.0.0.1:{self.homeserver.port}"),
+            *("--homeserver", self.homeserver.url),
             *("--listen", f"tcp:{port}:interface=127.0.0.1", "--data-dir", data, "--log-level", "warn"),
             *("--metrics", f"tcp:{metrics_port}:interface=127.0.0.1"),
             *given,

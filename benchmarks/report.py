@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from benchmarks.figures import Measurement, Spread, Usage
 
@@ -25,6 +25,19 @@ def lines(one: Measurement) -> Iterator[str]:
     for target in one.targets:
         sign = ">=" if target.at_least else "<="
         yield f"      {'met   ' if target.is_met else 'MISSED'} {target.name}: {target.value:g} {sign} {target.limit:g}"
+
+
+def side_by_side(proxied: Sequence[Measurement], native: Sequence[Measurement]) -> Iterator[str]:
+    """A line for each measurement that both have: p50 and p99, and the one as a multiple of the other."""
+    own = {one.what: one.spreads["latency"] for one in native if "latency" in one.spreads}
+    for one in proxied:
+        mine, theirs = one.spreads.get("latency"), own.get(one.what)
+        if mine is not None and theirs is not None and theirs.p50 and theirs.p99:
+            times = mine.p50 / theirs.p50, mine.p99 / theirs.p99
+            yield (
+                f"{one.row:>2}  {one.what}: p50 {mine.p50:g} ms, {times[0]:.2f} x the homeserver's own {theirs.p50:g}; "
+                f"p99 {mine.p99:g} ms, {times[1]:.2f} x {theirs.p99:g}"
+            )
 
 
 def _spread(spread: Spread) -> str:

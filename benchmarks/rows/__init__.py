@@ -17,3 +17,5 @@ ROWS: dict[int, Callable[[Bench], Iterator[Measurement]]] = {
     10: joins.measure,
     12: beside_login.measure,
 }
+#: those that a real homeserver can be asked for itself
+NATIVE_ROWS = (1, 3, 4)

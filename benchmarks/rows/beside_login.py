@@ -75,7 +75,7 @@ def _newcomers(bench: Bench, name: str) -> Iterator[Identity]:
 
 
 def _login(bench: Bench, server: Server, user: Identity) -> Warm:
-    job = first_request.requests(bench, server, [user], 1)
+    job = first_request.requests(bench, server, [user], 0)
     return Warm(host=job.host, port=job.port, path=job.path, sessions=job.sessions, body=job.body)
 
 
@@ -92,7 +92,7 @@ def _beside(bench: Bench, logins: Logins) -> Iterator[Callable[[], None]]:
 def _first(bench: Bench, server: Server, name: str, seconds: float, begun: Callable[[], None]) -> Seen:
     users = bench.homeserver.add(Group(name, first_request.USERS, 50, circle=first_request.USERS))
     warm(bench, server, users)
-    job = first_request.requests(bench, server, users, int(first_request.RATE * seconds))
+    job = first_request.requests(bench, server, users, seconds)
     begun()
     done, usage = server.measured(lambda: bench.do(job))
     return seen(done, usage)

@@ -14,6 +14,7 @@ from benchmarks.server import Server
 #: each user starts a connection every 200 ms: "a new connection that follows another at once" is slowed, on purpose
 USERS = 5
 RATE = 25.0
+_NATIVE_RATE = 2.0
 _ROOMS = (50, 500, 2000)
 
 
@@ -21,7 +22,7 @@ def measure(bench: Bench) -> Iterator[Measurement]:
     """A measurement for each number of rooms; the last compares it with the first."""
     smallest = 0.0
     with bench.server() as server:
-        for rooms in _ROOMS:
+        for rooms in bench.options.sizes(_ROOMS):
             users = bench.homeserver.add(Group(f"first{rooms}x", USERS, rooms, circle=USERS))
             warm(bench, server, users)
             one = _measured(bench, server, users, rooms)
@@ -59,17 +60,18 @@ def _measured(bench: Bench, server: Server, users: list[Identity], rooms: int) -
 
 
 def _ask(bench: Bench, server: Server, users: list[Identity]) -> Done:
-    return bench.do(requests(bench, server, users, int(bench.options.amount(250, 1500))))
+    return bench.do(requests(bench, server, users, bench.options.amount(10, 60)))
 
 
-def requests(bench: Bench, server: Server, users: list[Identity], count: int) -> FirstRequests:
-    """So many, each user in its turn."""
+def requests(bench: Bench, server: Server, users: list[Identity], seconds: float) -> FirstRequests:
+    """For so long, each user in its turn."""
+    rate = bench.options.rate(RATE, _NATIVE_RATE)
     return FirstRequests(
         host=server.host,
         port=server.port,
         path=bench.dialect.path,
         sessions=sessions(users),
         body=bench.dialect.body,
-        rate=RATE,
-        count=count,
+        rate=rate,
+        count=max(1, round(rate * seconds)),
     )

@@ -19,6 +19,8 @@ USERS = 100
 ROOMS = 20
 #: how many of the users are in each room: each event comes with so many answers, and goes to so many clients
 _CIRCLES = (1, 5)
+#: with a real homeserver: a user with so many devices, for whom there are events
+_NATIVE_USERS, _NATIVE_CIRCLE, _NATIVE_RATE = 5, 5, 2.0
 #: after the last event, for what is still under way
 _REST_S = 2.0
 
@@ -37,23 +39,28 @@ class Seen:
 
 def measure(bench: Bench) -> Iterator[Measurement]:
     """A measurement for each number of listeners."""
+    if bench.options.native:
+        with bench.server() as server:
+            group = Group("livenative", _NATIVE_USERS, ROOMS, _NATIVE_CIRCLE)
+            yield _measurement(_see(bench, server, group, _NATIVE_RATE), None, _NATIVE_CIRCLE, _NATIVE_RATE)
+        return
     for circle in _CIRCLES:
         with bench.server() as server:
-            seen = _see(bench, server, Group(f"live{circle}x", USERS, ROOMS, circle))
+            seen = _see(bench, server, Group(f"live{circle}x", USERS, ROOMS, circle), RATE)
         with bench.relay() as floor:
             # users of its own: a device has one poller
-            least = _see(bench, floor, Group(f"floor{circle}x", USERS, ROOMS, circle))
-        yield _measurement(seen, least, circle)
+            least = _see(bench, floor, Group(f"floor{circle}x", USERS, ROOMS, circle), RATE)
+        yield _measurement(seen, least, circle, RATE)
 
 
-def _see(bench: Bench, server: Server, group: Group) -> Seen:
+def _see(bench: Bench, server: Server, group: Group, rate: float) -> Seen:
     users = bench.homeserver.add(group)
     warm(bench, server, users)
     seconds = bench.options.amount(10, 60)
     emitted: list[Emitted] = []
     job = hold(bench, server, users, seconds)
     done, usage = server.measured(
-        lambda: bench.do(job, holding=lambda: emitted.extend(bench.homeserver.emit(group.name, RATE, seconds)))
+        lambda: bench.do(job, holding=lambda: emitted.extend(bench.homeserver.emit(group.name, rate, seconds)))
     )
     from_left, from_due, missing = latencies_ns(emitted, done, [user.user_id for user in users])
     return Seen(from_left, from_due, missing, len(emitted), done.problems, usage)
@@ -72,23 +79,24 @@ def hold(bench: Bench, server: Server, users: list[Identity], seconds: float) ->
     )
 
 
-def _measurement(seen: Seen, least: Seen, circle: int) -> Measurement:
-    name = f"live, 100 events/s, {circle} held per room"
+def _measurement(seen: Seen, least: Seen | None, circle: int, rate: float) -> Measurement:
+    name = f"live, {rate:g} events/s, {circle} held per room"
     one = Measurement(row=4, what=name, usage=seen.usage, problems=seen.problems)
-    live, floor = milliseconds(seen.from_left), milliseconds(least.from_left)
+    live = milliseconds(seen.from_left)
     cpu_us = per_request_us(seen.usage.cpu_s, len(seen.from_left))
-    least_us = per_request_us(least.usage.cpu_s, len(least.from_left))
     one.put("latency", live)
     one.put("from when the event was due", milliseconds(seen.from_due))
     one.values |= {"events": seen.events, "missing": seen.missing, "CPU a delivery, us": cpu_us}
     one.expect("missing", seen.missing, 0)
-    if live is not None and floor is not None:
+    if live is not None and circle == 1:
+        one.expect("p50 ms", live.p50, 3)
+        one.expect("p99 ms", live.p99, 15)
+    floor = None if least is None else milliseconds(least.from_left)
+    if live is not None and least is not None and floor is not None:
+        least_us = per_request_us(least.usage.cpu_s, len(least.from_left))
         one.floor = {"p50 ms": floor.p50, "p99 ms": floor.p99, "CPU a delivery, us": least_us}
         one.values |= {"ratio to the floor, p50": ratio(live.p50, floor.p50)}
         one.values |= {"ratio to the floor, CPU": ratio(cpu_us, least_us)}
-        if circle == 1:
-            one.expect("p50 ms", live.p50, 3)
-            one.expect("p99 ms", live.p99, 15)
     return one
 
 

@@ -16,6 +16,7 @@ USERS = 4
 _EACH = 4
 _ROOMS = (50, 2000)
 RATE = 100.0
+_NATIVE_RATE = 20.0
 #: statements a request: what pollers store that are answered meanwhile is no request's
 _FEW = 0.05
 
@@ -24,7 +25,7 @@ def measure(bench: Bench) -> Iterator[Measurement]:
     """Latency, then throughput, for each number of rooms."""
     smallest = 0.0
     with bench.server() as server:
-        for rooms in _ROOMS:
+        for rooms in bench.options.sizes(_ROOMS):
             users = bench.homeserver.add(Group(f"nothing{rooms}x", USERS, rooms, circle=USERS))
             warm(bench, server, users)
             paced = _latency(bench, server, users, rooms)
@@ -38,15 +39,17 @@ def measure(bench: Bench) -> Iterator[Measurement]:
 
 
 def _latency(bench: Bench, server: Server, users: list[Identity], rooms: int) -> Measurement:
-    seconds = bench.options.amount(5, 30)
-    done, usage = _poll(bench, server, users, seconds, RATE)
-    one = Measurement(row=3, what=f"nothing new, {rooms} rooms, 100 requests/s", usage=usage, problems=done.problems)
+    seconds, rate = bench.options.amount(5, 30), bench.options.rate(RATE, _NATIVE_RATE)
+    done, usage = _poll(bench, server, users, seconds, rate)
+    one = Measurement(
+        row=3, what=f"nothing new, {rooms} rooms, {rate:g} requests/s", usage=usage, problems=done.problems
+    )
     latency = milliseconds(done.latencies_ns)
     one.put("latency", latency)
     if latency is not None:
         one.expect("p50 ms", latency.p50, 1)
     with bench.floor(done.sample) as floor:
-        floored = milliseconds(_poll(bench, floor, users, seconds, RATE)[0].latencies_ns)
+        floored = milliseconds(_poll(bench, floor, users, seconds, rate)[0].latencies_ns)
     if floored is not None and latency is not None:
         one.floor = {"p50 ms": floored.p50, "p99 ms": floored.p99}
         one.values["ratio to the floor, p50"] = ratio(latency.p50, floored.p50)
