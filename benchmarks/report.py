@@ -28,16 +28,22 @@ def lines(one: Measurement) -> Iterator[str]:
 
 
 def side_by_side(proxied: Sequence[Measurement], native: Sequence[Measurement]) -> Iterator[str]:
-    """A line for each measurement that both have: p50 and p99, and the one as a multiple of the other."""
-    own = {one.what: one.spreads["latency"] for one in native if "latency" in one.spreads}
+    """Lines for each measurement that both have: p50, p99 and CPU, and the one as a multiple of the other."""
+    own = {one.what: one for one in native if "latency" in one.spreads}
     for one in proxied:
-        mine, theirs = one.spreads.get("latency"), own.get(one.what)
-        if mine is not None and theirs is not None and theirs.p50 and theirs.p99:
-            times = mine.p50 / theirs.p50, mine.p99 / theirs.p99
-            yield (
-                f"{one.row:>2}  {one.what}: p50 {mine.p50:g} ms, {times[0]:.2f} x the homeserver's own {theirs.p50:g}; "
-                f"p99 {mine.p99:g} ms, {times[1]:.2f} x {theirs.p99:g}"
-            )
+        if one.what not in own or "latency" not in one.spreads:
+            continue
+        mine, theirs = one.spreads["latency"], own[one.what].spreads["latency"]
+        yield f"{one.row:>2}  {one.what}"
+        for name, my_ms, their_ms in (("p50", mine.p50, theirs.p50), ("p99", mine.p99, theirs.p99)):
+            yield f"      {name} {my_ms:g} ms, {_times(my_ms, their_ms)}"
+        for name, value in one.values.items():
+            if name.startswith("CPU a ") and own[one.what].values.get(name):
+                yield f"      {name} {value:g}, {_times(value, own[one.what].values[name])}"
+
+
+def _times(mine: float, theirs: float) -> str:
+    return f"{mine / theirs:.2f} x the homeserver's own {theirs:g}" if theirs else "the homeserver's own is 0"
 
 
 def _spread(spread: Spread) -> str:

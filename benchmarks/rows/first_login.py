@@ -14,11 +14,11 @@ from urllib.parse import quote
 import attrs
 
 from benchmarks.bench import Bench, Identity
-from benchmarks.figures import Measurement, Usage
+from benchmarks.figures import Measurement, Usage, spread
 from benchmarks.homeserver.world import Group
 from benchmarks.load.jobs import Done
 from benchmarks.processes import rss_mib
-from benchmarks.rows.common import warm
+from benchmarks.rows.common import ratio, warm
 from benchmarks.server import Server
 from benchmarks.turns import Turn, turns_in
 from syncproxy.v2.filters import sync_filter
@@ -107,11 +107,13 @@ def measurement(what: str, logins: list[Login]) -> Measurement:
     middle = sorted(logins, key=lambda login: login.seconds)[len(logins) // 2]
     one = Measurement(row=6, what=what, usage=middle.usage)
     beyond_s = median(login.seconds - login.own_s for login in logins)
+    one.put("login", spread([login.seconds for login in logins], "s"))
+    own_s = median(login.own_s for login in logins)
     one.values |= {
         "answer of /sync, MB": round(middle.answer_bytes / 1e6, 1),
-        "seconds": round(middle.seconds, 3),
-        "the homeserver's own seconds": round(median(login.own_s for login in logins), 3),
+        "ratio to the floor, seconds": ratio(middle.seconds, own_s),
     }
+    one.floor = {"the homeserver's own seconds": round(own_s, 3)}
     one.expect("seconds beyond the homeserver's own", beyond_s, _MOST_S)
     grown = [login.grown_mib for login in logins if login.grown_mib is not None]
     if grown:

@@ -67,7 +67,8 @@ class JobTests(SynchronousTestCase):
             script,
             lambda port: FirstRequests(port=port, path=PATH, sessions=SESSIONS, body=BODY, rate=100, count=10),
         )
-        self.assertEqual(["a", "b"] * 5, [exchange.token for exchange in script.asked])
+        # in which order they come where the machine is busy, nobody can say
+        self.assertEqual(["a"] * 5 + ["b"] * 5, sorted(exchange.token or "" for exchange in script.asked))
         self.assertEqual({"timeout=0"}, {exchange.query for exchange in script.asked})
         self.assertEqual(10, len(done.latencies_ns))
         self.assertGreaterEqual(done.seconds, 0.09)
