@@ -76,10 +76,8 @@ def _rows(options: Options, rows: list[int], path: Path, native: Native | None =
 
 def _native(options: Options, given: argparse.Namespace) -> int:
     """Measure a homeserver's own sliding sync, then the proxy's before the same homeserver; print both side by side."""
-    rows, native = (
-        [row for row in given.rows if row in NATIVE_ROWS],
-        Native(given.native, given.native_secret, options.seed),
-    )
+    native = Native(given.native, given.native_secret, options.seed)
+    rows = [row for row in given.rows if row in NATIVE_ROWS]
     print(f"{given.native} itself")
     own_options = attrs.evolve(options, target=given.native)
     own, well = _rows(own_options, rows, given.json.with_stem(f"{given.json.stem}-native"), native)
@@ -93,21 +91,25 @@ def _ratios(options: Options, path: Path | None, committed: Path | None) -> int:
     """Measure the ratios that can be compared; write them, compare them."""
     rounds: dict[str, list[float]] = {}
     machine = _machine()
-    with Bench(options) as bench:
-        for each in ratios.measure(bench):
-            for name, value in each.items():
-                rounds.setdefault(name, []).append(value)
+    try:
+        with Bench(options) as bench:
+            for each in ratios.measure(bench):
+                for name, value in each.items():
+                    rounds.setdefault(name, []).append(value)
+    except (NotMeasured, NotStarted) as problem:
+        print(f"NOT MEASURED: {problem}")
+        return 1
     found = Baseline(made=_now(), machine=machine, ratios=medians(rounds), rounds=rounds)
     for name, value in found.ratios.items():
         print(f"{name}: {value:.2f} x the floor (rounds: {', '.join(f'{one:.2f}' for one in rounds[name])})")
     if path is not None:
         _write(path, found)
-    problems = [] if committed is None else list(worse(found.ratios, _baseline(committed).ratios))
-    for problem in problems:
-        print(f"WORSE  {problem}")
-    if problems:
+    got_worse = [] if committed is None else list(worse(found.ratios, _baseline(committed).ratios))
+    for line in got_worse:
+        print(f"WORSE  {line}")
+    if got_worse:
         print(HOW_TO_CHANGE.format(path=committed))
-    return int(bool(problems))
+    return int(bool(got_worse))
 
 
 def _baseline(path: Path) -> Baseline:

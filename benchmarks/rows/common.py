@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.bench import Bench, Identity, NotMeasured, sessions
 from benchmarks.figures import Usage
-from benchmarks.load.jobs import Done, Hold, Polls, Warm
+from benchmarks.load.jobs import Done, Polls, Warm
 from benchmarks.server import Meter, Server
 
 
@@ -18,7 +18,7 @@ def warm(bench: Bench, server: Server, users: list[Identity]) -> Done:
     return done
 
 
-def metered(bench: Bench, server: Server, job: Hold | Polls) -> tuple[Done, Usage]:
+def metered(bench: Bench, server: Server, job: Polls) -> tuple[Done, Usage]:
     """Do a job, and tell what the server took from when its sessions were in place."""
     meters: list[Meter] = []
     done = bench.do(job, holding=lambda: meters.append(Meter(server)))

@@ -12,7 +12,7 @@ from benchmarks.homeserver.emission import Emitted
 from benchmarks.homeserver.world import Group
 from benchmarks.load.jobs import Done, Hold
 from benchmarks.rows.common import per_request_us, ratio, warm
-from benchmarks.server import Server
+from benchmarks.server import Meter, Server
 
 RATE = 100.0
 USERS = 100
@@ -59,9 +59,14 @@ def _see(bench: Bench, server: Server, group: Group, rate: float) -> Seen:
     seconds = bench.options.amount(10, 60)
     emitted: list[Emitted] = []
     job = hold(bench, server, users, seconds)
-    done, usage = server.measured(
-        lambda: bench.do(job, holding=lambda: emitted.extend(bench.homeserver.emit(group.name, rate, seconds)))
-    )
+    meters: list[Meter] = []
+
+    def emit() -> None:
+        meters.append(Meter(server))
+        emitted.extend(bench.homeserver.emit(group.name, rate, seconds))
+
+    done = bench.do(job, holding=emit)
+    usage = meters[0].usage()
     from_left, from_due, missing = latencies_ns(emitted, done, [user.user_id for user in users])
     return Seen(from_left, from_due, missing, len(emitted), done.problems, usage)
 
