@@ -21,10 +21,10 @@ from benchmarks.server import Server
 _ROUNDS = 5
 _ROOMS = (50, 500)
 _FIRST_S = 4.0
-_POLLS_S = 3.0
-_LIVE_S = 3.0
-_POLL_RATE = 200.0
-_LIVE_RATE = 50.0
+_POLLS_S = 4.0
+_LIVE_S = 4.0
+_POLL_RATE = 40.0
+_LIVE_RATE = 25.0
 
 #: measures, with a load client, CPU seconds for each thing done
 Measure = Callable[[LoadClient], float]
