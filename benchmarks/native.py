@@ -55,7 +55,8 @@ class Native(Homeserver):
         self._seed = seed
         self._numbers = count()
         self._circles: dict[int, list[Circle]] = {}
-        self._groups: dict[str, list[Circle]] = {}
+        #: a group's accounts, and those of their devices that are in the group
+        self._groups: dict[str, list[tuple[Circle, list[Identity]]]] = {}
 
     @property
     def url(self) -> str:
@@ -67,11 +68,12 @@ class Native(Homeserver):
         circles = self._circles.setdefault(group.rooms, [])
         while len(circles) < group.users // group.circle:
             circles.append(self._circle(group.rooms))
-        mine = self._groups[group.name] = circles[: group.users // group.circle]
+        mine = circles[: group.users // group.circle]
         for circle in mine:
             while len(circle.devices) < group.circle:
                 circle.devices.append(self._device(circle.user_id))
-        return [device for circle in mine for device in circle.devices[: group.circle]]
+        self._groups[group.name] = [(circle, circle.devices[: group.circle]) for circle in mine]
+        return [device for _, devices in self._groups[group.name] for device in devices]
 
     def emit(self, group: str, rate: float, seconds: float, *, even: bool = False) -> list[Emitted]:
         """Send messages at a rate, at random times or all as far apart: `left_ns` is when one was sent."""
@@ -83,15 +85,15 @@ class Native(Homeserver):
                 if due_ns > started_ns + seconds * 1e9:
                     break
                 time.sleep(max(0.0, (due_ns - monotonic_ns()) / 1e9))
-                circle = rng.choice(self._groups[group])
-                sent.append(threads.submit(self._emitted, circle, rng.choice(circle.room_ids), due_ns))
+                circle, devices = rng.choice(self._groups[group])
+                sent.append(threads.submit(self._emitted, circle.token, rng.choice(circle.room_ids), devices, due_ns))
         time.sleep(_REST_S)
         return [one.result() for one in sent]
 
-    def _emitted(self, circle: Circle, room_id: str, due_ns: int) -> Emitted:
+    def _emitted(self, token: str, room_id: str, devices: list[Identity], due_ns: int) -> Emitted:
         left_ns = monotonic_ns()
-        event_id = self._say(circle.token, room_id)
-        return Emitted(event_id, due_ns, [device.user_id for device in circle.devices], left_ns)
+        event_id = self._say(token, room_id)
+        return Emitted(event_id, due_ns, [device.user_id for device in devices], left_ns)
 
     def _circle(self, rooms: int) -> Circle:
         name = f"bench-{self._seed}-{next(self._numbers)}"
