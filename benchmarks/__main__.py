@@ -10,53 +10,137 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import attrs
 import msgspec
 
+from benchmarks import ratios
+from benchmarks.baseline import HOW_TO_CHANGE, Baseline, medians, worse
 from benchmarks.bench import Bench, NotMeasured, Options
 from benchmarks.figures import Report
+from benchmarks.native import Native
 from benchmarks.processes import NotStarted
-from benchmarks.report import lines
-from benchmarks.rows import ROWS
+from benchmarks.report import lines, side_by_side
+from benchmarks.requests import DIALECTS
+from benchmarks.rows import NATIVE_ROWS, ROWS
 
 
 def main() -> int:
-    """Read the command line and measure. Exit status 1 if a row could not be measured, or had problems."""
+    """Read the command line and measure. Exit status 1 if a row could not be measured, had problems, or got worse."""
     given = _arguments()
     # a server that was measured before knows the users of that run: then others are needed
-    seed = given.seed or ("1" if given.target is None else f"{int(time.time()):x}")
-    options = Options(seed, given.full, given.target, given.target_pid, given.database, given.homeserver_port)
-    report = Report(
-        started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        full=given.full,
+    seed = given.seed or ("1" if given.target is given.native is None else f"{int(time.time()):x}")
+    options = Options(
         seed=seed,
-        target=given.target or "syncproxy, started for this run",
+        full=given.full,
+        dialect=given.dialect,
+        target=given.target,
+        target_pid=given.target_pid,
+        database=given.database,
+        homeserver_port=given.homeserver_port,
+        most_rooms=given.most_rooms,
+        native=given.native is not None,
+    )
+    if given.native is not None:
+        return _native(options, given)
+    if given.ratios or given.compare:
+        return _ratios(options, given.ratios, given.compare)
+    _, well = _rows(options, given.rows, given.json)
+    return int(not well)
+
+
+def _rows(options: Options, rows: list[int], path: Path, native: Native | None = None) -> tuple[Report, bool]:
+    """Measure rows, print and write them; whether all went well."""
+    report = Report(
+        started=_now(),
+        full=options.full,
+        seed=options.seed,
+        target=options.target or "syncproxy, started for this run",
+        dialect=options.dialect,
         machine=_machine(),
     )
-    failed = False
-    with Bench(options) as bench:
-        for row in given.rows:
+    well = True
+    with Bench(options, native) as bench:
+        for row in rows:
             try:
                 for one in ROWS[row](bench):
                     report.measurements.append(one)
                     print("\n".join(lines(one)), flush=True)
-                    failed |= bool(one.problems)
+                    well &= not one.problems
             except (NotMeasured, NotStarted) as problem:
-                failed = True
+                well = False
                 print(f"{row:>2}  NOT MEASURED: {problem}", flush=True)
-            given.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))
-    print(f"written to {given.json}")
-    return int(failed)
+            _write(path, report)
+    print(f"written to {path}")
+    return report, well
+
+
+def _native(options: Options, given: argparse.Namespace) -> int:
+    """Measure a homeserver's own sliding sync, then the proxy's before the same homeserver; print both side by side."""
+    native = Native(given.native, given.native_secret, options.seed)
+    rows = [row for row in given.rows if row in NATIVE_ROWS]
+    print(f"{given.native} itself")
+    own_options = attrs.evolve(options, target=given.native)
+    own, well = _rows(own_options, rows, given.json.with_stem(f"{given.json.stem}-native"), native)
+    print(f"syncproxy before {given.native}")
+    proxied, also_well = _rows(options, rows, given.json, native)
+    print("\n".join(side_by_side(proxied.measurements, own.measurements)))
+    return int(not well or not also_well)
+
+
+def _ratios(options: Options, path: Path | None, committed: Path | None) -> int:
+    """Measure the ratios that can be compared; write them, compare them."""
+    rounds: dict[str, list[float]] = {}
+    machine = _machine()
+    try:
+        with Bench(options) as bench:
+            for each in ratios.measure(bench):
+                for name, value in each.items():
+                    rounds.setdefault(name, []).append(value)
+    except (NotMeasured, NotStarted) as problem:
+        print(f"NOT MEASURED: {problem}")
+        return 1
+    found = Baseline(made=_now(), machine=machine, ratios=medians(rounds), rounds=rounds)
+    for name, value in found.ratios.items():
+        print(f"{name}: {value:.2f} x the floor (rounds: {', '.join(f'{one:.2f}' for one in rounds[name])})")
+    if path is not None:
+        _write(path, found)
+    got_worse = [] if committed is None else list(worse(found.ratios, _baseline(committed).ratios))
+    for line in got_worse:
+        print(f"WORSE  {line}")
+    if got_worse:
+        print(HOW_TO_CHANGE.format(path=committed))
+    return int(bool(got_worse))
+
+
+def _baseline(path: Path) -> Baseline:
+    return msgspec.json.decode(path.read_bytes(), type=Baseline)
+
+
+def _write(path: Path, what: Report | Baseline) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(what), indent=1) + b"\n")
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--full", action="store_true", help="longer runs, for figures that are to be kept")
-    parser.add_argument("--rows", type=_rows, default=list(ROWS), help=f"such as 1,4; default: {_listed(ROWS)}")
+    parser.add_argument("--rows", type=_row_numbers, default=list(ROWS), help=f"such as 1,4; default: {_listed(ROWS)}")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where the results go (bench.json)")
+    parser.add_argument(
+        "--ratios", type=Path, help="measure the ratios that can be compared, and write them to this file"
+    )
+    parser.add_argument("--compare", type=Path, help="measure the ratios and compare them with those in this file")
     parser.add_argument("--seed", help="of users, rooms and times of events")
     parser.add_argument("--database", help="libpq connection string; default: the embedded PostgreSQL")
     parser.add_argument("--target", help="URL of a running sliding sync server, whose homeserver is --homeserver-port")
     parser.add_argument("--target-pid", type=int, help="its process, if it runs here")
+    parser.add_argument("--dialect", choices=DIALECTS, default="msc4186", help="of rows 1, 3, 4 and 12 (msc4186)")
+    parser.add_argument("--native", help="URL of a homeserver that has MSC4186 itself: rows 1, 3 and 4 of both")
+    parser.add_argument("--native-secret", help="its registration_shared_secret; default: anyone may register there")
+    parser.add_argument("--most-rooms", type=int, default=2000, help="leave out users in more rooms (2000)")
     parser.add_argument("--homeserver-port", type=int, help="of the stand-in on 127.0.0.1; default: a free one")
     given = parser.parse_args()
     if given.target is not None and given.homeserver_port is None:
@@ -64,7 +148,7 @@ def _arguments() -> argparse.Namespace:
     return given
 
 
-def _rows(text: str) -> list[int]:
+def _row_numbers(text: str) -> list[int]:
     rows = [int(part) for part in text.split(",")]
     if not set(rows) <= set(ROWS):
         raise argparse.ArgumentTypeError(f"rows are {_listed(ROWS)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -14,11 +14,13 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
+from benchmarks.database import count_statements, prepare
 from benchmarks.homeserver.app import AddGroup, Emit, StartFlood
 from benchmarks.homeserver.emission import Emitted, FloodResult
 from benchmarks.homeserver.world import Group
 from benchmarks.load.jobs import Done, Holding, Job, Session
 from benchmarks.processes import Child, free_port, python
+from benchmarks.requests import DIALECTS, Dialect
 from benchmarks.server import Server
 
 #: in the server's data directory: its long turns
@@ -48,10 +50,23 @@ class Options:
     target_pid: int | None = None
     database: str | None = None
     homeserver_port: int | None = None
+    dialect: str = "msc4186"
+    #: users in more rooms are left out
+    most_rooms: int = 2000
+    #: the homeserver is a real one, which stores less than the stand-in says
+    native: bool = False
 
     def amount(self, short: float, full: float) -> float:
         """One of two amounts, of seconds or of requests."""
         return full if self.full else short
+
+    def rate(self, stand_in: float, native: float) -> float:
+        """One of two rates: a real homeserver's own sliding sync keeps up with the lower one."""
+        return native if self.native else stand_in
+
+    def sizes(self, rooms: Sequence[int]) -> list[int]:
+        """Those of these numbers of rooms that are wanted; the first in any case."""
+        return [rooms[0], *(number for number in rooms[1:] if number <= self.most_rooms)]
 
 
 class Homeserver:
@@ -61,6 +76,11 @@ class Homeserver:
         self.port = port
         self.child = child
         self._seed = seed
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self.port}"
 
     def add(self, group: Group) -> list[Identity]:
         """Make users and rooms."""
@@ -91,26 +111,60 @@ class Homeserver:
         return content
 
 
-class Bench:
-    """Everything that a run needs; `with` starts what all rows share, and stops it."""
+class LoadClient:
+    """A process that does jobs, one at a time."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, child: Child) -> None:
+        self._child = child
+
+    def do(self, job: Job, *, holding: Callable[[], None] = lambda: None) -> Done:
+        """Have it do a job; `holding` runs when it is in place."""
+        self._child.to.write(msgspec.json.encode(job) + b"\n")
+        self._child.to.flush()
+        said = self._said()
+        if isinstance(said, Holding):
+            holding()
+            said = self._said()
+        if not isinstance(said, Done):
+            raise NotMeasured("the load client holds twice")
+        return said
+
+    def _said(self) -> Done | Holding:
+        line = self._child.by.readline()
+        if not line:
+            raise NotMeasured(f"the load client ended:\n{self._child.last_words()}")
+        return msgspec.json.decode(line, type=Done | Holding)
+
+
+class Bench:
+    """Everything that a run needs; `with` starts what all rows share, and stops it. `native`: there is no stand-in."""
+
+    def __init__(self, options: Options, native: Homeserver | None = None) -> None:
         self.options = options
+        self._native = native
         self._stack = ExitStack()
 
     def __enter__(self) -> Bench:
         self._directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="syncproxy-bench-")))
         # the embedded database's user passes through
         self._directory.chmod(0o711)
-        self._load = self._child("load", python("benchmarks.load"), talks=True)
-        port = self.options.homeserver_port or free_port()
-        child = self._child("homeserver", python("benchmarks.homeserver", "--port", str(port)))
-        child.listens(port)
-        self.homeserver = Homeserver(port, child, self.options.seed)
+        self._load = LoadClient(self._child("load", python("benchmarks.load"), talks=True))
+        self.homeserver = self._native or self._stand_in()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
+
+    def _stand_in(self) -> Homeserver:
+        port = self.options.homeserver_port or free_port()
+        child = self._child("homeserver", python("benchmarks.homeserver", "--port", str(port)))
+        child.listens(port)
+        return Homeserver(port, child, self.options.seed)
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the rows ask that leave it to the command line."""
+        return DIALECTS[self.options.dialect]
 
     @contextmanager
     def server(self, *, watched: bool = False, data: Path | None = None) -> Iterator[Server]:
@@ -126,11 +180,14 @@ class Bench:
         with ExitStack() as stack:
             data = data or stack.enter_context(self.new_directory())
             port, metrics_port = free_port(), free_port()
+            if self.options.database is None:
+                prepare(data)
             child = Child(self._proxy_command(port, metrics_port, data, watched), self._directory / "proxy.log")
             try:
                 child.listens(port)
                 _wait_healthy(port)
                 database = self.options.database or f"host={data}/run user=syncproxy dbname=postgres"
+                count_statements(database)
                 turns = data / TURNS if watched else None
                 yield Server("127.0.0.1", port, child.pid, database, metrics_port, turns)
             except NotMeasured as problem:
@@ -155,8 +212,9 @@ class Bench:
     @contextmanager
     def relay(self) -> Iterator[Server]:
         """A poller and a held request with nothing in between."""
-        port, homeserver = free_port(), f"http://127.0.0.1:{self.homeserver.port}"
-        with self._serving(python("benchmarks.relay", "--port", str(port), "--homeserver", homeserver), port) as relay:
+        port = free_port()
+        command = python("benchmarks.relay", "--port", str(port), "--homeserver", self.homeserver.url)
+        with self._serving(command, port) as relay:
             yield relay
 
     @contextmanager
@@ -169,22 +227,17 @@ class Bench:
             child.stop()
 
     def do(self, job: Job, *, holding: Callable[[], None] = lambda: None) -> Done:
-        """Have the load client do a job; `holding` runs while a `Hold` is in place."""
-        self._load.to.write(msgspec.json.encode(job) + b"\n")
-        self._load.to.flush()
-        said = self._said()
-        if isinstance(said, Holding):
-            holding()
-            said = self._said()
-        if not isinstance(said, Done):
-            raise NotMeasured("the load client holds twice")
-        return said
+        """Have the load client do a job; `holding` runs when it is in place."""
+        return self._load.do(job, holding=holding)
 
-    def _said(self) -> Done | Holding:
-        line = self._load.by.readline()
-        if not line:
-            raise NotMeasured(f"the load client ended:\n{self._load.last_words()}")
-        return msgspec.json.decode(line, type=Done | Holding)
+    @contextmanager
+    def another_client(self) -> Iterator[LoadClient]:
+        """A load client beside the one that measures, to make work for the server meanwhile."""
+        child = Child(python("benchmarks.load"), self._directory / "load.log", talks=True)
+        try:
+            yield LoadClient(child)
+        finally:
+            child.stop()
 
     def _child(self, name: str, command: list[str | Path], *, talks: bool = False) -> Child:
         child = Child(command, self._directory / f"{name}.log", talks=talks)
@@ -197,7 +250,7 @@ class Bench:
         return [
             *(python("benchmarks.turns", data / TURNS) if watched else twistd),
             *("-n", "--pidfile=", "syncproxy"),
-            *("--homeserver", f"http://127.0.0.1:{self.homeserver.port}"),
+            *("--homeserver", self.homeserver.url),
             *("--listen", f"tcp:{port}:interface=127.0.0.1", "--data-dir", data, "--log-level", "warn"),
             *("--metrics", f"tcp:{metrics_port}:interface=127.0.0.1"),
             *given,
@@ -206,7 +259,7 @@ class Bench:
 
 def sessions(users: list[Identity], each: int = 1) -> list[Session]:
     """`each` clients of every user, told apart by `conn_id`."""
-    return [Session(user.token, f"bench{number}" if each > 1 else "") for number in range(each) for user in users]
+    return [Session(user.token, f"room-list{number or ''}") for number in range(each) for user in users]
 
 
 def _wait_healthy(port: int) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+
+_N = TypeVar("_N", int, float)
+_RATIO = "ratio to the floor, "
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -52,9 +55,29 @@ class Usage(msgspec.Struct, frozen=True):
     cpu_s: float | None = None
     peak_rss_mib: float | None = None
     database_cpu_s: float | None = None
+    statements: int | None = None
     transactions: int | None = None
     wal_bytes: int | None = None
     inside: dict[str, float] = {}
+
+
+def together(usages: Sequence[Usage]) -> Usage:
+    """What several stretches took: sums, and the highest peak. What one of them could not tell is `None`."""
+    peaks = [usage.peak_rss_mib for usage in usages]
+    return Usage(
+        seconds=round(sum(usage.seconds for usage in usages), 3),
+        cpu_s=_sum([usage.cpu_s for usage in usages]),
+        peak_rss_mib=max((peak for peak in peaks if peak is not None), default=None),
+        database_cpu_s=_sum([usage.database_cpu_s for usage in usages]),
+        statements=_sum([usage.statements for usage in usages]),
+        transactions=_sum([usage.transactions for usage in usages]),
+        wal_bytes=_sum([usage.wal_bytes for usage in usages]),
+    )
+
+
+def _sum(values: Sequence[_N | None]) -> _N | None:
+    told = [value for value in values if value is not None]
+    return sum(told[1:], told[0]) if told and len(told) == len(values) else None
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -83,6 +106,12 @@ class Measurement(msgspec.Struct, kw_only=True):
     problems: dict[str, int] = {}
     targets: list[Target] = []
 
+    @property
+    def ratios(self) -> dict[str, float]:
+        """The values that are ratios to the floor, by what they are ratios of."""
+        found = ((name.partition(_RATIO), value) for name, value in self.values.items())
+        return {of: value for (before, is_ratio, of), value in found if is_ratio and not before}
+
     def put(self, name: str, values: Spread | None) -> None:
         """Note a spread, if there were values."""
         if values is not None:
@@ -100,5 +129,6 @@ class Report(msgspec.Struct, kw_only=True):
     full: bool
     seed: str
     target: str
+    dialect: str = ""
     machine: dict[str, Any]
     measurements: list[Measurement] = []

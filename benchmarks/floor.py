@@ -12,7 +12,7 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.web.iweb import IRequest
 from twisted.web.server import Site
 
-from benchmarks.requests import MSC3575_PATH
+from benchmarks.requests import MSC3575_PATH, MSC4186_PATH
 
 
 def quiet_site(resource: Any) -> Site:
@@ -23,10 +23,11 @@ def quiet_site(resource: Any) -> Site:
 
 
 def resource(body: bytes) -> Any:
-    """A resource with the one route."""
+    """A resource that answers both dialects' requests."""
     app = Klein()
 
     @app.route(MSC3575_PATH, methods=["POST"])
+    @app.route(MSC4186_PATH, methods=["POST"])
     def sync(request: IRequest) -> bytes:
         request.setHeader(b"Content-Type", b"application/json")
         return body

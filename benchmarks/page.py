@@ -1,4 +1,4 @@
-"""`python -m benchmarks.page bench.json > docs/explanation/figures.txt`: a run's results, for the docs."""
+"""`python -m benchmarks.page bench.json docs/reference/benchmarks.md`: a run's results as a page with plots."""
 
 from __future__ import annotations
 
@@ -8,20 +8,46 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.figures import Measurement, Report, Spread, Target
+from benchmarks import plots
+from benchmarks.figures import Measurement, Report, Spread, Target, Usage
+
+_LATENCIES = "-latencies.svg"
+_TARGETS = "-targets.svg"
+_HEAD = """\
+# Benchmarks
+
+Made by `python -m benchmarks.page`, which writes this page and its plots from what a run measured; what the rows are
+and how they are measured is in [Performance](../explanation/performance.md).
+"""
 
 
-def page(report: Report) -> Iterator[str]:
-    """The lines of the page: a paragraph on the run, a table of spreads, one of targets."""
+def page(report: Report, stem: str) -> Iterator[str]:
+    """The lines of the page: a paragraph on the run, plots (files that begin with `stem`), spreads, ratios, targets."""
+    yield _HEAD
     machine = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in report.machine.items())
     length = "full" if report.full else "short"
-    yield f"A {length} run that began {report.started}, seed {report.seed}: {report.target}. Machine: {machine}."
+    yield f"A {length} run that began {report.started}, seed {report.seed}: {report.target}, rows 1, 3, 4 and 12 in"
+    yield f"{report.dialect or 'msc3575'}. Machine: {machine}."
     yield ""
-    yield "| row | | p50 | p95 | p99 | highest | n | floor, p50 | CPU, s | peak RSS, MiB |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    yield "## What was measured"
+    yield ""
+    yield f"![p50, p95 and p99 of each row, and the floor's p50]({stem}{_LATENCIES})"
+    yield ""
+    yield "| row | | p50 | p95 | p99 | highest | n | floor, p50 | CPU, s | peak RSS, MiB | statements | WAL, KiB |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     for one in report.measurements:
         for name, spread in one.spreads.items():
             yield _row(one, name, spread)
+    yield ""
+    yield "| row | | ratio to the floor | |"
+    yield "| --- | --- | --- | --- |"
+    for one in report.measurements:
+        for of, ratio in one.ratios.items():
+            yield f"| {one.row} | {one.what} | {of} | {ratio:g} |"
+    yield ""
+    yield "## The targets"
+    yield ""
+    yield f"![Each figure as a part of what is allowed]({stem}{_TARGETS})"
     yield ""
     yield "| row | | figure | measured | target | |"
     yield "| --- | --- | --- | --- | --- | --- |"
@@ -31,12 +57,24 @@ def page(report: Report) -> Iterator[str]:
 
 
 def _row(one: Measurement, name: str, spread: Spread) -> str:
-    values = (f"{value:.3g} {spread.unit}" for value in (spread.p50, spread.p95, spread.p99, spread.highest))
+    values = (f"{_short(value)} {spread.unit}" for value in (spread.p50, spread.p95, spread.p99, spread.highest))
     least = one.floor.get("p50 ms")
     floor = "" if least is None or name != "latency" else f"{least:.3g} ms"
-    cpu_s, rss_mib = (one.usage.cpu_s, one.usage.peak_rss_mib) if one.usage is not None else (None, None)
-    took = ("" if value is None else f"{value:g}" for value in (cpu_s, rss_mib))
+    took = ("" if value is None else f"{value:g}" for value in _took(one.usage))
     return f"| {' | '.join([str(one.row), f'{one.what}: {name}', *values, str(spread.count), floor, *took])} |"
+
+
+def _short(value: float) -> str:
+    """Three digits, or all that are before the point."""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _took(usage: Usage | None) -> list[float | None]:
+    """CPU seconds, MiB, statements, KiB of WAL."""
+    if usage is None:
+        return [None] * 4
+    wal_kib = None if usage.wal_bytes is None else round(usage.wal_bytes / 1024)
+    return [usage.cpu_s, usage.peak_rss_mib, usage.statements, wal_kib]
 
 
 def _target(target: Target) -> str:
@@ -46,9 +84,12 @@ def _target(target: Target) -> str:
 
 
 def main() -> None:
-    """Read a result file and write the page."""
-    report = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Report)
-    print("\n".join(page(report)))
+    """Read a result file; write the page and its plots."""
+    source, path = Path(sys.argv[1]), Path(sys.argv[2])
+    report = msgspec.json.decode(source.read_bytes(), type=Report)
+    path.write_text("\n".join(page(report, path.stem)) + "\n")
+    plots.latencies(report.measurements, path.with_name(path.stem + _LATENCIES))
+    plots.targets(report.measurements, path.with_name(path.stem + _TARGETS))
 
 
 if __name__ == "__main__":

@@ -95,8 +95,15 @@ def free_port() -> int:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of a process so far, all its threads; 0 if it is gone."""
-    return sum(_times(pid)[:2])
+    """CPU seconds of a process so far, all its threads; 0 if it is gone.
+
+    By its CPU clock, for `/proc` counts in ticks of 10 ms.
+    """
+    try:
+        # what clock_getcpuclockid(3) makes of a pid
+        return time.clock_gettime(~pid << 3 | 2)
+    except OSError:
+        return 0.0
 
 
 def descendants_cpu_s(pid: int) -> float:

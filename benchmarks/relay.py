@@ -20,7 +20,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.iweb import IRequest
 
 from benchmarks.floor import quiet_site
-from benchmarks.requests import MSC3575_PATH
+from benchmarks.requests import MSC3575_PATH, MSC4186_PATH
 
 _NEXT_BATCH = re.compile(rb'"next_batch":"([^"]+)"')
 _FILTER = '{"room":{"timeline":{"limit":1},"state":{"lazy_load_members":true}}}'
@@ -78,6 +78,7 @@ def resource(homeserver: str) -> Any:
     app = Klein()
 
     @app.route(MSC3575_PATH, methods=["POST"])
+    @app.route(MSC4186_PATH, methods=["POST"])
     async def sync(request: IRequest) -> bytes:
         token = request.getHeader("Authorization").removeprefix("Bearer ")
         if token not in devices:

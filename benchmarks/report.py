@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from benchmarks.figures import Measurement, Spread, Usage
 
@@ -27,6 +27,25 @@ def lines(one: Measurement) -> Iterator[str]:
         yield f"      {'met   ' if target.is_met else 'MISSED'} {target.name}: {target.value:g} {sign} {target.limit:g}"
 
 
+def side_by_side(proxied: Sequence[Measurement], native: Sequence[Measurement]) -> Iterator[str]:
+    """Lines for each measurement that both have: p50, p99 and CPU, and the one as a multiple of the other."""
+    own = {one.what: one for one in native if "latency" in one.spreads}
+    for one in proxied:
+        if one.what not in own or "latency" not in one.spreads:
+            continue
+        mine, theirs = one.spreads["latency"], own[one.what].spreads["latency"]
+        yield f"{one.row:>2}  {one.what}"
+        for name, my_ms, their_ms in (("p50", mine.p50, theirs.p50), ("p99", mine.p99, theirs.p99)):
+            yield f"      {name} {my_ms:g} ms, {_times(my_ms, their_ms)}"
+        for name, value in one.values.items():
+            if name.startswith("CPU a ") and own[one.what].values.get(name):
+                yield f"      {name} {value:g}, {_times(value, own[one.what].values[name])}"
+
+
+def _times(mine: float, theirs: float) -> str:
+    return f"{mine / theirs:.2f} x the homeserver's own {theirs:g}" if theirs else "the homeserver's own is 0"
+
+
 def _spread(spread: Spread) -> str:
     unit = spread.unit
     return (
@@ -43,6 +62,8 @@ def _usage(usage: Usage) -> str:
         parts.append(f"peak RSS {usage.peak_rss_mib:g} MiB")
     if usage.database_cpu_s is not None:
         parts.append(f"PostgreSQL's CPU {usage.database_cpu_s:g} s")
+    if usage.statements is not None:
+        parts.append(f"{usage.statements} statements")
     if usage.transactions is not None:
         parts.append(f"{usage.transactions} transactions")
     if usage.wal_bytes is not None:

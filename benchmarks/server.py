@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import attrs
-import msgspec
-import psycopg2
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.database import Counts, counts, query
 from benchmarks.figures import Usage
 from benchmarks.processes import cpu_s, descendants_cpu_s, forget_peak, peak_rss_mib
 
@@ -21,9 +20,7 @@ _STALL = "syncproxy_reactor_stall_seconds"
 _BATCH = "syncproxy_writer_batch_seconds"
 _POLL = "syncproxy_poll_processing_seconds"
 _REQUEST = "syncproxy_request_processing_seconds"
-_COUNTS = """SELECT (SELECT sum(xact_commit + xact_rollback) FROM pg_stat_database)::bigint,
-    pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"""
-_STATEMENTS = """SELECT pid, query_start FROM pg_stat_activity
+_LAST_STATEMENTS = """SELECT pid, query_start FROM pg_stat_activity
     WHERE application_name = 'syncproxy' AND query_start IS NOT NULL
         AND pid NOT IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted)"""
 
@@ -42,22 +39,9 @@ class Server:
 
     def measured(self, work: Callable[[], _T]) -> tuple[_T, Usage]:
         """Do something, and tell what it took."""
-        started, cpu, below = time.monotonic(), self._cpu_s(), self._database_cpu_s()
-        database, told = self._database_counts(), self._metrics()
-        if self.pid is not None:
-            forget_peak(self.pid)
+        meter = Meter(self)
         result = work()
-        usage = Usage(
-            seconds=round(time.monotonic() - started, 3),
-            cpu_s=_since(cpu, self._cpu_s()),
-            peak_rss_mib=None if self.pid is None else round(peak_rss_mib(self.pid), 1),
-            database_cpu_s=_since(below, self._database_cpu_s()),
-            inside=_inside(told, self._metrics()),
-        )
-        if database is None:
-            return result, usage
-        now = self._database_counts() or database
-        return result, msgspec.structs.replace(usage, transactions=now[0] - database[0], wal_bytes=now[1] - database[1])
+        return result, meter.usage()
 
     def statements(self) -> set[tuple[int, object]] | None:
         """The last statement of each of the proxy's database connections: what is new in it later was run meanwhile.
@@ -66,32 +50,21 @@ class Server:
         """
         if self.database is None:
             return None
-        return set(self._rows(self.database, _STATEMENTS))
+        return set(query(self.database, _LAST_STATEMENTS))
 
-    def _cpu_s(self) -> float | None:
+    def cpu_s(self) -> float | None:
+        """CPU seconds of the server so far."""
         return None if self.pid is None else cpu_s(self.pid)
 
-    def _database_cpu_s(self) -> float | None:
+    def database_cpu_s(self) -> float | None:
+        """CPU seconds of the processes below it, which are PostgreSQL's."""
         return None if self.pid is None else descendants_cpu_s(self.pid)
 
-    def _database_counts(self) -> tuple[int, int] | None:
-        """Transactions and bytes of WAL so far. PostgreSQL counts transactions about a second late."""
-        if self.database is None:
-            return None
-        ((transactions, wal_bytes),) = self._rows(self.database, _COUNTS)
-        return transactions, wal_bytes
+    def database_counts(self) -> Counts:
+        """What its database counts."""
+        return Counts() if self.database is None else counts(self.database)
 
-    @staticmethod
-    def _rows(database: str, sql: str) -> list[tuple[Any, ...]]:
-        connection = psycopg2.connect(database)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(sql)
-                return list(cursor.fetchall())
-        finally:
-            connection.close()
-
-    def _metrics(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """The samples of the server's own metrics that say something here."""
         if self.metrics_port is None:
             return {}
@@ -106,6 +79,33 @@ class Server:
             for family in text_string_to_metric_families(text)
             for sample in family.samples
         }
+
+
+class Meter:
+    """Tells what a server took from now on."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._database, self._told = server.database_counts(), server.metrics()
+        if server.pid is not None:
+            forget_peak(server.pid)
+        self._started, self._cpu_s, self._below_s = time.monotonic(), server.cpu_s(), server.database_cpu_s()
+
+    def usage(self) -> Usage:
+        """Until now."""
+        server, seconds = self._server, time.monotonic() - self._started
+        cpu_s, below_s = _since(self._cpu_s, server.cpu_s()), _since(self._below_s, server.database_cpu_s())
+        before, now = self._database, server.database_counts()
+        return Usage(
+            seconds=round(seconds, 3),
+            cpu_s=cpu_s,
+            peak_rss_mib=None if server.pid is None else round(peak_rss_mib(server.pid), 1),
+            database_cpu_s=below_s,
+            statements=_grown(before.statements, now.statements),
+            transactions=_grown(before.transactions, now.transactions),
+            wal_bytes=_grown(before.wal_bytes, now.wal_bytes),
+            inside=_inside(self._told, server.metrics()),
+        )
 
 
 def _inside(before: dict[str, float], now: dict[str, float]) -> dict[str, float]:
@@ -125,3 +125,7 @@ def _inside(before: dict[str, float], now: dict[str, float]) -> dict[str, float]
 
 def _since(before: float | None, now: float | None) -> float | None:
     return None if before is None or now is None else round(now - before, 3)
+
+
+def _grown(before: int | None, now: int | None) -> int | None:
+    return None if before is None or now is None else now - before

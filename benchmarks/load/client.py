@@ -26,6 +26,7 @@ class Tally:
 
     started_ns: int = attrs.field(factory=monotonic_ns)
     latencies_ns: list[int] = attrs.field(factory=list)
+    due_ns: list[int] = attrs.field(factory=list)
     problems: Counter[str] = attrs.field(factory=Counter)
     answered_bytes: int = 0
     sample: bytes = b""
@@ -35,6 +36,7 @@ class Tally:
     def saw(self, answer: Answer, due_ns: int) -> None:
         """Count a good answer."""
         self.latencies_ns.append(answer.last_ns - due_ns)
+        self.due_ns.append(due_ns)
         self.answered_bytes += len(answer.body)
         self.sample = answer.body
 
@@ -43,6 +45,7 @@ class Tally:
         return Done(
             seconds=(monotonic_ns() - self.started_ns) / 1e9,
             latencies_ns=self.latencies_ns,
+            due_ns=self.due_ns,
             problems=dict(self.problems),
             answered_bytes=self.answered_bytes,
             sample=self.sample.decode(),
@@ -104,7 +107,7 @@ class Client:
 
 
 async def run(job: Job, holding: Callable[[], None] = lambda: None) -> Done:
-    """Do a job. `holding` is called when all sessions of a `Hold` are in place, or all of a `Return` away."""
+    """Do a job. `holding` is called when its sessions are in place, or all of a `Return` away: not for all jobs."""
     tally = Tally()
     clients = [Client(job, session, tally) for session in job.sessions]
     try:
@@ -115,7 +118,7 @@ async def run(job: Job, holding: Callable[[], None] = lambda: None) -> Done:
                 due = (index / job.rate for index in range(job.count))
                 await _paced(clients, due, tally, lambda client, due_ns: client.first(due_ns))
             case Polls():
-                await _polls(job, clients, tally)
+                await _polls(job, clients, tally, holding)
             case Hold():
                 await _hold(job, clients, tally, holding)
             case Return():
@@ -139,12 +142,15 @@ async def _warm(job: Warm, clients: list[Client]) -> None:
     await asyncio.gather(*map(warm, clients))
 
 
-async def _polls(job: Polls, clients: list[Client], tally: Tally) -> None:
+async def _polls(job: Polls, clients: list[Client], tally: Tally, holding: Callable[[], None]) -> None:
     for client in clients:
         await client.first()
         # what came with the first answer, and what it set off, is behind us
         await client.next(job.later_body)
         await client.next(job.later_body)
+    holding()
+    # whoever was told looks at what the server took until now
+    await asyncio.sleep(0.5)
     _begin(tally)
     if job.rate is not None:
         due = (index / job.rate for index in range(int(job.rate * job.seconds)))
@@ -201,6 +207,7 @@ def _begin(tally: Tally) -> None:
     """Count from here."""
     tally.started_ns = monotonic_ns()
     tally.latencies_ns.clear()
+    tally.due_ns.clear()
     tally.answered_bytes = 0
 
 

@@ -39,7 +39,8 @@ class Polls(Job, kw_only=True):
     """Requests with an advancing `pos` and `timeout=0`, for `seconds`.
 
     With a `rate` they are due at it, each session in its turn, and latency counts from then; without, each session asks
-    again as soon as it was answered.
+    again as soon as it was answered. When all sessions have begun, the client says so with a `Holding` line, and rests
+    for 0.5 s.
     """
 
     seconds: float
@@ -70,7 +71,7 @@ class Return(Job, kw_only=True):
 
 
 class Holding(msgspec.Struct, tag=True):
-    """All sessions of a `Hold` are in place, or all of a `Return` are away."""
+    """All sessions of a `Hold` or of `Polls` are in place, or all of a `Return` are away."""
 
 
 class Arrival(msgspec.Struct, array_like=True):
@@ -84,11 +85,13 @@ class Arrival(msgspec.Struct, array_like=True):
 class Done(msgspec.Struct, tag=True, kw_only=True):
     """How a job went. `latencies_ns`: one for each answer with status 200; `problems` counts the others by kind.
 
-    `sample` is the last answer's body; `late_ns` how late, at worst, the client itself came to a request that was due.
+    `due_ns` is when each of these was due, or asked for; `sample` is the last answer's body; `late_ns` how late, at
+    worst, the client itself came to a request that was due.
     """
 
     seconds: float
     latencies_ns: list[int]
+    due_ns: list[int] = []
     problems: dict[str, int]
     answered_bytes: int = 0
     sample: str = ""

@@ -8,6 +8,7 @@ from benchmarks.bench import Bench
 from benchmarks.figures import Measurement
 from benchmarks.rows import (
     behind,
+    beside_login,
     fan_out,
     first_login,
     first_request,
@@ -32,4 +33,7 @@ ROWS: dict[int, Callable[[Bench], Iterator[Measurement]]] = {
     9: start.measure,
     10: joins.measure,
     11: behind.measure,
+    12: beside_login.measure,
 }
+#: those that a real homeserver can be asked for itself
+NATIVE_ROWS = (1, 3, 4)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from benchmarks.bench import Bench, Identity, NotMeasured, sessions
-from benchmarks.figures import Measurement
-from benchmarks.load.jobs import Done, Warm
-from benchmarks.requests import MSC3575_PATH, room_list
-from benchmarks.server import Server
+from benchmarks.figures import Measurement, Usage
+from benchmarks.load.jobs import Done, Polls, Warm
+from benchmarks.server import Meter, Server
 from benchmarks.turns import Turn, turns_in
 
 #: of the reactor's thread
@@ -15,11 +14,19 @@ _LONG_MS = 50
 
 def warm(bench: Bench, server: Server, users: list[Identity]) -> Done:
     """One request of each user, so that all have a poller with data. NotMeasured if some are not answered."""
-    job = Warm(host=server.host, port=server.port, path=MSC3575_PATH, sessions=sessions(users), body=room_list())
+    dialect = bench.dialect
+    job = Warm(host=server.host, port=server.port, path=dialect.path, sessions=sessions(users), body=dialect.body)
     done = bench.do(job)
     if len(done.latencies_ns) < len(users):
         raise NotMeasured(f"{len(done.latencies_ns)} of {len(users)} users were served: {done.problems}")
     return done
+
+
+def metered(bench: Bench, server: Server, job: Polls) -> tuple[Done, Usage]:
+    """Do a job, and tell what the server took from when its sessions were in place."""
+    meters: list[Meter] = []
+    done = bench.do(job, holding=lambda: meters.append(Meter(server)))
+    return done, meters[0].usage()
 
 
 def per_request_us(cpu_s: float | None, requests: int) -> float:

@@ -14,11 +14,11 @@ from urllib.parse import quote
 import attrs
 
 from benchmarks.bench import Bench, Identity
-from benchmarks.figures import Measurement, Usage
+from benchmarks.figures import Measurement, Usage, spread
 from benchmarks.homeserver.world import Group
 from benchmarks.load.jobs import Done
 from benchmarks.processes import rss_mib
-from benchmarks.rows.common import expect_short_turns, turns_since, warm
+from benchmarks.rows.common import expect_short_turns, ratio, turns_since, warm
 from benchmarks.server import Server
 from benchmarks.turns import Turn
 from syncproxy.v2.filters import sync_filter
@@ -67,8 +67,8 @@ def _login(bench: Bench, group: Group) -> Login:
     (user,) = bench.homeserver.add(group)
     (other,) = bench.homeserver.add(Group(f"before-{group.name}", 1, 20))
     # the first time, the stand-in makes the rooms
-    _alone(bench, user)
-    own_s, answer_bytes = min(_alone(bench, user) for _ in range(3))
+    alone(bench, user)
+    own_s, answer_bytes = min(alone(bench, user) for _ in range(3))
     with bench.server(watched=True) as server:
         # what is loaded once, whoever logs in
         warm(bench, server, [other])
@@ -88,7 +88,7 @@ def _watched(bench: Bench, server: Server, user: Identity) -> Done:
     return done
 
 
-def _alone(bench: Bench, user: Identity) -> tuple[float, int]:
+def alone(bench: Bench, user: Identity) -> tuple[float, int]:
     """Seconds and bytes of the first `/sync` without anybody in between."""
     connection = HTTPConnection("127.0.0.1", bench.homeserver.port, timeout=60)
     began = time.perf_counter()
@@ -106,11 +106,13 @@ def measurement(what: str, logins: list[Login]) -> Measurement:
     middle = sorted(logins, key=lambda login: login.seconds)[len(logins) // 2]
     one = Measurement(row=6, what=what, usage=middle.usage)
     beyond_s = median(login.seconds - login.own_s for login in logins)
+    one.put("login", spread([login.seconds for login in logins], "s"))
+    own_s = median(login.own_s for login in logins)
     one.values |= {
         "answer of /sync, MB": round(middle.answer_bytes / 1e6, 1),
-        "seconds": round(middle.seconds, 3),
-        "the homeserver's own seconds": round(median(login.own_s for login in logins), 3),
+        "ratio to the floor, seconds": ratio(middle.seconds, own_s),
     }
+    one.floor = {"the homeserver's own seconds": round(own_s, 3)}
     one.expect("seconds beyond the homeserver's own", beyond_s, _MOST_S)
     grown = [login.grown_mib for login in logins if login.grown_mib is not None]
     if grown:

@@ -8,13 +8,13 @@ from benchmarks.bench import Bench, Identity, sessions
 from benchmarks.figures import Measurement, milliseconds
 from benchmarks.homeserver.world import Group
 from benchmarks.load.jobs import Done, FirstRequests
-from benchmarks.requests import MSC3575_PATH, room_list
 from benchmarks.rows.common import per_request_us, ratio, warm
 from benchmarks.server import Server
 
 #: each user starts a connection every 200 ms: "a new connection that follows another at once" is slowed, on purpose
-_USERS = 5
-_RATE = 25.0
+USERS = 5
+RATE = 25.0
+_NATIVE_RATE = 2.0
 _ROOMS = (50, 500, 2000)
 
 
@@ -22,8 +22,8 @@ def measure(bench: Bench) -> Iterator[Measurement]:
     """A measurement for each number of rooms; the last compares it with the first."""
     smallest = 0.0
     with bench.server() as server:
-        for rooms in _ROOMS:
-            users = bench.homeserver.add(Group(f"first{rooms}x", _USERS, rooms, circle=_USERS))
+        for rooms in bench.options.sizes(_ROOMS):
+            users = bench.homeserver.add(Group(f"first{rooms}x", USERS, rooms, circle=USERS))
             warm(bench, server, users)
             one = _measured(bench, server, users, rooms)
             if "latency" in one.spreads:
@@ -48,27 +48,27 @@ def _measured(bench: Bench, server: Server, users: list[Identity], rooms: int) -
     with bench.floor(done.sample) as floor:
         _ask(bench, floor, users)
         least, least_usage = floor.measured(lambda: _ask(bench, floor, users))
-    floored = milliseconds(least.latencies_ns)
+    floored, least_us = milliseconds(least.latencies_ns), per_request_us(least_usage.cpu_s, len(least.latencies_ns))
     if floored is not None:
-        one.floor = {
-            "p50 ms": floored.p50,
-            "p99 ms": floored.p99,
-            "CPU a request, us": per_request_us(least_usage.cpu_s, len(least.latencies_ns)),
-        }
+        one.floor = {"p50 ms": floored.p50, "p99 ms": floored.p99, "CPU a request, us": least_us}
         one.values["ratio to the floor, p50"] = ratio(latency.p50, floored.p50)
+        one.values["ratio to the floor, CPU"] = ratio(one.values["CPU a request, us"], least_us)
     return one
 
 
 def _ask(bench: Bench, server: Server, users: list[Identity]) -> Done:
-    count = int(bench.options.amount(250, 1500))
-    return bench.do(
-        FirstRequests(
-            host=server.host,
-            port=server.port,
-            path=MSC3575_PATH,
-            sessions=sessions(users),
-            body=room_list(),
-            rate=_RATE,
-            count=count,
-        )
+    return bench.do(requests(bench, server, users, bench.options.amount(10, 60)))
+
+
+def requests(bench: Bench, server: Server, users: list[Identity], seconds: float) -> FirstRequests:
+    """For so long, each user in its turn."""
+    rate = bench.options.rate(RATE, _NATIVE_RATE)
+    return FirstRequests(
+        host=server.host,
+        port=server.port,
+        path=bench.dialect.path,
+        sessions=sessions(users),
+        body=bench.dialect.body,
+        rate=rate,
+        count=max(1, round(rate * seconds)),
     )

@@ -10,7 +10,7 @@ from statistics import median
 import attrs
 
 from benchmarks.bench import Bench
-from benchmarks.figures import Measurement, Usage, milliseconds
+from benchmarks.figures import Measurement, Usage, milliseconds, together
 from benchmarks.homeserver.emission import FloodResult
 from benchmarks.homeserver.world import Group
 from benchmarks.rows.common import per_request_us, ratio, warm
@@ -52,11 +52,28 @@ def measure(bench: Bench) -> Iterator[Measurement]:
                 one = Seen(*server.measured(partial(_flood, bench, group, bench.options.amount(1.5, 10))))
                 # in the first round plans and caches, the database's too, come to be
                 seen[what] += [one] if number else []
+    least = costs_of([_least(bench)])
     smallest: dict[str, float] = {}
     for what, rounds in seen.items():
         costs = costs_of(rounds)
-        yield measurement(what, rounds, costs, smallest)
+        told = measurement(what, rounds, costs, smallest)
+        told.floor = least
+        told.values |= {
+            f"ratio to the floor, {name.removesuffix(' a join, us').removesuffix(' ms')}": ratio(costs[name], floor)
+            for name, floor in least.items()
+            if name in costs
+        }
+        yield told
         smallest = smallest or costs
+
+
+def _least(bench: Bench) -> Seen:
+    """Joins that a poller takes, and nobody stores."""
+    group = Group("joinsfloorx", 1, 1, members=2)
+    with bench.relay() as relay:
+        warm(bench, relay, bench.homeserver.add(group))
+        time.sleep(1)
+        return Seen(*relay.measured(partial(_flood, bench, group, bench.options.amount(3, 20))))
 
 
 def _flood(bench: Bench, group: Group, seconds: float) -> FloodResult:
@@ -83,7 +100,7 @@ def costs_of(rounds: list[Seen]) -> dict[str, float]:
 
 def measurement(what: str, rounds: list[Seen], costs: dict[str, float], smallest: dict[str, float]) -> Measurement:
     """What was seen of a variant; `smallest` is what joins in the smallest room cost, if that was measured."""
-    one = Measurement(row=10, what=f"joins, {what}")
+    one = Measurement(row=10, what=f"joins, {what}", usage=together([one.usage for one in rounds]))
     one.put("from an answer to the next request", milliseconds([ns for one in rounds for ns in one.flood.cycles_ns]))
     one.values |= costs
     for name, cost in costs.items():

@@ -6,20 +6,21 @@ from collections.abc import Iterator
 
 import attrs
 
-from benchmarks.bench import Bench, sessions
+from benchmarks.bench import Bench, Identity, sessions
 from benchmarks.figures import Measurement, Usage, milliseconds
 from benchmarks.homeserver.emission import Emitted
 from benchmarks.homeserver.world import Group
 from benchmarks.load.jobs import Done, Hold
-from benchmarks.requests import MSC3575_PATH, room_list, room_list_later
 from benchmarks.rows.common import per_request_us, ratio, warm
-from benchmarks.server import Server
+from benchmarks.server import Meter, Server
 
-_RATE = 100.0
-_USERS = 100
-_ROOMS = 20
+RATE = 100.0
+USERS = 100
+ROOMS = 20
 #: how many of the users are in each room: each event comes with so many answers, and goes to so many clients
 _CIRCLES = (1, 5)
+#: with a real homeserver: a user with so many devices, for whom there are events
+_NATIVE_USERS, _NATIVE_CIRCLE, _NATIVE_RATE = 5, 5, 2.0
 #: after the last event, for what is still under way
 _REST_S = 2.0
 
@@ -38,53 +39,69 @@ class Seen:
 
 def measure(bench: Bench) -> Iterator[Measurement]:
     """A measurement for each number of listeners."""
+    if bench.options.native:
+        with bench.server() as server:
+            group = Group("livenative", _NATIVE_USERS, ROOMS, _NATIVE_CIRCLE)
+            yield _measurement(_see(bench, server, group, _NATIVE_RATE), None, _NATIVE_CIRCLE, _NATIVE_RATE)
+        return
     for circle in _CIRCLES:
         with bench.server() as server:
-            seen = _see(bench, server, Group(f"live{circle}x", _USERS, _ROOMS, circle))
+            seen = _see(bench, server, Group(f"live{circle}x", USERS, ROOMS, circle), RATE)
         with bench.relay() as floor:
             # users of its own: a device has one poller
-            least = _see(bench, floor, Group(f"floor{circle}x", _USERS, _ROOMS, circle))
-        yield _measurement(seen, least, circle)
+            least = _see(bench, floor, Group(f"floor{circle}x", USERS, ROOMS, circle), RATE)
+        yield _measurement(seen, least, circle, RATE)
 
 
-def _see(bench: Bench, server: Server, group: Group) -> Seen:
+def _see(bench: Bench, server: Server, group: Group, rate: float) -> Seen:
     users = bench.homeserver.add(group)
     warm(bench, server, users)
     seconds = bench.options.amount(10, 60)
     emitted: list[Emitted] = []
-    job = Hold(
-        host=server.host,
-        port=server.port,
-        path=MSC3575_PATH,
-        sessions=sessions(users),
-        body=room_list(),
-        later_body=room_list_later(),
-        seconds=seconds + _REST_S,
-    )
-    done, usage = server.measured(
-        lambda: bench.do(job, holding=lambda: emitted.extend(bench.homeserver.emit(group.name, _RATE, seconds)))
-    )
+    job = hold(bench, server, users, seconds)
+    meters: list[Meter] = []
+
+    def emit() -> None:
+        meters.append(Meter(server))
+        emitted.extend(bench.homeserver.emit(group.name, rate, seconds))
+
+    done = bench.do(job, holding=emit)
+    usage = meters[0].usage()
     from_left, from_due, missing = latencies_ns(emitted, done, [user.user_id for user in users])
     return Seen(from_left, from_due, missing, len(emitted), done.problems, usage)
 
 
-def _measurement(seen: Seen, least: Seen, circle: int) -> Measurement:
-    name = f"live, 100 events/s, {circle} held per room"
+def hold(bench: Bench, server: Server, users: list[Identity], seconds: float) -> Hold:
+    """One held request of each user, for so long and until what is under way then has come."""
+    return Hold(
+        host=server.host,
+        port=server.port,
+        path=bench.dialect.path,
+        sessions=sessions(users),
+        body=bench.dialect.body,
+        later_body=bench.dialect.later_body,
+        seconds=seconds + _REST_S,
+    )
+
+
+def _measurement(seen: Seen, least: Seen | None, circle: int, rate: float) -> Measurement:
+    name = f"live, {rate:g} events/s, {circle} held per room"
     one = Measurement(row=4, what=name, usage=seen.usage, problems=seen.problems)
-    live, floor = milliseconds(seen.from_left), milliseconds(least.from_left)
+    live = milliseconds(seen.from_left)
     cpu_us = per_request_us(seen.usage.cpu_s, len(seen.from_left))
-    least_us = per_request_us(least.usage.cpu_s, len(least.from_left))
     one.put("latency", live)
     one.put("from when the event was due", milliseconds(seen.from_due))
     one.values |= {"events": seen.events, "missing": seen.missing, "CPU a delivery, us": cpu_us}
     one.expect("missing", seen.missing, 0)
-    if live is not None and floor is not None:
+    if live is not None and circle == 1:
+        one.expect("p50 ms", live.p50, 3)
+        one.expect("p99 ms", live.p99, 15)
+    floor = None if least is None else milliseconds(least.from_left)
+    if live is not None and least is not None and floor is not None:
+        least_us = per_request_us(least.usage.cpu_s, len(least.from_left))
         one.floor = {"p50 ms": floor.p50, "p99 ms": floor.p99, "CPU a delivery, us": least_us}
         one.values |= {"ratio to the floor, p50": ratio(live.p50, floor.p50)}
         one.values |= {"ratio to the floor, CPU": ratio(cpu_us, least_us)}
-        if circle == 1:
-            one.expect("p50 ms", live.p50, 3)
-            one.expect("p99 ms", live.p99, 15)
     return one
 
 

@@ -5,26 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.bench import Bench, Identity, sessions
-from benchmarks.figures import Measurement, milliseconds
+from benchmarks.figures import Measurement, Usage, milliseconds
 from benchmarks.homeserver.world import Group
 from benchmarks.load.jobs import Done, Polls
-from benchmarks.requests import MSC3575_PATH, room_list, room_list_later
-from benchmarks.rows.common import per_request_us, ratio, warm
+from benchmarks.rows.common import metered, per_request_us, ratio, warm
 from benchmarks.server import Server
 
-_USERS = 4
+USERS = 4
 #: connections of each user: 16 in all
 _EACH = 4
 _ROOMS = (50, 2000)
-_RATE = 100.0
+RATE = 100.0
+_NATIVE_RATE = 20.0
+#: statements a request: what pollers store that are answered meanwhile is no request's
+_FEW = 0.05
 
 
 def measure(bench: Bench) -> Iterator[Measurement]:
     """Latency, then throughput, for each number of rooms."""
     smallest = 0.0
     with bench.server() as server:
-        for rooms in _ROOMS:
-            users = bench.homeserver.add(Group(f"nothing{rooms}x", _USERS, rooms, circle=_USERS))
+        for rooms in bench.options.sizes(_ROOMS):
+            users = bench.homeserver.add(Group(f"nothing{rooms}x", USERS, rooms, circle=USERS))
             warm(bench, server, users)
             paced = _latency(bench, server, users, rooms)
             if "latency" in paced.spreads:
@@ -37,15 +39,17 @@ def measure(bench: Bench) -> Iterator[Measurement]:
 
 
 def _latency(bench: Bench, server: Server, users: list[Identity], rooms: int) -> Measurement:
-    seconds = bench.options.amount(5, 30)
-    done, usage = server.measured(lambda: _poll(bench, server, users, seconds, _RATE))
-    one = Measurement(row=3, what=f"nothing new, {rooms} rooms, 100 requests/s", usage=usage, problems=done.problems)
+    seconds, rate = bench.options.amount(5, 30), bench.options.rate(RATE, _NATIVE_RATE)
+    done, usage = _poll(bench, server, users, seconds, rate)
+    one = Measurement(
+        row=3, what=f"nothing new, {rooms} rooms, {rate:g} requests/s", usage=usage, problems=done.problems
+    )
     latency = milliseconds(done.latencies_ns)
     one.put("latency", latency)
     if latency is not None:
         one.expect("p50 ms", latency.p50, 1)
     with bench.floor(done.sample) as floor:
-        floored = milliseconds(_poll(bench, floor, users, seconds, _RATE).latencies_ns)
+        floored = milliseconds(_poll(bench, floor, users, seconds, rate)[0].latencies_ns)
     if floored is not None and latency is not None:
         one.floor = {"p50 ms": floored.p50, "p99 ms": floored.p99}
         one.values["ratio to the floor, p50"] = ratio(latency.p50, floored.p50)
@@ -54,7 +58,7 @@ def _latency(bench: Bench, server: Server, users: list[Identity], rooms: int) ->
 
 def _throughput(bench: Bench, server: Server, users: list[Identity], rooms: int) -> Measurement:
     seconds = bench.options.amount(5, 30)
-    done, usage = server.measured(lambda: _poll(bench, server, users, seconds, None))
+    done, usage = _poll(bench, server, users, seconds, None)
     one = Measurement(row=3, what=f"nothing new, {rooms} rooms, concurrency 16", usage=usage, problems=done.problems)
     one.put("latency", milliseconds(done.latencies_ns))
     cpu_us = per_request_us(usage.cpu_s, len(done.latencies_ns))
@@ -62,10 +66,12 @@ def _throughput(bench: Bench, server: Server, users: list[Identity], rooms: int)
     one.values |= {"requests/s": round(rate, 1), "CPU a request, us": cpu_us}
     with bench.floor(done.sample) as floor:
         _poll(bench, floor, users, 1, None)
-        least, least_usage = floor.measured(lambda: _poll(bench, floor, users, seconds, None))
+        least, least_usage = _poll(bench, floor, users, seconds, None)
     least_us = per_request_us(least_usage.cpu_s, len(least.latencies_ns))
     one.floor = {"requests/s": round(len(least.latencies_ns) / least.seconds, 1), "CPU a request, us": least_us}
     one.expect("requests/s", rate, 2500, at_least=True)
+    if usage.statements is not None:
+        one.expect("statements a request", usage.statements / max(len(done.latencies_ns), 1), _FEW)
     if cpu_us:
         # what one core could do with nothing beside it: the other three processes share two cores with the server
         one.values["requests per CPU second"] = round(1e6 / cpu_us, 1)
@@ -74,16 +80,21 @@ def _throughput(bench: Bench, server: Server, users: list[Identity], rooms: int)
     return one
 
 
-def _poll(bench: Bench, server: Server, users: list[Identity], seconds: float, rate: float | None) -> Done:
-    return bench.do(
-        Polls(
-            host=server.host,
-            port=server.port,
-            path=MSC3575_PATH,
-            sessions=sessions(users, _EACH),
-            body=room_list(),
-            later_body=room_list_later(),
-            seconds=seconds,
-            rate=rate,
-        )
+def _poll(
+    bench: Bench, server: Server, users: list[Identity], seconds: float, rate: float | None
+) -> tuple[Done, Usage]:
+    return metered(bench, server, polls(bench, server, users, seconds, rate))
+
+
+def polls(bench: Bench, server: Server, users: list[Identity], seconds: float, rate: float | None) -> Polls:
+    """For so long, on four connections of each user; without a rate, as many as are answered."""
+    return Polls(
+        host=server.host,
+        port=server.port,
+        path=bench.dialect.path,
+        sessions=sessions(users, _EACH),
+        body=bench.dialect.body,
+        later_body=bench.dialect.later_body,
+        seconds=seconds,
+        rate=rate,
     )

@@ -67,14 +67,16 @@ def _seen(bench: Bench, server: Server, group: Group, *, repeats: bool) -> Seen:
     # until what was before is stored, and followed by long polls
     time.sleep(1)
     before_s, ran = cpu_s(bench.homeserver.child.pid), server.statements()
-    flood, usage = server.measured(lambda: _flood(bench, group, repeats=repeats))
+    seconds = bench.options.amount(8, 60)
+    seen, usage = server.measured(lambda: flood(bench, group, seconds, repeats=repeats))
     stored = None if ran is None else len((server.statements() or ran) - ran)
-    return Seen(flood, usage, (cpu_s(bench.homeserver.child.pid) - before_s) / flood.seconds, stored)
+    return Seen(seen, usage, (cpu_s(bench.homeserver.child.pid) - before_s) / seen.seconds, stored)
 
 
-def _flood(bench: Bench, group: Group, *, repeats: bool) -> FloodResult:
+def flood(bench: Bench, group: Group, seconds: float, *, repeats: bool) -> FloodResult:
+    """Every poll of the group is answered at once, for so long."""
     bench.homeserver.start_flood(group.name, repeats=repeats)
-    time.sleep(bench.options.amount(8, 60))
+    time.sleep(seconds)
     return bench.homeserver.calm()
 
 

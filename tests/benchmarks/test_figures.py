@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.figures import Target, milliseconds, percentile, spread
+from benchmarks.figures import Target, Usage, milliseconds, percentile, spread, together
 
 VALUES = st.lists(st.integers(0, 1000), min_size=1)
 
@@ -64,3 +64,20 @@ class TargetTests(SynchronousTestCase):
     def test_at_least(self) -> None:
         """A rate is met by what equals it, and missed by less."""
         self.assertEqual([True, False], [Target("rate", value, 600, at_least=True).is_met for value in (600, 599)])
+
+
+class TogetherTests(SynchronousTestCase):
+    """`together`: several stretches of a run."""
+
+    def test_sums(self) -> None:
+        """Times and counts are added up; of peaks it is the highest."""
+        usages = [
+            Usage(seconds=1.0, cpu_s=0.5, peak_rss_mib=80.0, statements=3, wal_bytes=10),
+            Usage(seconds=2.0, cpu_s=0.25, peak_rss_mib=70.0, statements=0, wal_bytes=5),
+        ]
+        expected = Usage(seconds=3.0, cpu_s=0.75, peak_rss_mib=80.0, statements=3, wal_bytes=15)
+        self.assertEqual(expected, together(usages))
+
+    def test_unknown(self) -> None:
+        """What one of them cannot tell is not told."""
+        self.assertIsNone(together([Usage(seconds=1.0, cpu_s=0.5), Usage(seconds=1.0)]).cpu_s)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.figures import Measurement, Report, Usage, milliseconds
+from benchmarks.figures import Measurement, Report, Target, Usage, milliseconds
 from benchmarks.page import page
+from benchmarks.plots import latencies, targets, used
 
 
 class PageTests(SynchronousTestCase):
     """`page`."""
 
     def setUp(self) -> None:
-        one = Measurement(row=1, what="first request", usage=Usage(seconds=2, cpu_s=1.5, peak_rss_mib=80))
+        one = Measurement(
+            row=1,
+            what="first request",
+            usage=Usage(seconds=2, cpu_s=1.5, peak_rss_mib=80, statements=7, wal_bytes=3000),
+        )
         one.put("latency", milliseconds([1_000_000, 3_000_000]))
         one.floor = {"p50 ms": 0.5}
+        one.values["ratio to the floor, CPU"] = 1.5
         one.expect("p50 ms", 1, 5)
         one.expect("requests/s", 100, 600, at_least=True)
         self.report = Report(started="now", full=False, seed="1", target="x", machine={"cores": 2}, measurements=[one])
@@ -22,18 +30,46 @@ class PageTests(SynchronousTestCase):
     def test_spreads(self) -> None:
         """Each spread has a row, with the floor and what the server took."""
         self.assertIn(
-            "| 1 | first request: latency | 1 ms | 3 ms | 3 ms | 3 ms | 2 | 0.5 ms | 1.5 | 80 |",
-            list(page(self.report)),
+            "| 1 | first request: latency | 1 ms | 3 ms | 3 ms | 3 ms | 2 | 0.5 ms | 1.5 | 80 | 7 | 3 |",
+            list(page(self.report, "x")),
         )
 
     def test_targets(self) -> None:
         """Each target has a row that says whether it was met."""
-        lines = list(page(self.report))
+        lines = list(page(self.report, "x"))
         self.assertIn("| 1 | first request | p50 ms | 1 | ≤ 5 | met |", lines)
         self.assertIn("| 1 | first request | requests/s | 100 | ≥ 600 | **missed** |", lines)
 
     def test_tables(self) -> None:
         """All rows of a table have as many cells as its heading."""
-        lines = list(page(self.report))
+        lines = list(page(self.report, "x"))
         widths = [line.count("|") for line in lines if line.startswith("|")]
-        self.assertEqual([11, 11, 11, 7, 7, 7, 7], widths)
+        self.assertEqual([13, 13, 13, 5, 5, 5, 7, 7, 7, 7], widths)
+
+    def test_ratios(self) -> None:
+        """Each ratio to the floor has a row."""
+        self.assertIn("| 1 | first request | CPU | 1.5 |", list(page(self.report, "x")))
+
+    def test_plots(self) -> None:
+        """The page shows both plots; the same results make the same files."""
+        text = "\n".join(page(self.report, "x"))
+        for make, end in ((latencies, "latencies"), (targets, "targets")):
+            self.assertIn(f"(x-{end}.svg)", text)
+            first, second = Path(self.mktemp()), Path(self.mktemp())
+            make(self.report.measurements, first)
+            make(self.report.measurements, second)
+            self.assertEqual(first.read_bytes(), second.read_bytes())
+            self.assertIn(b"first request", first.read_bytes())
+
+
+class UsedTests(SynchronousTestCase):
+    """`used`: the part of what is allowed."""
+
+    def test_parts(self) -> None:
+        """It is above 1 for what is missed, whether the target is a least or a most."""
+        found = [used(Target("x", value, 4, at_least=least)) for value, least in ((2, False), (8, False), (2, True))]
+        self.assertEqual([0.5, 2.0, 2.0], found)
+
+    def test_nothing_allowed(self) -> None:
+        """Where nothing is allowed there is no part."""
+        self.assertIsNone(used(Target("x", 0, 0)))
