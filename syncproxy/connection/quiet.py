@@ -8,8 +8,8 @@ from syncproxy.connection.built import Built
 from syncproxy.protocol.dialect import Dialect
 from syncproxy.protocol.request import Request
 
-#: longer answers are worth compressing, which takes its time anyway; in bytes
-MOST_BYTES = 1024
+#: in bytes: longer answers, of lists with hundreds of rooms in their ranges, take their time anyway
+MOST_BYTES = 16 * 1024
 
 
 @attrs.frozen(eq=False)

@@ -51,7 +51,7 @@ class Answering:
         if body is None:
             return None
         self._failures.succeeded(sha256(token.encode("ascii")).digest())
-        return responses.plain(request, body)
+        return responses.compressed_at_once(request, body)
 
     def answer(self, request: IRequest, dialect: Dialect) -> Deferred[bytes]:
         """Fires with the response's body, or what is left to send of it, its head being set by then; never fails.

@@ -186,8 +186,8 @@ class AtOnceTests(QuietCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
 
     def test_long_answer(self) -> None:
-        """An answer that is worth compressing is not made at once."""
-        self.silent.says = Extended(b'"%b"' % (b"x" * 2000))
+        """An answer that takes its time anyway is not made at once."""
+        self.silent.says = Extended(b'"%b"' % (b"x" * 20_000))
         self.settle()
         self.assertIsNone(self.at_once())
 

@@ -324,6 +324,14 @@ class BodiesTests(EdgeTestCase):
         response, body = await self.server.request("POST", SYNC, b"{}", {"Accept-Encoding": "br, gzip;q=0.5"})
         self.assertEqual((header(response, "Content-Encoding"), zlib.decompress(body, 31)), ("gzip", BIG))
 
+    async def test_gzip_at_once(self) -> None:
+        """So is one that is known at once."""
+        self.edge.conns.known = BIG
+        asked = SYNC + "?pos=1", b"{}", {"Accept-Encoding": "gzip"}
+        response, body = await self.server.request("POST", *asked)
+        self.assertEqual((header(response, "Content-Encoding"), zlib.decompress(body, 31)), ("gzip", BIG))
+        self.assertEqual((header(response, "Vary"), self.edge.conns.requests), ("Accept-Encoding", []))
+
     async def test_gzip_not_accepted(self) -> None:
         """Without Accept-Encoding, or with gzip ruled out, an answer goes out as it is."""
         self.edge.conns.answer_with = lambda request, hung_up: BIG
