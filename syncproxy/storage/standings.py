@@ -45,7 +45,8 @@ class Standings:
         facts, certain_nid = news.facts, self._polls.polled_at(now.user_id)
         if row is not None:
             certain_nid = max(certain_nid, visibility.certain_nid(row))
-        if facts is not None and max(facts.gap_nid, facts.jump_nid) <= certain_nid:
+        # behind a gap that hides state nothing tells what the room was, not even to somebody who came behind it
+        if facts is not None and not work.summary.unsure_nid and max(facts.gap_nid, facts.jump_nid) <= certain_nid:
             return memberships.stamped(now, news.event.recency, facts, now.left_nid)
         return self.left_unseen(now, row, news.event.recency, work)
 

@@ -215,6 +215,13 @@ class LeftTests(SynchronousTestCase):
             stored.polled(ALICE, _BACK, leaves, limited=True, state=(named("$new"),), state_after=state_after)
             self.assertEqual(self.left(stored), (None, False), state_after)
 
+    def test_a_stay_behind_a_gap_that_hides_state(self) -> None:
+        """Nothing: a section of a left room brings no state for what its gap hides."""
+        stored = self.renamed()
+        stay = _BACK, member("$out", "@bob:hs", "leave")
+        stored.left(ALICE, *stay, member("$end", "@alice:hs", "leave"), limited=True)
+        self.assertEqual(self.left(stored), (None, False))
+
     def test_a_stay_within_one_answer_with_the_state_after_it(self) -> None:
         """Nothing where state changed in the same timeline: what is known is from before that."""
         stored = self.renamed()

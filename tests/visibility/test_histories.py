@@ -150,6 +150,11 @@ class FoundTests(SynchronousTestCase):
         self.check(("leave", BOB, "!2"), *known)
         self.check(*known, ("poll", CAROL, ""))
 
+    def test_a_stay_within_what_another_was_told_of_a_left_room(self) -> None:
+        """Nor what the room was before a gap in which it was renamed."""
+        renamed = (("poll", BOB, ""), ("rename", CAROL, "!2"))
+        self.check(*renamed, ("join", ALICE, "!2"), ("leave", ALICE, "!2"), ("ban", BOB, "!2"))
+
     def test_a_name_that_a_late_first_answer_has_in_its_timeline(self) -> None:
         """It is not known which is newer, that or the one that came meanwhile: nobody who joins is shown the other."""
         asked, kick = (("ask", ALICE, ""), ("poll", BOB, "")), ("kick", BOB, "!1")
