@@ -274,7 +274,9 @@ class UserRooms:
             return None
         gap = self._gap(row)
         summary = newest if gap is None else gap.before
-        view = None if summary is None else live_view(row, summary, horizon=self.horizon)
+        view = None
+        if summary is not None:
+            view = live_view(row, summary, horizon=self.horizon, before_gap=gap is not None)
         if view is None or view.to_nid < newest.position:
             self.held.add(room_id)
         return None if summary is None or view is None else (summary, view)

@@ -83,6 +83,18 @@ def last_known_nid(timeline: Timeline, known: Mapping[str, KnownEvent]) -> int:
     return max((known[event.event_id].nid for event in timeline.events if _is_known(event, known)), default=0)
 
 
+def handed_nid(timeline: Timeline, known: Mapping[str, KnownEvent], own: str) -> int:
+    """The nid of the first event that the `own` user's poller was handed, from the own join on, if that is among them.
+
+    0: it was handed none that has its place in the timeline; these are yet to come.
+    """
+    events = timeline.events
+    joins = [number for number, event in enumerate(events) if _is_join_of(event, own)]
+    handed = (event for event in events[joins[-1] if joins else 0 :] if _is_known(event, known))
+    first = next(handed, None)
+    return 0 if first is None else known[first.event_id].nid
+
+
 def lowest_known_nid(timeline: Timeline, known: Mapping[str, KnownEvent]) -> int:
     """The nid of the event of the timeline that was stored first; 0: none is known."""
     return min((known[event.event_id].nid for event in timeline.events if _is_known(event, known)), default=0)
@@ -106,6 +118,12 @@ def sent_without_id(timeline: Timeline, user_id: str) -> tuple[str, ...]:
 
 def _is_behind_gap(event: Event, known: Mapping[str, KnownEvent]) -> bool:
     return _is_known(event, known) and known[event.event_id].gap_before
+
+
+def _is_join_of(event: Event, user_id: str) -> bool:
+    """Whether the user came in by this event, rather than having changed the profile."""
+    is_own = event.type == "m.room.member" and event.state_key == user_id
+    return is_own and event.membership == "join" and event.prev_membership != "join"
 
 
 def _unique(events: tuple[Event, ...]) -> tuple[Event, ...]:

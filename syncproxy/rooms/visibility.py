@@ -22,7 +22,9 @@ class View(msgspec.Struct, frozen=True, gc=False):
         return isinstance(nid, int) and self.from_nid <= nid <= self.to_nid
 
 
-def live_view(row: UserRoom | None, summary: RoomSummary, *, horizon: int | None = None) -> View | None:
+def live_view(
+    row: UserRoom | None, summary: RoomSummary, *, horizon: int | None = None, before_gap: bool = False
+) -> View | None:
     """What the user with this row may see of a room with this summary; `None`: nothing live.
 
     `horizon`: nothing past it is shown, `None` once a poll of the user finished in this process (rule 3). A summary
@@ -30,13 +32,14 @@ def live_view(row: UserRoom | None, summary: RoomSummary, *, horizon: int | None
     newest events changed past the horizon is not shown at all until that poll, which comes at once, has finished.
 
     Behind a gap past which the user's membership is not certain (rule 4) the summary is the one from before the gap:
-    such a room was shown already, so it stays as it was; of a stay that began later it shows nothing. Who came behind a
-    gap that hides what state the room has is shown nothing until the own poller brought that, and whose own answer is
-    contradicted neither, until that or the room's whole state came.
+    such a room was shown already, so it stays as it was (`before_gap`). A stay that began later shows nothing, nor does
+    one that began when it was not known what state the room has: the own answer went with what came later.
+    Who came behind a gap that hides what state the room has is shown nothing until the own poller brought that, and
+    whose own answer is contradicted neither, until that or the room's whole state came.
     """
     if row is None or row.membership != "join" or row.unsure or summary.position < row.visible_from - 1:
         return None
-    if row.contradicted and summary.unsure_nid:
+    if summary.unsure_nid and (row.contradicted or (before_gap and row.visible_from >= summary.unsure_nid)):
         return None
     to_nid = min(summary.position, row.visible_from - 1) if row.to_come else summary.position
     if horizon is not None:

@@ -7,6 +7,7 @@ before it did. Only here RoomSummary, UserRoom and DeviceFacts are moved forward
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -23,7 +24,7 @@ from syncproxy.rooms.changes import (
 from syncproxy.rooms.lazy_members import has_all_members
 from syncproxy.rooms.memberships import Stay
 from syncproxy.rooms.snapshot import facts_of, has_state, snapshot_of
-from syncproxy.rooms.timelines import KnownEvent, last_known_nid, lowest_known_nid, newest_join
+from syncproxy.rooms.timelines import KnownEvent, handed_nid, last_known_nid, lowest_known_nid, newest_join
 from syncproxy.rooms.times import sort_ts
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.device_accumulator import DeviceAccumulator
@@ -38,6 +39,15 @@ from syncproxy.storage.writes import Writes
 
 _MEMBER = "m.room.member"
 _OUT = ("leave", "ban")
+
+
+class _OwnJoin(NamedTuple):
+    """When somebody came in, in ms; `nid`: since when that is current, 0: no member event says so."""
+
+    nid: int
+    ts: int
+    sort_ts: int
+    recency: int
 
 
 class Accumulator:
@@ -282,42 +292,45 @@ class _AnswerAccumulator:
 
     def _standing(self, work: RoomAccumulator, room: JoinedRoom) -> Iterable[UserRoomChange]:
         row = self._facts.users.get((self._me, room.room_id))
-        member, member_nid = work.member(self._me), work.member_nid(self._me)
-        if memberships.was_put_out(row, member, member_nid, self._answer.position):
+        if memberships.was_put_out(row, work.member(self._me), work.member_nid(self._me), self._answer.position):
             return
-        is_join = member is not None and member.membership == "join"
-        if not is_join or (row is not None and member_nid <= row.membership_nid):
-            # no member event names this stay
-            member_nid = work.summary.position
-        if member is not None and is_join:
-            join_ts, join_sort_ts = member.origin_server_ts, member.sort_ts
-        else:
-            join_ts = _join_ts(room, self._me)
-            join_sort_ts = sort_ts(join_ts, self._answer.received_ms)
-        handed_nid = work.handed_nid(room.timeline, self._me)
+        join = self._own_join(work, room)
+        is_named = join.nid > (0 if row is None else row.membership_nid)
+        first_nid = handed_nid(room.timeline, work.facts.known, self._me)
         stay = self._stay(row, newest_join((*room.state, *room.timeline.events), work.facts.known, self._me))
-        is_handed = handed_nid <= work.summary.position
+        overtaken_nid = work.overtaken_nid(self._me, room) if stay is Stay.NEW else 0
+        if overtaken_nid:
+            # the present stay is one that another's answer told of, and this one does not know yet
+            stay, first_nid = Stay.OLD, max(first_nid, overtaken_nid)
         # what is stored of an old stay is from before what comes next
-        is_old = work.summary.newest is not None and join_ts < work.summary.newest.origin_server_ts
+        is_old = work.summary.newest is not None and join.ts < work.summary.newest.origin_server_ts
         now = memberships.after_joined_section(
             row,
             self._me,
             room.room_id,
-            member_nid=member_nid,
-            first_handed_nid=handed_nid,
-            join_ts=join_ts,
-            join_sort_ts=join_sort_ts,
-            unplaced=not is_handed,
-            contradicted=work.is_contradicted,
-            to_come=not is_handed and ((row is not None and row.to_come) or not is_old),
+            member_nid=join.nid if is_named else work.summary.position,
+            first_handed_nid=first_nid or work.summary.position + 1,
+            join_ts=join.ts,
+            join_sort_ts=join.sort_ts,
+            unplaced=not first_nid,
+            contradicted=work.is_contradicted or bool(overtaken_nid),
+            to_come=not first_nid and ((row is not None and row.to_come) or not is_old),
             stay=stay,
         )
         if not memberships.is_same_stay(row, now):
-            recency = join_ts if self._answer.is_first else self._answer.received_ms
-            now = memberships.stamped(now, recency if member is None or not is_join else member.recency)
+            now = memberships.stamped(now, join.recency)
         now = memberships.with_handed(now, lowest_known_nid(room.timeline, work.facts.known), stay)
         now = memberships.with_unread(now, room.notification_count, room.highlight_count, work.summary.position)
         yield from self._standings.set_row(now)
+
+    def _own_join(self, work: RoomAccumulator, room: JoinedRoom) -> _OwnJoin:
+        """The join by which the user is in: the current one, else what the answer says of it."""
+        member = work.member(self._me)
+        if member is not None and member.membership == "join":
+            nid = work.member_nid(self._me)
+            return _OwnJoin(nid, member.origin_server_ts, member.sort_ts, member.recency)
+        join_ts, received_ms = _join_ts(room, self._me), self._answer.received_ms
+        return _OwnJoin(0, join_ts, sort_ts(join_ts, received_ms), join_ts if self._answer.is_first else received_ms)
 
     def _stay(self, row: UserRoom | None, join: KnownEvent | None) -> Stay:
         """Which stay an answer, whose newest own join this is, is of: a join that no timeline brought began another."""

@@ -215,18 +215,13 @@ class RoomAccumulator:
         current = self.facts.state.get((_MEMBER, user_id))
         return 0 if current is None else current.valid_from
 
-    def handed_nid(self, timeline: Timeline, own: str) -> int:
-        """The nid of the first event that the poller was handed, from the `own` user's join on, if that is among them.
-
-        Past the room's position if none was, or none has its place in the timeline: these are yet to come.
-        """
-        events = timeline.events
-        joins = [number for number, event in enumerate(events) if _is_join_of(event, own)]
-        for event in events[joins[-1] if joins else 0 :]:
-            known = self.facts.known.get(event.event_id)
-            if known is not None and known.in_timeline:
-                return known.nid
-        return self.summary.position + 1
+    def overtaken_nid(self, own: str, room: JoinedRoom) -> int:
+        """The nid of the `own` user's current join, if another answer brought it after *s*; 0 if this one has it."""
+        current = self.facts.state.get((_MEMBER, own))
+        if current is None or current.event.membership != "join" or not self._freshness.is_newer(current):
+            return 0
+        is_there = any(event.event_id == current.event.event_id for event in (*room.state, *room.timeline.events))
+        return 0 if is_there else current.event.nid
 
     def learn_prev_batch(self, event_id: str, prev_batch: str) -> None:
         """This is where to page back from an event, if it is known, in the timeline, without a token."""
@@ -398,9 +393,3 @@ def _keys(room: JoinedRoom) -> set[_Key]:
     """The keys that a section names: without `state_after` the timeline may have brought some."""
     events = room.state if room.state_after else (*room.state, *room.timeline.events)
     return {(event.type, event.state_key) for event in events if event.state_key is not None}
-
-
-def _is_join_of(event: Event, user_id: str) -> bool:
-    """Whether the user came in by this event, rather than having changed the profile."""
-    is_own = event.type == _MEMBER and event.state_key == user_id
-    return is_own and event.membership == "join" and event.prev_membership != "join"

@@ -75,6 +75,14 @@ class LiveViewTests(SynchronousTestCase):
         self.assertIsNone(live_view(row(visible_from=4), summary(9, facts_nid=7), horizon=6))
         self.assertEqual(live_view(row(visible_from=4), summary(9, facts_nid=6), horizon=6), View(4, 6))
 
+    def test_a_stay_that_began_when_the_state_was_not_sure(self) -> None:
+        """Of the room as it was before a later gap it is shown nothing: what the own answer said is not in that."""
+        unsure = msgspec.structs.replace(summary(9), unsure_nid=5)
+        for visible_from, before_gap in product((4, 5, 6), (False, True)):
+            view = live_view(row(visible_from=visible_from), unsure, before_gap=before_gap)
+            self.assertEqual(view is None, before_gap and visible_from >= 5)
+        self.assertEqual(live_view(row(visible_from=6), summary(9), before_gap=True), View(6, 9))
+
     def test_a_stay_whose_answer_is_contradicted(self) -> None:
         """It is not shown while the room's state is unsure, and shown when that was fetched."""
         stay, unsure = row(visible_from=4, contradicted=True), msgspec.structs.replace(summary(9), unsure_nid=5)

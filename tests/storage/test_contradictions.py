@@ -235,3 +235,55 @@ class LeftTests(SynchronousTestCase):
         stored.polled(BOB)
         stored.polled(ALICE, named("$new"), _GONE)
         self.assertEqual(self.left(stored), ("$new", True))
+
+
+class OvertakenTests(SynchronousTestCase):
+    """Bob's first answer was made before he left and came back, and is stored after Alice's poller told of that."""
+
+    def stored(self, *later: Event) -> Stored:
+        """Alice's answer had his return, and this, before his own came."""
+        stored = Stored()
+        stored.polled(ALICE, event("$1"), since=None, state=(CREATE, ALICE_JOINS))
+        sent = stored.position
+        stored.polled(ALICE, _GONE, _BACK, *later)
+        # he had no device here
+        del stored.facts.users["@bob:hs", ROOM]
+        stored.polled(BOB, event("$1"), since=None, state=(CREATE, ALICE_JOINS, BOB_JOINS), position=sent)
+        return stored
+
+    def visible_from(self, stored: Stored) -> int:
+        """From which nid on he sees the room."""
+        row = stored.row()
+        assert row is not None
+        self.assertEqual((row.membership, row.handed_from, row.unplaced), ("join", 0, False))
+        return row.visible_from
+
+    def test_what_is_shown_begins_with_the_new_stay(self) -> None:
+        """Not with what his answer has, nor later than the join."""
+        for later in ((), (event("$2"),)):
+            stored = self.stored(*later)
+            self.assertEqual(self.visible_from(stored), stored.events["$back"].nid)
+
+    def test_an_answer_that_has_the_join(self) -> None:
+        """It is of that stay, and he sees what he was handed from the join on."""
+        stored = Stored()
+        stored.polled(ALICE, event("$1"), since=None, state=(CREATE, ALICE_JOINS))
+        sent = stored.position
+        stored.polled(ALICE, _BACK, event("$2"))
+        del stored.facts.users["@bob:hs", ROOM]
+        stored.polled(BOB, event("$2"), since=None, state=(CREATE, ALICE_JOINS, _BACK), position=sent)
+        row = stored.row()
+        assert row is not None
+        self.assertEqual((row.visible_from, row.handed_from), (stored.events["$2"].nid, stored.events["$2"].nid))
+
+    def test_a_join_from_behind_a_gap_that_hides_state(self) -> None:
+        """It is not shown until that is known: the name may be from before the stay."""
+        stored = Stored()
+        stored.polled(ALICE, event("$1"), since=None, state=(CREATE, ALICE_JOINS))
+        sent = stored.position
+        stored.polled(ALICE, _BACK, limited=True)
+        stored.facts.users.pop(("@bob:hs", ROOM), None)
+        stored.polled(BOB, event("$1"), since=None, state=(CREATE, ALICE_JOINS, BOB_JOINS), position=sent)
+        row = stored.row()
+        assert row is not None
+        self.assertEqual((row.contradicted, stored.summary.unsure_nid > 0), (True, True))

@@ -208,6 +208,16 @@ class FoundTests(SynchronousTestCase):
         talked = (("poll", CAROL, ""), ("talk", ALICE, "!2"), ("ask", ALICE, ""))
         self.check(*talked, ("rename", ALICE, "!2"), ("poll", CAROL, ""), ("join", ALICE, "!2"))
 
+    def test_a_first_answer_from_before_a_stay_that_another_tells_of(self) -> None:
+        """Who left and came back while it was on its way is not shown what it has: that was before the new stay."""
+        answered = (("ask", BOB, ""), ("poll", ALICE, ""), ("answer", BOB, ""))
+        self.check(*answered, ("leave", BOB, "!1"), ("join", BOB, "!1"))
+
+    def test_a_name_from_before_a_gap_that_a_first_answer_does_not_have(self) -> None:
+        """Who came when the name was not sure is not shown what it was before another gap."""
+        renamed = (("ask", ALICE, ""), ("poll", BOB, ""), ("rename", CAROL, "!1"))
+        self.check(*renamed, ("join", CAROL, "!1"), ("ask", CAROL, ""), ("poll", ALICE, ""))
+
 
 def wrong(steps: tuple[Step, ...], *, state_after: bool) -> list[str]:
     """What is shown and should not be, and what is missing in the end; nothing further than the first step of it."""
