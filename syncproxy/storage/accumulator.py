@@ -120,7 +120,7 @@ class _AnswerAccumulator:
         self._polls = polls
         self._writes = writes
         self._standings = Standings(facts, writes, known_users, polls)
-        self._own = DeviceAccumulator(part.answer, facts, nids, writes)
+        self._own = DeviceAccumulator(part.answer, facts, nids, writes, polls)
 
     def changes(self) -> Iterator[Change | None]:
         """Everything that the answer changes."""

@@ -10,6 +10,7 @@ import psycopg2
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from syncproxy.matrix.devices import Device
 from syncproxy.rooms.changes import Change
 from syncproxy.storage.accumulator import Accumulator
 from syncproxy.storage.copy_session import CopySession
@@ -33,6 +34,7 @@ from syncproxy.turns import Turn
 _FENCE = "UPDATE meta SET position = CASE WHEN generation = %s AND position = %s THEN %s END"
 #: facts that are taken in at a time
 _ROWS_AT_A_TIME = 500
+_DETACHED = "SELECT user_id, device_id, detached_rooms FROM devices WHERE detached_rooms IS NOT NULL"
 #: waits for a transaction of ours that a broken connection left behind
 _OUTCOME = "SELECT position, generation FROM meta FOR SHARE"
 
@@ -79,6 +81,8 @@ class Batches:
         ((self._written,),) = await self._session.query("SELECT position FROM meta")
         self.position = self._written
         self.known_users = {user for (user,) in await self._session.query("SELECT DISTINCT user_id FROM devices")}
+        for user_id, device_id, rooms in await self._session.query(_DETACHED):
+            self.polls.load(Device(user_id, device_id), bytes(rooms))
 
     def close(self) -> None:
         """Close the connections; the next batch makes new ones, perhaps to a server that fares better."""

@@ -23,18 +23,20 @@ from syncproxy.rooms.sticky import StickyEvent, expires_ms
 from syncproxy.rooms.timelines import sent_without_id
 from syncproxy.storage.facts import Facts
 from syncproxy.storage.nids import Nids
+from syncproxy.storage.polls import Polls
 from syncproxy.storage.writes import DeviceUpdate, Writes
 
 
 class DeviceAccumulator:
     """Stores them for one answer."""
 
-    def __init__(self, answer: PollAnswer, facts: Facts, nids: Nids, writes: Writes) -> None:
+    def __init__(self, answer: PollAnswer, facts: Facts, nids: Nids, writes: Writes, polls: Polls) -> None:
         self._answer = answer
         self._me = answer.device.user_id
         self._facts = facts
         self._nids = nids
         self._writes = writes
+        self._polls = polls
 
     def account_data(self, room_id: str | None, data: tuple[AccountDatum, ...]) -> Iterable[AccountDataChange]:
         """The account data that says something new."""
@@ -113,6 +115,7 @@ class DeviceAccumulator:
             to_device_position=self._to_device(answer.device) or row.facts.to_device_position,
             device_list_position=self._device_lists(answer.device) or row.facts.device_list_position,
         )
+        detached = sorted(self._polls.detached(answer.device))
         self._writes.devices[answer.device] = DeviceUpdate(
             since=answer.next_batch,
             sequence=answer.sequence,
@@ -122,6 +125,7 @@ class DeviceAccumulator:
             unused_fallback_key_types=facts.unused_fallback_key_types,
             to_device_position=facts.to_device_position,
             device_list_position=facts.device_list_position,
+            detached_rooms=msgspec.json.encode(detached) if detached else None,
         )
         row.sequence = answer.sequence
         if facts != row.facts or not row.exists:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+import msgspec
+
 from syncproxy.matrix.devices import Device
 from syncproxy.rooms.answers import PollAnswer
 from syncproxy.storage.slices import Slice
@@ -19,26 +21,27 @@ class Polls:
     def __init__(self) -> None:
         self._positions: dict[str, int] = {}
         self._stored: set[Device] = set()
-        self._detached: set[tuple[Device, str]] = set()
+        #: by device, the rooms of which its last timeline was dropped
+        self._detached: dict[Device, set[str]] = {}
         #: what the batch under way says of that; it counts once that is committed
-        self._pending: dict[tuple[Device, str], bool] = {}
+        self._pending: dict[Device, dict[str, bool]] = {}
         self.live: Callable[[], Collection[Device]] = lambda: self._stored
+
+    def load(self, device: Device, detached: bytes) -> None:
+        """Learn what was stored of a device: the rooms of which its last timeline was dropped, as JSON."""
+        self._detached[device] = msgspec.json.decode(detached, type=set[str])
 
     def stored(self, part: Slice) -> None:
         """An answer, or a slice of one, was committed."""
         answer = part.answer
-        for room in answer.joined:
-            was_dropped = self._pending.pop((answer.device, room.room_id), None)
-            if was_dropped is not None:
-                (self._detached.add if was_dropped else self._detached.discard)((answer.device, room.room_id))
+        if answer.device in self._pending:
+            self._detached[answer.device] = self.detached(answer.device)
+            del self._pending[answer.device]
         if part.is_last:
             self._finished(answer)
 
     def repeated(self, answer: PollAnswer) -> None:
         """An answer was told that had nothing to store: all its events were in their places."""
-        for room in answer.joined:
-            if room.timeline.events:
-                self._detached.discard((answer.device, room.room_id))
         self._finished(answer)
 
     def polled_at(self, user_id: str) -> int:
@@ -51,11 +54,18 @@ class Polls:
 
     def dropped(self, device: Device, room_id: str, *, was_dropped: bool) -> None:
         """Whether the timeline that this device's poll brings of a room is dropped."""
-        self._pending[device, room_id] = was_dropped
+        self._pending.setdefault(device, {})[room_id] = was_dropped
 
     def joins_up(self, device: Device, room_id: str) -> bool:
         """Whether what this device's poll brings of a room follows what is stored of it."""
-        return not self._pending.get((device, room_id), (device, room_id) in self._detached)
+        was_dropped = self._pending.get(device, {}).get(room_id)
+        return room_id not in self._detached.get(device, ()) if was_dropped is None else not was_dropped
+
+    def detached(self, device: Device) -> set[str]:
+        """The rooms of which what this device's poll brings next does not follow what is stored."""
+        pending = self._pending.get(device, {})
+        dropped = {room_id for room_id, was_dropped in pending.items() if was_dropped}
+        return (self._detached.get(device, set()) - pending.keys()) | dropped
 
     def live_users(self) -> set[str]:
         """The users who are polled now."""

@@ -31,7 +31,8 @@ class Shortcut:
     def taken(self, answer: PollAnswer) -> tuple[Change, ...] | None:
         """What to tell of an answer that is not stored; `None`: it has to be."""
         found = repeated(answer, self._seen.room)
-        if found is None:
+        # that a timeline is in its place again after one that was not is stored
+        if found is None or not all(self._polls.joins_up(answer.device, room.room_id) for room in answer.joined):
             return None
         changes = tuple(self._numbered(found))
         self._seen.told(changes)

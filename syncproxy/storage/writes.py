@@ -60,6 +60,8 @@ class DeviceUpdate:
     unused_fallback_key_types: bytes | None
     to_device_position: int
     device_list_position: int
+    #: rooms of which the next answer's timeline does not follow what is stored, as JSON; `None`: there are none
+    detached_rooms: bytes | None = None
 
 
 @attrs.define
@@ -189,6 +191,7 @@ def _device_columns(device: Device, row: DeviceUpdate) -> tuple[object, ...]:
     return (
         *device, row.since, row.sequence, row.horizon, _binary(row.one_time_key_counts),
         _binary(row.unused_fallback_key_types), row.to_device_position, row.device_list_position,
+        _binary(row.detached_rooms),
     )  # fmt: skip
 
 
@@ -303,14 +306,15 @@ _TRANSACTION_IDS = Prepared(
 _DEVICES = Prepared(
     "store_devices",
     """INSERT INTO devices (user_id, device_id, since, sequence, horizon, one_time_key_counts,
-        unused_fallback_key_types, to_device_position, device_list_position)
+        unused_fallback_key_types, to_device_position, device_list_position, detached_rooms)
     SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bytea[], %s::bytea[],
-        %s::bigint[], %s::bigint[])
+        %s::bigint[], %s::bigint[], %s::bytea[])
     ON CONFLICT (user_id, device_id) DO UPDATE SET since = coalesce(excluded.since, devices.since),
         sequence = excluded.sequence, horizon = excluded.horizon,
         one_time_key_counts = excluded.one_time_key_counts,
         unused_fallback_key_types = excluded.unused_fallback_key_types,
-        to_device_position = excluded.to_device_position, device_list_position = excluded.device_list_position""",
+        to_device_position = excluded.to_device_position, device_list_position = excluded.device_list_position,
+        detached_rooms = excluded.detached_rooms""",
 )
 
 #: every statement that a batch may take

@@ -43,6 +43,10 @@ class StoredFreshnessTests(StorageCase):
         """The timeline's ids."""
         return [one.event_id for one in (await self.reader.timelines({ROOM: self.writer.position}, 9))[ROOM]]
 
+    async def gaps(self) -> list[str]:
+        """The events behind gaps."""
+        return [event_id for (event_id,) in await self.database.query("SELECT event_id FROM events WHERE gap_before")]
+
     async def test_complete_block(self) -> None:
         """A first sync ends the row that it lacks; what was current before can still be read."""
         before = self.writer.position
@@ -97,3 +101,20 @@ class StoredFreshnessTests(StorageCase):
         await self.polled(ALICE, JoinedRoom(ROOM, timeline=Timeline((event("$n2", "m.room.name", state_key=""),))))
         (summary,) = await self.reader.summaries()
         self.assertEqual(len(summary.heroes), 6)
+
+    async def test_dropped_timeline_outlives_the_process(self) -> None:
+        """What follows a timeline that was left to another poller does not follow what is stored, after a restart too.
+
+        Its poller has a gap there, or leaves that to the other one as well, until it brings an event that is known.
+        """
+        sent = self.writer.position
+        await self.polled(BOB, JoinedRoom(ROOM, timeline=Timeline((event("$2"),))))
+        late = JoinedRoom(ROOM, (CREATE, ALICE_JOINS), timeline=Timeline((event("$5"),), True))
+        await self.polled(ALICE, late, since=None, position=sent)
+        self.assertEqual(await self.ids(), ["$1", "$2"])
+        await self.restarted()
+        await self.polled(ALICE, JoinedRoom(ROOM, timeline=Timeline((event("$6"),))))
+        self.assertEqual((await self.ids(), await self.gaps()), (["$1", "$2", "$6"], ["$6"]))
+        await self.restarted()
+        await self.polled(ALICE, JoinedRoom(ROOM, timeline=Timeline((event("$7"),))))
+        self.assertEqual((await self.ids(), await self.gaps()), (["$1", "$2", "$6", "$7"], ["$6"]))

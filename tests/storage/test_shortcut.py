@@ -275,6 +275,15 @@ class WrittenTests(ShortcutCase):
         self.assertGreater(row.membership_nid, before.membership_nid)
         self.assertGreater(row.visible_from, before.visible_from)
 
+    async def test_after_a_dropped_timeline(self) -> None:
+        """That the device's timeline is in its place again is stored."""
+        self.writer.polls.load(BOB, msgspec.json.encode([ROOM]))
+        await self.store(BOB, event("$2"))
+        self.assertTrue(self.writer.polls.joins_up(BOB, ROOM))
+        self.assertTrue(self.trips)
+        await self.turn()
+        self.assert_skipped(self.store(BOB, event("$2")))
+
     async def test_a_batch_that_fails(self) -> None:
         """A batch that fails on its data leaves them pending; they are written with the next that does not."""
         self.assert_skipped(self.store(BOB, notification_count=5))

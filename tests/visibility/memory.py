@@ -31,6 +31,7 @@ class StoredDevice:
 
     since: str | None
     horizon: int
+    detached_rooms: bytes | None = None
 
 
 class MemoryDatabase:
@@ -221,7 +222,7 @@ class MemoryDatabase:
     def stored_device(self, device: Device) -> StoredDevice | None:
         """Where the device stands, as a process that starts reads it."""
         row = self._devices.get(device)
-        return None if row is None else StoredDevice(row.since, row.horizon)
+        return None if row is None else StoredDevice(row.since, row.horizon, row.detached_rooms)
 
     async def device(self, device: Device) -> StoredDevice | None:
         return self.stored_device(device)

@@ -197,6 +197,8 @@ class Proxy:
             poller.position = poller.answer = None
             row = self.database.stored_device(poller.device)
             poller.since = None if row is None or row.since is None else int(row.since)
+            if row is not None and row.detached_rooms is not None:
+                self._polls.load(poller.device, row.detached_rooms)
 
     @property
     def clock(self) -> Clock:

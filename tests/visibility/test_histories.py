@@ -213,6 +213,13 @@ class FoundTests(SynchronousTestCase):
         answered = (("ask", BOB, ""), ("poll", ALICE, ""), ("answer", BOB, ""))
         self.check(*answered, ("leave", BOB, "!1"), ("join", BOB, "!1"))
 
+    def test_a_reply_that_a_dropped_timeline_had(self) -> None:
+        """After a restart, too, what its poller brings next does not follow what is stored."""
+        asked = (("talk", BOB, "!1"), ("ask", ALICE, ""), ("poll", BOB, ""), ("reply", BOB, "!1"))
+        self.check(*asked, ("poll", ALICE, ""), ("restart", "", ""), ("reply", ALICE, "!1"))
+        asked = (("ask", CAROL, ""), ("poll", BOB, ""), ("talk", ALICE, "!2"), ("leave", BOB, "!2"))
+        self.check(*asked, ("reply", CAROL, "!2"), ("poll", CAROL, ""), ("restart", "", ""))
+
     def test_a_name_from_before_a_gap_that_a_first_answer_does_not_have(self) -> None:
         """Who came when the name was not sure is not shown what it was before another gap."""
         renamed = (("ask", ALICE, ""), ("poll", BOB, ""), ("rename", CAROL, "!1"))
