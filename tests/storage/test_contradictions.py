@@ -10,7 +10,7 @@ from syncproxy.matrix.events import Event
 from syncproxy.rooms.user_room import UserRoom
 from tests.rooms.events import event, member
 from tests.storage.events import ALICE, ALICE_JOINS, BOB, CREATE, ROOM
-from tests.storage.pure import BOB_JOINS, Stored, both_in, named
+from tests.storage.pure import BOB_JOINS, Stored, both_in, named, of_bob
 
 _GONE = member("$gone", "@bob:hs", "leave")
 _BACK = member("$back", "@bob:hs", "join", origin_server_ts=9000)
@@ -263,6 +263,16 @@ class OvertakenTests(SynchronousTestCase):
         for later in ((), (event("$2"),)):
             stored = self.stored(*later)
             self.assertEqual(self.visible_from(stored), stored.events["$back"].nid)
+
+    def test_who_was_invited_since_is_in_no_more(self) -> None:
+        """The invite is for the own poller's next answer to tell."""
+        stored = Stored()
+        stored.polled(ALICE, event("$1"), since=None, state=(CREATE, ALICE_JOINS))
+        sent = stored.position
+        stored.polled(ALICE, _GONE, of_bob("$invite", "invite"), event("$2"))
+        stored.facts.users.pop(("@bob:hs", ROOM), None)
+        stored.polled(BOB, event("$1"), since=None, state=(CREATE, ALICE_JOINS, BOB_JOINS), position=sent)
+        self.assertIsNone(stored.row())
 
     def test_an_answer_that_has_the_join(self) -> None:
         """It is of that stay, and he sees what he was handed from the join on."""

@@ -213,6 +213,11 @@ class FoundTests(SynchronousTestCase):
         answered = (("ask", BOB, ""), ("poll", ALICE, ""), ("answer", BOB, ""))
         self.check(*answered, ("leave", BOB, "!1"), ("join", BOB, "!1"))
 
+    def test_a_first_answer_from_before_an_invite_that_another_tells_of(self) -> None:
+        """Who left and was invited while it was on its way is in no more, and sees nothing of what came since."""
+        answered = (("ask", BOB, ""), ("answer", BOB, ""), ("poll", ALICE, ""))
+        self.check(*answered, ("leave", BOB, "!1"), ("invite", BOB, "!1"))
+
     def test_a_reply_that_a_dropped_timeline_had(self) -> None:
         """After a restart, too, what its poller brings next does not follow what is stored."""
         asked = (("talk", BOB, "!1"), ("ask", ALICE, ""), ("poll", BOB, ""), ("reply", BOB, "!1"))
