@@ -70,7 +70,7 @@ class UserCache:
 
     def room(self, room_id: str) -> UserRoom | None:
         """The user's standing in the room; `None`: never had one."""
-        return self._rooms.rows.get(room_id)
+        return self._rooms.rows.of(room_id)
 
     def rooms(self) -> Mapping[str, UserRoom]:
         """All rooms in which the user has a standing, left ones included. Not to be kept or changed."""
@@ -98,7 +98,7 @@ class UserCache:
 
     def last_view(self, room_id: str) -> View | None:
         """Which nids of a room that was left may still be sent: up to the leave; `None`: none."""
-        return last_view(self._rooms.rows.get(room_id))
+        return last_view(self._rooms.rows.of(room_id))
 
     def is_listed(self, room_id: str) -> bool:
         """Whether the room may be shown at all: joined and visible, or an invite of somebody who is not ignored."""
@@ -214,7 +214,7 @@ class UserCache:
         self._own_receipts.put(facts.own_receipts)
         self._devices.load(facts.devices, facts.transaction_ids, self._global.seconds())
         self._rooms.horizon = facts.horizon if self._tracker.polled.position(self.user_id) is None else None
-        self._tracker.track(self.user_id, self._rooms.of("join"), self._rooms.of("invite"))
+        self._tracker.track(self.user_id, *self._rooms.of("join", "invite"))
 
     def room_changed(self, news: RoomNews) -> None:
         """Something happened in a room that the user is joined to."""
@@ -235,7 +235,7 @@ class UserCache:
         """The user's standing or counts in a room are new."""
         row = change.row
         room_id = row.room_id
-        old = self._rooms.rows.get(room_id)
+        old = self._rooms.rows.of(room_id)
         self._rooms.put(change)
         same_standing = old is not None and _standing(old) == _standing(row)
         if same_standing:

@@ -12,6 +12,7 @@ from syncproxy.caches.room_index import RoomIndex
 from syncproxy.caches.stripped import StrippedFacts, stripped_facts
 from syncproxy.caches.unread_counts import UnreadCounts
 from syncproxy.caches.user_account_data import UserAccountData
+from syncproxy.caches.user_rows import UserRows
 from syncproxy.matrix.events import StoredEvent
 from syncproxy.matrix.names import RoomName, heroes_for, room_avatar, room_name
 from syncproxy.rooms.changes import UserRoomChange
@@ -58,7 +59,7 @@ class UserRooms:
         self._polled = polled
         self._account_data = account_data
         self._own_events = own_events
-        self._rows: dict[str, UserRoom] = {}
+        self._rows = UserRows(user_id)
         self._stripped: dict[str, StrippedFacts] = {}
         self._unread = UnreadCounts()
         #: nothing past it is shown; `None` once a poll of the user finished in this process
@@ -71,30 +72,36 @@ class UserRooms:
         self.bumps = Bumps()
 
     @property
-    def rows(self) -> Mapping[str, UserRoom]:
+    def rows(self) -> UserRows:
         """By room."""
         return self._rows
 
     def load(self, rows: Iterable[UserRoom]) -> None:
         """Take in what was read; what was heard meanwhile is newer and stays."""
-        self._rows = {**{row.room_id: row for row in rows}, **self._rows}
+        for row in rows:
+            if row.room_id not in self._rows:
+                self._rows.put(row)
 
     def put(self, change: UserRoomChange) -> None:
         """Take in a row."""
         row = change.row
-        before = self._rows.get(row.room_id)
-        self._rows[row.room_id] = row
+        before = self._rows.of(row.room_id)
+        self._rows.put(row)
         view = self.view(row.room_id)
         self._unread.put(before, row, 0 if view is None else view.to_nid)
         self._stripped.pop(row.room_id, None)
 
-    def of(self, membership: str) -> list[str]:
-        """The rooms in which the user has this membership, visible or not."""
-        return [room_id for room_id, row in self._rows.items() if row.membership == membership]
+    def of(self, *memberships: str) -> list[list[str]]:
+        """For each of these memberships, the rooms in which the user has it, visible or not."""
+        found: dict[str, list[str]] = {membership: [] for membership in memberships}
+        for room_id, row in self._rows.items():
+            if row.membership in found:
+                found[row.membership].append(room_id)
+        return list(found.values())
 
     def leave_event(self, room_id: str) -> StoredEvent | None:
         """The own leave, kick or ban event, if it may be shown."""
-        row = self._rows.get(room_id)
+        row = self._rows.of(room_id)
         return row.leave_event if row is not None and is_told_of_leave(row) else None
 
     def view(self, room_id: str, device_id: str | None = None) -> View | None:
@@ -114,7 +121,7 @@ class UserRooms:
 
     def bound(self, room_id: str) -> int | None:
         """The nid past which nothing of a joined room may be told for now; `None`: all may."""
-        summary, row = self._index.summaries.get(room_id), self._rows.get(room_id)
+        summary, row = self._index.summaries.get(room_id), self._rows.of(room_id)
         if summary is None or row is None:
             return None
         if self.horizon is not None:
@@ -127,7 +134,7 @@ class UserRooms:
 
     def is_listed(self, room_id: str) -> bool:
         """Whether the room may be shown at all: joined and visible, or an invite of somebody who is not ignored."""
-        row = self._rows.get(room_id)
+        row = self._rows.of(room_id)
         if row is not None and row.membership == "invite":
             return self._stripped_facts(row).inviter not in self._account_data.ignored
         return self.view(room_id) is not None
@@ -140,12 +147,12 @@ class UserRooms:
         """Whether `m.direct` names the room; for invites also their `is_direct`."""
         if self.is_direct(room_id):
             return True
-        row = self._rows.get(room_id)
+        row = self._rows.of(room_id)
         return row is not None and row.is_direct and row.membership == "invite"
 
     def name(self, room_id: str, device_id: str | None = None) -> RoomName:
         """The room's name; of an invite from its stripped state; of a room that was left, none."""
-        row = self._rows.get(room_id)
+        row = self._rows.of(room_id)
         if row is not None and row.membership in _STRIPPED:
             return self._stripped_facts(row).name
         facts = self.summary(room_id, device_id)
@@ -161,7 +168,7 @@ class UserRooms:
 
     def avatar(self, room_id: str, device_id: str | None = None) -> str | None:
         """The room's avatar; of an invite from its stripped state; of a room that was left, none."""
-        row = self._rows.get(room_id)
+        row = self._rows.of(room_id)
         if row is not None and row.membership in _STRIPPED:
             return self._stripped_facts(row).avatar_url
         facts = self.summary(room_id, device_id)
@@ -171,7 +178,7 @@ class UserRooms:
 
     def timestamp(self, room_id: str, bump_types: frozenset[str] | None, device_id: str | None = None) -> int:
         """Time in ms of the newest event of these types; of an invite its own, of a room that was left the leave's."""
-        row = self._rows.get(room_id)
+        row = self._rows.of(room_id)
         if row is None:
             return 0
         if row.membership in _STRIPPED:
@@ -207,7 +214,7 @@ class UserRooms:
 
     def bump_stamp(self, room_id: str, device_id: str) -> int:
         """The `recency` in ms of the newest event that lifts a joined room in a room list (spec/msc4186.md)."""
-        row, seen = self._rows.get(room_id), self._seen(room_id, device_id)
+        row, seen = self._rows.of(room_id), self._seen(room_id, device_id)
         if row is None or seen is None:
             return 0
         summary, up_to = seen[0], seen[1].to_nid
@@ -232,7 +239,7 @@ class UserRooms:
 
     def listed(self, room_id: str) -> ListedRoom | None:
         """The room as the user's lists see it; `None`: it may be in none of them."""
-        row = self._rows.get(room_id)
+        row = self._rows.of(room_id)
         if row is None:
             return None
         if row.membership == "join":
@@ -269,7 +276,7 @@ class UserRooms:
 
     def _seen_by_user(self, room_id: str) -> tuple[RoomSummary, View] | None:
         """The room as the user may know it; notes it as held if there is more."""
-        newest, row = self._index.summaries.get(room_id), self._rows.get(room_id)
+        newest, row = self._index.summaries.get(room_id), self._rows.of(room_id)
         if newest is None or row is None or row.membership != "join":
             return None
         gap = self._gap(row)
@@ -296,7 +303,7 @@ class UserRooms:
         """Whether the room has a tombstone, and the user is joined to the replacement."""
         if summary.replacement is None:
             return False
-        row = self._rows.get(summary.replacement)
+        row = self._rows.of(summary.replacement)
         return row is not None and row.membership == "join"
 
     def _stripped_facts(self, row: UserRoom) -> StrippedFacts:

@@ -107,7 +107,7 @@ class RoomFactsTests(UserCacheCase):
         self.assertEqual((self.user.view("!r"), self.user.name("!r").name, self.user.avatar("!r")), (None, "", None))
         self.assertEqual(self.user.timestamp("!r", None), 777)
         self.assertEqual(self.user.last_view("!r"), View(1, 2))
-        self.assertIs(self.user.leave_event("!r"), leave)
+        self.assertEqual(self.user.leave_event("!r"), leave)
 
     def test_preemptive_ban_is_not_told(self) -> None:
         """The event of a ban that nobody was there for is not shown."""
