@@ -13,6 +13,7 @@ from syncproxy.caches.dispatcher import Dispatcher
 from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.joined_rooms_tracker import JoinedRoomsTracker
 from syncproxy.caches.user_cache_map import UserCacheMap
+from syncproxy.command.heap import HeapTrim
 from syncproxy.command.listeners import Listeners, metrics_site
 from syncproxy.command.logs import twistd_observer
 from syncproxy.command.options import Options
@@ -122,6 +123,7 @@ async def _start(
     """Start the stages, first to last; the stack stops them, last to first."""
     metrics = Metrics()
     StallWatch(metrics, reactor).setServiceParent(service)
+    HeapTrim(reactor).setServiceParent(service)
     secret = read_secret(settings)
     cipher = TokenCipher(secret)
     database = await started_database(settings, stack, reactor, metrics)
