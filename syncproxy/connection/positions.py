@@ -93,7 +93,8 @@ class Positions:
 
     def answered(self, asked: Request, body: bytes, *, changed: bool) -> None:
         """The answer at `next` was made for the request that `received` was told of. A queued one is done now."""
-        self._kept = _Kept(asked, body)
+        # one without a position is a beginning each time it comes, and the first answers are the largest
+        self._kept = None if asked.pos is None else _Kept(asked, body)
         self._last += 1
 
     def withdrawn(self, asked: Request) -> None:
