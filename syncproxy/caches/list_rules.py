@@ -156,7 +156,8 @@ def _set_rules(filters: Filters, how: ListRules) -> list[Keep]:
 def _recency_rule(bump_types: frozenset[str] | None) -> KeyOf:
     def by_recency(room: RoomFacts) -> Key:
         sort_ts, ts = room.recency(bump_types)
-        return -sort_ts, -ts
+        # one number for both where they are the same, which is usual: lists keep the keys of all their rooms
+        return (key := -sort_ts), key if ts == sort_ts else -ts
 
     return by_recency
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from sys import intern
 from typing import Any, TypeVar
 
 import msgspec
@@ -84,7 +85,8 @@ def _parsed(event: bytes, read: Callable[[dict[str, Any]], _T], default: _T) -> 
 
 def _direct_rooms(content: dict[str, Any]) -> frozenset[str]:
     lists = (rooms for rooms in content.values() if isinstance(rooms, list))
-    return frozenset(room for rooms in lists for room in rooms if isinstance(room, str))
+    # the rooms have their ids in memory already
+    return frozenset(intern(room) for rooms in lists for room in rooms if isinstance(room, str))
 
 
 def _ignored_users(content: dict[str, Any]) -> frozenset[str]:

@@ -25,7 +25,13 @@ class Hero(msgspec.Struct, frozen=True, gc=False):
     avatar_url: str | None = None
 
     def __post_init__(self) -> None:
+        # a user is a hero of many rooms, mostly with one name and avatar
+        force_setattr(self, "user_id", intern(self.user_id))
         force_setattr(self, "membership", intern(self.membership))
+        if self.displayname is not None:
+            force_setattr(self, "displayname", intern(self.displayname))
+        if self.avatar_url is not None:
+            force_setattr(self, "avatar_url", intern(self.avatar_url))
 
 
 class RoomName(msgspec.Struct, frozen=True, gc=False):

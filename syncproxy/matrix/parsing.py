@@ -76,7 +76,7 @@ def parse_event(raw: bytes | msgspec.Raw) -> Event:
         sender=sys.intern(head.sender),
         origin_server_ts=clamped(head.origin_server_ts),
         json=json,
-        state_key=head.state_key,
+        state_key=head.state_key and sys.intern(head.state_key),
         membership=membership,
         prev_membership=_previous_membership(unsigned) if membership is not None else None,
         transaction_id=_text(unsigned.get("transaction_id")),

@@ -50,6 +50,12 @@ class _Pairs:
         return any((kind, key) in self.excluded for kind in types for key in keys)
 
 
+@lru_cache(maxsize=1000)
+def _shared(keys: frozenset[str]) -> frozenset[str]:
+    """One object for all that are equal: most types are asked for with one key, the same for all users."""
+    return keys
+
+
 def _worked_out(config: Config, user_id: str) -> _Pairs:
     pairs, excluded = config
     keys: dict[str, set[str]] = {}
@@ -64,7 +70,7 @@ def _worked_out(config: Config, user_id: str) -> _Pairs:
             asked = keys.setdefault(event_type, set())
             if (event_type, state_key) != (MEMBER, _LAZY):
                 asked.add(user_id if state_key == _ME else state_key)
-    named = {kind: frozenset(asked) for kind, asked in keys.items()}
+    named = {kind: _shared(frozenset(asked)) for kind, asked in keys.items()}
     return _Pairs(everything, named, frozenset(any_type), frozenset(excluded))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sys import intern
 from typing import Any
 
 import msgspec
@@ -23,8 +24,21 @@ decode_user_room = msgspec.json.Decoder(UserRoom).decode
 
 def event_of(row: Any) -> StoredEvent:
     """The event of a row of EVENT_COLUMNS."""
-    nid, event_id, type_, sender, ts, json, *rest = row
-    return StoredEvent(nid, event_id, type_, sender, ts, bytes(json), *rest)
+    nid, event_id, type_, sender, ts, json, state_key, membership, recency, sort_ts, *rest = row
+    # what repeats is one object: texts in all events, times, which are mostly the same, in this one
+    return StoredEvent(
+        nid,
+        event_id,
+        intern(type_),
+        intern(sender),
+        ts,
+        bytes(json),
+        state_key and intern(state_key),
+        membership and intern(membership),
+        ts if recency == ts else recency,
+        ts if sort_ts == ts else sort_ts,
+        *rest,
+    )
 
 
 def entry_of(row: Any) -> StateEntry:
