@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from sys import intern
 from typing import Any, TypeVar
 
 import msgspec
 
+from syncproxy.matrix.sharing import shared
 from syncproxy.matrix.texts import without_nul
 from syncproxy.rooms.changes import AccountDataChange
 
@@ -86,7 +86,7 @@ def _parsed(event: bytes, read: Callable[[dict[str, Any]], _T], default: _T) -> 
 def _direct_rooms(content: dict[str, Any]) -> frozenset[str]:
     lists = (rooms for rooms in content.values() if isinstance(rooms, list))
     # the rooms have their ids in memory already
-    return frozenset(intern(room) for rooms in lists for room in rooms if isinstance(room, str))
+    return frozenset(shared(room) for rooms in lists for room in rooms if isinstance(room, str))
 
 
 def _ignored_users(content: dict[str, Any]) -> frozenset[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from sys import intern
 
 import msgspec
 from msgspec.structs import force_setattr
+
+from syncproxy.matrix.sharing import shared
 
 #: how many heroes a name is made of
 MAX_HEROES = 5
@@ -26,12 +27,12 @@ class Hero(msgspec.Struct, frozen=True, gc=False):
 
     def __post_init__(self) -> None:
         # a user is a hero of many rooms, mostly with one name and avatar
-        force_setattr(self, "user_id", intern(self.user_id))
-        force_setattr(self, "membership", intern(self.membership))
+        force_setattr(self, "user_id", shared(self.user_id))
+        force_setattr(self, "membership", shared(self.membership))
         if self.displayname is not None:
-            force_setattr(self, "displayname", intern(self.displayname))
+            force_setattr(self, "displayname", shared(self.displayname))
         if self.avatar_url is not None:
-            force_setattr(self, "avatar_url", intern(self.avatar_url))
+            force_setattr(self, "avatar_url", shared(self.avatar_url))
 
 
 class RoomName(msgspec.Struct, frozen=True, gc=False):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from syncproxy.matrix.depth import is_too_deep
 from syncproxy.matrix.events import Event
 from syncproxy.matrix.relations import bundled, relation
+from syncproxy.matrix.sharing import shared
 
 #: the largest integer that Matrix's JSON has
 MAX_INTEGER = 2**53 - 1
@@ -72,11 +72,11 @@ def parse_event(raw: bytes | msgspec.Raw) -> Event:
     _check(head)
     return Event(
         event_id=head.event_id,
-        type=sys.intern(head.type),
-        sender=sys.intern(head.sender),
+        type=shared(head.type),
+        sender=shared(head.sender),
         origin_server_ts=clamped(head.origin_server_ts),
         json=json,
-        state_key=head.state_key and sys.intern(head.state_key),
+        state_key=head.state_key and shared(head.state_key),
         membership=membership,
         prev_membership=_previous_membership(unsigned) if membership is not None else None,
         transaction_id=_text(unsigned.get("transaction_id")),

@@ -7,13 +7,13 @@ which events are known, and only what was told counts as known. What is not know
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from sys import intern
 
 import attrs
 import msgspec
 from msgspec.structs import force_setattr
 
 from syncproxy.matrix.events import Event
+from syncproxy.matrix.sharing import shared
 from syncproxy.rooms.answers import JoinedRoom, PollAnswer, SummaryBlock
 from syncproxy.rooms.changes import (
     Change,
@@ -43,7 +43,7 @@ class CurrentEvent(msgspec.Struct, frozen=True, gc=False):
 
     def __post_init__(self) -> None:
         if self.membership is not None:
-            force_setattr(self, "membership", intern(self.membership))
+            force_setattr(self, "membership", shared(self.membership))
 
 
 @attrs.frozen

@@ -6,12 +6,11 @@ Nothing else derives these facts, so the row and the cache cannot disagree.
 
 from __future__ import annotations
 
-from sys import intern
-
 import msgspec
 from msgspec.structs import force_setattr
 
 from syncproxy.matrix.names import Hero
+from syncproxy.matrix.sharing import shared
 
 
 class Bump(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -76,7 +75,7 @@ class RoomSummary(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     def __post_init__(self) -> None:
         # one string for each room, here and in its users' rows
-        force_setattr(self, "room_id", intern(self.room_id))
+        force_setattr(self, "room_id", shared(self.room_id))
 
 
 class FrozenFacts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from sys import intern
-
 import msgspec
 from msgspec.structs import force_setattr
 
 from syncproxy.matrix.events import StoredEvent
+from syncproxy.matrix.sharing import shared
 from syncproxy.rooms.summary import FrozenFacts
 
 
@@ -71,6 +70,6 @@ class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     def __post_init__(self) -> None:
         # a user has many rooms, a room many users: their ids would be most of what a row takes
-        force_setattr(self, "user_id", intern(self.user_id))
-        force_setattr(self, "room_id", intern(self.room_id))
-        force_setattr(self, "membership", intern(self.membership))
+        force_setattr(self, "user_id", shared(self.user_id))
+        force_setattr(self, "room_id", shared(self.room_id))
+        force_setattr(self, "membership", shared(self.membership))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sys import intern
 from typing import Any
 
 import msgspec
 
 from syncproxy.matrix.events import StateEntry, StoredEvent
+from syncproxy.matrix.sharing import shared
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 
@@ -29,12 +29,12 @@ def event_of(row: Any) -> StoredEvent:
     return StoredEvent(
         nid,
         event_id,
-        intern(type_),
-        intern(sender),
+        shared(type_),
+        shared(sender),
         ts,
         bytes(json),
-        state_key and intern(state_key),
-        membership and intern(membership),
+        state_key and shared(state_key),
+        membership and shared(membership),
         ts if recency == ts else recency,
         ts if sort_ts == ts else sort_ts,
         *rest,
