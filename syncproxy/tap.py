@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from syncproxy.arrivals import Arrivals
 from syncproxy.caches.dispatcher import Dispatcher
 from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.joined_rooms_tracker import JoinedRoomsTracker
@@ -129,7 +130,8 @@ async def _start(
     database = await started_database(settings, stack, reactor, metrics)
     await check_secret(database, cipher)
     database.when_superseded(lambda: service.fail(_SUPERSEDED))
-    stages = _created(settings, database, cipher, reactor, metrics, reached)
+    arrivals = Arrivals(reactor)
+    stages = _created(settings, database, cipher, reactor, metrics, reached, arrivals)
     _wire(stages)
     await _start_storing(stages, stack)
     deliveries = Deliveries()
@@ -154,6 +156,7 @@ async def _start(
     )
     site = BoundedSite(web, settings.max_request_size, reactor)
     site.noisy = False
+    site.arrivals = arrivals
     if settings.forward:
         relay = Relay(reactor, settings.homeserver)
         stack.push_async_callback(relay.close)
@@ -174,10 +177,16 @@ async def _start(
 
 
 def _created(
-    settings: Settings, database: Database, cipher: TokenCipher, reactor: Any, metrics: Metrics, reached: Observer
+    settings: Settings,
+    database: Database,
+    cipher: TokenCipher,
+    reactor: Any,
+    metrics: Metrics,
+    reached: Observer,
+    arrivals: Arrivals,
 ) -> _Stages:
     """All components from the homeserver to the caches; none of them knows whom it tells, and none has started."""
-    client = HomeserverClient(reactor, settings.homeserver, max_sync_size=settings.max_sync_size)
+    client = HomeserverClient(reactor, settings.homeserver, max_sync_size=settings.max_sync_size, arrivals=arrivals)
     decoding = Decoding(reactor)
     pending = Pending()
     reader = Reader(database, pending)
@@ -215,7 +224,7 @@ def _created(
         global_cache=global_cache,
         tracker=tracker,
         user_caches=user_caches,
-        dispatcher=Dispatcher(global_cache, tracker, user_caches, reactor, metrics),
+        dispatcher=Dispatcher(global_cache, tracker, user_caches, reactor, metrics, arrivals),
         purger=Purger(database, writer, pollers, reactor, metrics),
     )
 

@@ -80,6 +80,8 @@ class App:
         self._flood: Flood | None = None
         #: what happens in a room for each answer of the flood
         self._flood_with: Callable[[Room], str] = self._send
+        #: how often events were asked for: each time other rooms are chosen
+        self._emissions = 0
         #: when the first answer with an event left, while that is asked for
         self._left_ns: dict[str, int] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -226,7 +228,8 @@ class App:
 
     async def _emit(self, exchange: Exchange, asked: Emit) -> None:
         left_ns = self._left_ns = {}
-        rng = Random(self._world.seed)
+        self._emissions += 1
+        rng = Random(f"{self._world.seed} {self._emissions}")
         users = self._world.groups[asked.group]
         emitted: list[Emitted] = await emit(users, asked.rate, asked.seconds, rng, self._send, even=asked.even)
         # the last ones leave with the next polls

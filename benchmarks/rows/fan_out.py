@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import attrs
 
@@ -20,8 +21,11 @@ from benchmarks.turns import Turn
 _CLIENTS = 1000
 _ROOMS = 20
 _MEMBERS = 1100
-#: seconds from one event to the next, and after the last: by then each is told
-_APART_S = 6.0
+#: seconds for which the next event waits at the most, until all are told and hold again
+_PATIENCE_S = 20.0
+#: all hold again when the server takes less than this part of a core for so many seconds
+_RESTING = 0.05
+_LOOK_S = 0.25
 
 
 @attrs.frozen
@@ -42,6 +46,8 @@ class Seen:
 
     last_ns: list[int]
     missing: int
+    #: events that came before all clients had the one before
+    overlapping: int
     events: int
     problems: dict[str, int]
     usage: Usage
@@ -66,14 +72,17 @@ def _see(bench: Bench, server: Server, name: str, pollers: int) -> Seen:
     users = bench.homeserver.add(group)
     warm(bench, server, users)
     clients = sessions(users, _CLIENTS // pollers)
-    seconds = bench.options.amount(5, 30) * _APART_S
+    seconds = bench.options.amount(30, 180)
     emitted: list[Emitted] = []
+    usages: list[Usage] = []
     began_ns = 0
 
     def emit() -> None:
         nonlocal began_ns
         began_ns = time.perf_counter_ns()
-        emitted.extend(bench.homeserver.emit(group.name, 1 / _APART_S, seconds, even=True))
+        events, usage = server.measured(lambda: list(_one_at_a_time(bench, server, group.name, seconds)))
+        emitted.extend(events)
+        usages.append(usage)
 
     job = Hold(
         host=server.host,
@@ -82,12 +91,36 @@ def _see(bench: Bench, server: Server, name: str, pollers: int) -> Seen:
         sessions=clients,
         body=room_list(),
         later_body=room_list_later(),
-        seconds=seconds + _APART_S,
+        seconds=seconds + _PATIENCE_S,
         timeout_ms=120_000,
     )
-    done, usage = server.measured(lambda: bench.do(job, holding=emit))
+    done = bench.do(job, holding=emit)
     last_ns, missing = last_clients_ns(emitted, done, len(clients))
-    return Seen(last_ns, missing, len(emitted), done.problems, usage, turns_since(server, began_ns))
+    turns = turns_since(server, began_ns)
+    return Seen(last_ns, missing, overlapping(emitted, done), len(emitted), done.problems, usages[0], turns)
+
+
+def _one_at_a_time(bench: Bench, server: Server, group: str, seconds: float) -> Iterator[Emitted]:
+    """Events for so long, each when all clients were told of the one before and hold again."""
+    ends_s = time.monotonic() + seconds
+    while time.monotonic() < ends_s:
+        yield from bench.homeserver.emit(group, 1 / _LOOK_S, 1.5 * _LOOK_S, even=True)
+        _rest(server)
+
+
+def _rest(server: Server) -> None:
+    """Until the server has nothing to do, as far as that can be seen; with patience."""
+    ends_s = time.monotonic() + _PATIENCE_S
+    if server.cpu_s() is None:
+        time.sleep(_PATIENCE_S / 2)
+        return
+    resting = 0
+    # twice, for a client may have been about to ask again
+    while resting < 2 and time.monotonic() < ends_s:
+        before_s = server.cpu_s() or 0.0
+        time.sleep(_LOOK_S)
+        took_s = (server.cpu_s() or 0.0) - before_s
+        resting = resting + 1 if took_s < _RESTING * _LOOK_S else 0
 
 
 def measurement(seen: Seen, least: Seen | None, variant: Variant) -> Measurement:
@@ -98,6 +131,7 @@ def measurement(seen: Seen, least: Seen | None, variant: Variant) -> Measurement
     one.put("last client", last)
     one.values |= {"events": seen.events, "CPU a delivery, us": _cpu_us(seen)}
     one.expect("missing", seen.missing, 0)
+    one.expect("overlapping", seen.overlapping, 0)
     if last is not None:
         one.expect("last client, p50 ms", last.p50, variant.limit_ms)
     floored = None if least is None else milliseconds(least.last_ns)
@@ -121,3 +155,11 @@ def last_clients_ns(emitted: list[Emitted], done: Done, clients: int) -> tuple[l
     missing = sum(clients - len(times) for times in arrived.values())
     told = [event for event in emitted if event.left_ns and len(arrived[event.event_id]) == clients]
     return [max(arrived[event.event_id]) - event.left_ns for event in told], missing
+
+
+def overlapping(emitted: list[Emitted], done: Done) -> int:
+    """How many events came before the last client had the one before: what they took is not that of one event."""
+    last_ns: dict[str, int] = {}
+    for arrival in done.arrivals:
+        last_ns[arrival.event_id] = max(arrival.first_ns, last_ns.get(arrival.event_id, 0))
+    return sum(later.due_ns < last_ns.get(one.event_id, 0) for one, later in pairwise(emitted))

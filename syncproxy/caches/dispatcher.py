@@ -10,6 +10,7 @@ from typing import Concatenate, ParamSpec
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from syncproxy.arrivals import Arrivals
 from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.held_events import Release
 from syncproxy.caches.joined_rooms_tracker import JoinedRoomsTracker
@@ -59,7 +60,10 @@ class Dispatcher:
         user_caches: UserCacheMap,
         clock: IReactorTime,
         metrics: Metrics,
+        arrivals: Arrivals | None = None,
     ) -> None:
+        """`arrivals` wait while those who are in a room are told."""
+        self._arrivals = arrivals
         self._global = global_cache
         self._tracker = tracker
         self._users = user_caches
@@ -235,6 +239,7 @@ class Dispatcher:
             try:
                 for _ in self._jobs[0]:
                     if perf_counter() >= ends:
+                        self._tell_first(True)
                         self._clock.callLater(0, self._work)
                         return
             except Exception:
@@ -243,3 +248,8 @@ class Dispatcher:
                 self._metrics.errors.labels("cache").inc()
             self._jobs.popleft()
         self._working = False
+        self._tell_first(False)
+
+    def _tell_first(self, telling: bool) -> None:
+        if self._arrivals is not None:
+            self._arrivals.telling = telling

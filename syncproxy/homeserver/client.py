@@ -16,6 +16,7 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory, IResponse
 from zope.interface import implementer
 
 from syncproxy import __version__
+from syncproxy.arrivals import Arrivals, Inbox
 from syncproxy.homeserver.bodies import MOST_JOINED, Body, BodyTooLarge, read_body
 from syncproxy.homeserver.repairs import UNSOUND
 from syncproxy.homeserver.targets import Targets
@@ -95,6 +96,33 @@ class _UnixEndpoints:
         return UNIXClientEndpoint(self.reactor, self.path, timeout=_CONNECT_S)
 
 
+class _Pool(HTTPConnectionPool):
+    """Kept connections, on which what comes takes its turn."""
+
+    def __init__(self, reactor: Any, arrivals: Arrivals | None) -> None:
+        super().__init__(reactor, persistent=True)
+        self._arrivals = arrivals
+
+    def getConnection(self, key: Any, endpoint: Any) -> Deferred[Any]:
+        connecting: Deferred[Any] = super().getConnection(key, endpoint)
+        return connecting if self._arrivals is None else connecting.addCallback(self._in_turn, self._arrivals)
+
+    def _in_turn(self, connection: Any, arrivals: Arrivals) -> Any:
+        if "dataReceived" in vars(connection):
+            # it was asked before
+            return connection
+        lost = connection.connectionLost
+        inbox = Inbox(arrivals, connection.dataReceived, connection.transport.abortConnection)
+
+        def connection_lost(reason: Any) -> None:
+            inbox.empty()
+            lost(reason)
+
+        connection.dataReceived = inbox.received
+        connection.connectionLost = connection_lost
+        return connection
+
+
 class HomeserverClient:
     """Requests to one homeserver over kept connections.
 
@@ -104,11 +132,18 @@ class HomeserverClient:
     """
 
     def __init__(
-        self, reactor: Any, base_url: str, *, agent: IAgent | None = None, max_sync_size: int = MOST_OF_A_SYNC
+        self,
+        reactor: Any,
+        base_url: str,
+        *,
+        agent: IAgent | None = None,
+        max_sync_size: int = MOST_OF_A_SYNC,
+        arrivals: Arrivals | None = None,
     ) -> None:
+        """`arrivals` decides when what comes is taken in; `None`: at once."""
         self._reactor = reactor
         self._max_sync_size = max_sync_size
-        self._pool = HTTPConnectionPool(reactor, persistent=True)
+        self._pool = _Pool(reactor, arrivals)
         self._pool.maxPersistentPerHost = _PERSISTENT
         self._pool.cachedConnectionTimeout = 60
         is_unix = base_url.startswith("unix:")

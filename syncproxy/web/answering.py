@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from hashlib import sha256
 from secrets import token_hex
+from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
+from twisted.web.server import NOT_DONE_YET
 
 from syncproxy.errors import MatrixError, NotReady, UnknownPos
 from syncproxy.metrics import Metrics
@@ -37,37 +39,43 @@ class Answering:
         self._clock = clock
         self._failures = Failures(clock)
 
-    def at_once(self, request: IRequest, dialect: Dialect) -> bytes | None:
-        """The response's body, its head being set, if nothing has to be waited for; `None`: `answer` is to be asked."""
+    def answer(self, request: IRequest, dialect: Dialect) -> bytes | int:
+        """The response's body, its head being set, if nothing has to be waited for; else it follows: `NOT_DONE_YET`.
+
+        Klein has no part in this: for each request it makes cycles of dozens of objects, which stay until Python looks
+        for them. A client that hangs up must not disturb what the answer is made from, which others may share: that
+        only fires `hung_up`.
+        """
+        body = self._at_once(request, dialect)
+        if body is not None:
+            return body
+        hung_up: Deferred[None] = Deferred()
+        whole: Any = request
+        whole.notifyFinish().addErrback(lambda _: hung_up.callback(None))
+
+        def serve(body: bytes) -> None:
+            if not hung_up.called:
+                request.write(body)
+                request.finish()
+
+        ensureDeferred(self._serve(request, dialect, hung_up)).addCallback(serve)
+        return NOT_DONE_YET
+
+    def _at_once(self, request: IRequest, dialect: Dialect) -> bytes | None:
+        """The body, if nothing has to be waited for; `None`: it is not known yet."""
         try:
             token = access_token(request)
             body = self._requests.at_once(request, dialect, token)
         except MatrixError:
             # it is met with again, and told
             return None
-        except Exception:  # `answer` may fare better
+        except Exception:  # it may fare better without haste
             self._unforeseen()
             return None
         if body is None:
             return None
         self._failures.succeeded(sha256(token.encode("ascii")).digest())
         return responses.compressed_at_once(request, body)
-
-    def answer(self, request: IRequest, dialect: Dialect) -> Deferred[bytes]:
-        """Fires with the response's body, or what is left to send of it, its head being set by then; never fails.
-
-        Klein cancels it when the client hangs up. That must not reach what the answer is made from, which others
-        may share: it only fires `hung_up`.
-        """
-        hung_up: Deferred[None] = Deferred()
-        answered: Deferred[bytes] = Deferred(lambda _: hung_up.callback(None))
-
-        def serve(body: bytes) -> None:
-            if not hung_up.called:
-                answered.callback(body)
-
-        ensureDeferred(self._serve(request, dialect, hung_up)).addCallback(serve)
-        return answered
 
     async def _serve(self, request: IRequest, dialect: Dialect, hung_up: Deferred[None]) -> bytes:
         address = client_address(request, trust_forwarded_for=self._settings.trust_forwarded_for)

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 from klein import Klein
 from klein.resource import KleinResource
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
@@ -46,20 +45,18 @@ OWN_PATHS: Mapping[bytes, frozenset[bytes] | None] = {
 
 
 class EdgeResource(KleinResource):
-    """Klein's resource, for requests that are plain enough to be routed.
+    """Klein's resource, for requests that are plain enough to be routed; sync requests are answered without it."""
 
-    What can be answered `at_once` is, without Klein: it takes as long as all the rest of such a request.
-    """
-
-    def __init__(self, app: Klein, at_once: Callable[[Any], bytes | None]) -> None:
+    def __init__(self, app: Klein, sync: Callable[[Any], bytes | int | None]) -> None:
+        """`sync` answers a sync request, or tells that its answer follows; `None`: it is none."""
         super().__init__(app)
-        self._at_once = at_once
+        self._sync = sync
 
     def render(self, request: Any) -> Any:
         """Klein takes a tumble over paths that are no UTF-8 and hosts that are none; here that is no path of ours."""
-        known = self._at_once(request)
-        if known is not None:
-            return known
+        answered = self._sync(request)
+        if answered is not None:
+            return answered
         parts = (request.method, request.getRequestHostname(), *request.postpath)
         if all(part.isascii() for part in parts):
             with suppress(BadHost):
@@ -82,31 +79,24 @@ def make_resource(
     app = Klein()
     requests = SyncRequests(tokens, pollers, conns, metrics, clock)
     answering = Answering(requests, settings, metrics, clock)
-    for path, name in SYNC_PATHS.items():
-        if name in dialects:
-            _route_sync(app, path, dialects[name], answering)
     _route_versions(app, versions)
     _route_health(app, health)
     _route_client_configuration(app, settings.public_homeserver)
     app.handle_errors(HTTPException)(_no_such_route)
-    return EdgeResource(app, _at_once(dialects, answering))
+    return EdgeResource(app, _sync(dialects, answering))
 
 
-def _route_sync(app: Klein, path: str, dialect: Dialect, answering: Answering) -> None:
-    @app.route(path, methods=["POST"], endpoint=path)
-    def sync(request: IRequest) -> Deferred[bytes]:
-        return answering.answer(request, dialect)
-
-
-def _at_once(dialects: Mapping[str, Dialect], answering: Answering) -> Callable[[Any], bytes | None]:
-    """What answers a sync request at once, if that can be."""
+def _sync(dialects: Mapping[str, Dialect], answering: Answering) -> Callable[[Any], bytes | int | None]:
+    """What answers requests for the paths of sliding sync."""
     spoken = {path.encode("ascii"): dialects[name] for path, name in SYNC_PATHS.items() if name in dialects}
 
-    def at_once(request: Any) -> bytes | None:
-        dialect = spoken.get(b"/" + b"/".join(request.postpath)) if request.method == b"POST" else None
-        return None if dialect is None else answering.at_once(request, dialect)
+    def sync(request: Any) -> bytes | int | None:
+        dialect = spoken.get(b"/" + b"/".join(request.postpath))
+        if dialect is None or request.method == b"OPTIONS":
+            return None
+        return answering.answer(request, dialect) if request.method == b"POST" else _no_such_method(request, b"POST")
 
-    return at_once
+    return sync
 
 
 def _route_versions(app: Klein, versions: Versions) -> None:
@@ -146,7 +136,10 @@ def _no_such_route(request: IRequest, failure: Failure) -> bytes:
     if request.method == b"OPTIONS":
         return responses.plain(request, b"{}")
     if isinstance(failure.value, MethodNotAllowed):
-        allowed = ", ".join(sorted(failure.value.valid_methods or ()))
-        request.setHeader(b"Allow", allowed.encode("ascii"))
-        return responses.error(request, Unrecognized("The path does not take this method", status=405))
+        return _no_such_method(request, ", ".join(sorted(failure.value.valid_methods or ())).encode("ascii"))
     return responses.error(request, Unrecognized("No such path"))
+
+
+def _no_such_method(request: IRequest, allowed: bytes) -> bytes:
+    request.setHeader(b"Allow", allowed)
+    return responses.error(request, Unrecognized("The path does not take this method", status=405))

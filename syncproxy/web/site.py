@@ -10,11 +10,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.http import parse_qs
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from syncproxy.arrivals import Arrivals, Inbox
 from syncproxy.web.forwarding import Forwarded, Forwarding
 from syncproxy.web.responses import CORS
 
@@ -112,10 +115,32 @@ class BoundedRequest(Request):
 class BoundedChannel(http.HTTPChannel):
     """A client's connection."""
 
+    # of the site that made it
+    site: BoundedSite
     _is_deaf = False
+    _inbox: Inbox | None = None
+
+    def connectionMade(self) -> None:
+        """A client connected."""
+        super().connectionMade()
+        if self.site.arrivals is not None:
+            transport: Any = self.transport
+            self._inbox = Inbox(self.site.arrivals, self._take_in, transport.abortConnection)
 
     def dataReceived(self, data: bytes) -> None:
-        """Take in what was sent."""
+        """Take in what was sent, in its turn."""
+        if self._inbox is None:
+            self._take_in(data)
+        else:
+            self._inbox.received(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The client hung up; what it sent before is done all the same."""
+        if self._inbox is not None:
+            self._inbox.empty()
+        super().connectionLost(reason)
+
+    def _take_in(self, data: bytes) -> None:
         if not self._is_deaf:
             super().dataReceived(data)
 
@@ -155,6 +180,8 @@ class BoundedSite(Site):
         self.max_request_size = max_request_size
         #: takes the requests that are passed on to the homeserver; `None`: there are none
         self.forwarding: Forwarding | None = None
+        #: decides when what clients sent is taken in; `None`: at once
+        self.arrivals: Arrivals | None = None
         self._clock = reactor
         self._open: set[Any] = set()
         self._all_closed: Deferred[None] | None = None

@@ -191,11 +191,12 @@ class HttpTests(HostileCase):
         self.assertEqual([b"200"] * 50 + [b"400", b"200"], statuses)
 
     async def test_hosts(self) -> None:
-        """The host that is asked for does not matter; what cannot be a host's name has no paths."""
-        for host in (b"", b"[::1", b"a:b:c", b"x:99999999", b"[::1]:8009", b"x y", b"example.org"):
+        """The host that is asked for does not matter, save that what can be no host's name has nothing but sync."""
+        for host in (b"", b"[::1", b"a:b:c", b"x:99999999", b"[::1]:8009", b"x y", b"example.org", b"\xff", b"x/../"):
             self.assertEqual(200, (await self.answer(asked(host=host)))[0], host)
         self.edge.conns.requests.clear()
-        await self.check([asked(host=host) for host in (b"\xff", b"x/../")], 404, errcode="M_UNRECOGNIZED")
+        health = b"GET /health HTTP/1.1"
+        await self.check([asked(line=health, host=host) for host in (b"\xff", b"x/../")], 404, errcode="M_UNRECOGNIZED")
 
     async def test_methods(self) -> None:
         """Other methods, made-up ones too: 405. HEAD has no body."""

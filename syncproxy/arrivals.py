@@ -1,0 +1,99 @@
+"""What comes from the network takes its turn: what is new is told first, and many sockets make no long turn.
+
+The reactor hears all sockets that have something to read in one turn, and each may bring a request that takes a
+millisecond. A thousand clients that are told of an event ask again at once: were each heard before the next is told,
+the last would be told of it when all others have asked again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from syncproxy.turns import SLICE_S
+
+#: how long at the most something waits because there is news to tell, in seconds
+PATIENCE_S = 0.2
+#: bytes that wait on one connection; with more they are handled
+_MOST_BYTES = 64 * 1024
+
+
+class Arrivals:
+    """The order in which what came is handled: as it came, for 10 ms a turn; the rest in later turns.
+
+    While there is `telling`, it waits, for 0.2 s at the most: then both go on, a slice of each a turn.
+    """
+
+    def __init__(self, clock: IReactorTime, now: Callable[[], float] = perf_counter) -> None:
+        """`now`: a clock that goes on within a turn, in seconds."""
+        self._clock = clock
+        self._now = now
+        #: whether there is news to tell that is not yet told to all
+        self.telling = False
+        #: when each came, and what handles it
+        self._waiting: deque[tuple[float, Callable[[], None]]] = deque()
+        #: when this turn's time is used up; `None`: nothing came yet in it
+        self._ends: float | None = None
+
+    def came(self, handle: Callable[[], None]) -> None:
+        """Call `handle`, which never raises, now or in its turn."""
+        now = self._now()
+        if self._ends is None:
+            self._ends = now + SLICE_S
+            self._clock.callLater(0, self._turn)
+        if self._waiting or self.telling or now >= self._ends:
+            self._waiting.append((now, handle))
+        else:
+            handle()
+
+    def _turn(self) -> None:
+        """A turn of the reactor later."""
+        self._ends = None
+        ends = self._now() + SLICE_S
+        while self._waiting:
+            now, (came, handle) = self._now(), self._waiting[0]
+            if now >= ends or (self.telling and now - came < PATIENCE_S):
+                # what comes before the next turn joins the end
+                self._ends = ends
+                self._clock.callLater(0, self._turn)
+                return
+            self._waiting.popleft()
+            handle()
+
+
+class Inbox:
+    """The bytes that came on one connection, and are handled in their turn."""
+
+    _log = Logger()
+
+    def __init__(self, arrivals: Arrivals, handle: Callable[[bytes], None], cut: Callable[[], None]) -> None:
+        """`cut` ends the connection: what came could not be handled."""
+        self._arrivals = arrivals
+        self._handle = handle
+        self._cut = cut
+        self._came = b""
+
+    def received(self, data: bytes) -> None:
+        """This came."""
+        if not self._came:
+            self._came = data
+            self._arrivals.came(self.empty)
+            return
+        self._came += data
+        if len(self._came) > _MOST_BYTES:
+            self.empty()
+
+    def empty(self) -> None:
+        """Handle what waits, now."""
+        came, self._came = self._came, b""
+        if not came:
+            return
+        try:
+            self._handle(came)
+        except Exception:
+            self._log.failure("What came on a connection could not be handled")
+            self._cut()
