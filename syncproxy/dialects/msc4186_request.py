@@ -69,6 +69,8 @@ def parsed(body: bytes, query: Mapping[str, str], spelling: Spelling) -> Request
     asked: dict[str, Any] = {name: query.get(name) for name in ("pos", "timeout", "set_presence")}
     if spelling.all_in_body:
         asked |= {name: said for name in asked if (said := getattr(decoded, name)) is not None}
+        # as where it is in the query: what is asked for is the same at any position
+        everything.pop("pos", None)
     reader = _Reader(spelling)
     return Request(
         pos=asked["pos"] or None,

@@ -16,6 +16,7 @@ from twisted.web.server import NOT_DONE_YET
 from syncproxy.errors import MatrixError, NotReady, UnknownPos
 from syncproxy.metrics import Metrics
 from syncproxy.protocol.dialect import Dialect
+from syncproxy.protocol.request import Request
 from syncproxy.web import responses
 from syncproxy.web.authentication import access_token, client_address
 from syncproxy.web.penalties import Failures
@@ -46,9 +47,9 @@ class Answering:
         for them. A client that hangs up must not disturb what the answer is made from, which others may share: that
         only fires `hung_up`.
         """
-        body = self._at_once(request, dialect)
-        if body is not None:
-            return body
+        known = self._at_once(request, dialect)
+        if isinstance(known, bytes):
+            return known
         hung_up: Deferred[None] = Deferred()
         whole: Any = request
         whole.notifyFinish().addErrback(lambda _: hung_up.callback(None))
@@ -58,32 +59,34 @@ class Answering:
                 request.write(body)
                 request.finish()
 
-        ensureDeferred(self._serve(request, dialect, hung_up)).addCallback(serve)
+        ensureDeferred(self._serve(request, dialect, hung_up, known)).addCallback(serve)
         return NOT_DONE_YET
 
-    def _at_once(self, request: IRequest, dialect: Dialect) -> bytes | None:
-        """The body, if nothing has to be waited for; `None`: it is not known yet."""
+    def _at_once(self, request: IRequest, dialect: Dialect) -> bytes | Request | None:
+        """The body, if nothing has to be waited for; else what is asked for; `None`: that is not known either."""
         try:
             token = access_token(request)
-            body = self._requests.at_once(request, dialect, token)
+            known = self._requests.at_once(request, dialect, token)
         except MatrixError:
             # it is met with again, and told
             return None
         except Exception:  # it may fare better without haste
             self._unforeseen()
             return None
-        if body is None:
-            return None
+        if not isinstance(known, bytes):
+            return known
         self._failures.succeeded(sha256(token.encode("ascii")).digest())
-        return responses.compressed_at_once(request, body)
+        return responses.compressed_at_once(request, known)
 
-    async def _serve(self, request: IRequest, dialect: Dialect, hung_up: Deferred[None]) -> bytes:
+    async def _serve(
+        self, request: IRequest, dialect: Dialect, hung_up: Deferred[None], asked: Request | None
+    ) -> bytes:
         address = client_address(request, trust_forwarded_for=self._settings.trust_forwarded_for)
         client = address.encode("utf-8") if address is not None else None
         try:
             token = access_token(request)
             client = token_hash = sha256(token.encode("ascii")).digest()
-            body = await self._requests.answer(request, dialect, token, token_hash, address, hung_up)
+            body = await self._requests.answer(request, dialect, token, token_hash, address, hung_up, asked)
             self._failures.succeeded(client)
             whole = await responses.compressed(request, body, self._clock)
             return b"" if hung_up.called else await sent(request, whole, self._clock)

@@ -40,25 +40,29 @@ class SyncRequests:
         self._clock = clock
         self._rejected = RejectedTokens(clock)
 
-    def at_once(self, request: IRequest, dialect: Dialect, token: str) -> bytes | None:
-        """The answer's JSON, if all that it takes is known already; `None`: it is not. Raises `MatrixError`."""
+    def at_once(self, request: IRequest, dialect: Dialect, token: str) -> bytes | Request | None:
+        """The answer's JSON, if all that it takes is known already. Raises `MatrixError`.
+
+        Else what is asked for, for `answer`; `None`: whoever asks is not known yet.
+        """
         arrived = perf_counter()
-        identity = self._tokens.known(token) if b"pos" in request.args else None
+        identity = self._tokens.known(token)
         if identity is None:
             return None
         content = request.content.read()
         # whoever is asked otherwise reads it again
         request.content.seek(0)
         asked = dialect.parse(content, query_parameters(request))
-        if asked.timeout_ms or not self._pollers.goes_on_polling(identity):
-            return None
+        if asked.pos is None or asked.timeout_ms or not self._pollers.goes_on_polling(identity):
+            return asked
         set_up_s = perf_counter() - arrived
         body = self._conns.at_once(identity.device, asked, dialect)
-        if body is not None:
-            self._metrics.request_setup.observe(set_up_s)
-            presences, device = self._pollers.presences, identity.device
-            presences.begun(device, asked.conn_id, asked.set_presence)
-            presences.ended(device, asked.conn_id, self._clock.seconds())
+        if body is None:
+            return asked
+        self._metrics.request_setup.observe(set_up_s)
+        presences, device = self._pollers.presences, identity.device
+        presences.begun(device, asked.conn_id, asked.set_presence)
+        presences.ended(device, asked.conn_id, self._clock.seconds())
         return body
 
     async def answer(
@@ -69,14 +73,19 @@ class SyncRequests:
         token_hash: bytes,
         address: str | None,
         hung_up: Deferred[None],
+        asked: Request | None,
     ) -> bytes:
-        """The answer's JSON. Raises `MatrixError` for everything a client is told of, `HungUp` if it is gone."""
+        """The answer's JSON. `asked`: what `at_once` made of the request, if it did.
+
+        Raises `MatrixError` for everything a client is told of, `HungUp` if it is gone.
+        """
         arrived = perf_counter()
         identity = await self._identify(token, token_hash, address)
         if hung_up.called:
             # its body is gone as well
             raise HungUp()
-        asked = dialect.parse(request.content.read(), query_parameters(request))
+        if asked is None:
+            asked = dialect.parse(request.content.read(), query_parameters(request))
         presences, device = self._pollers.presences, identity.device
         presences.begun(device, asked.conn_id, asked.set_presence)
         try:

@@ -71,6 +71,12 @@ class PlaceTests(RefusingCase):
         for asked in (unstable({}), stable({}), unstable({}, pos="", timeout="")):
             self.assertEqual((asked.pos, asked.timeout_ms, asked.set_presence), (None, 0, "online"))
 
+    def test_same_at_any_position(self) -> None:
+        """What a request asks for is told from others without its position, in whichever place that is."""
+        self.assertEqual(stable({"pos": "a"}).fingerprint, stable({"pos": "b"}).fingerprint)
+        self.assertEqual(unstable({}, pos="a").fingerprint, unstable({}, pos="b").fingerprint)
+        self.assertNotEqual(stable({"pos": "a"}).fingerprint, stable({"pos": "a", "conn_id": "c"}).fingerprint)
+
     def test_stable_ignores_timeout_without_pos(self) -> None:
         """A first request never waits."""
         self.assertEqual(stable({"timeout": 30_000}).timeout_ms, 0)
