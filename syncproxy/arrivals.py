@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from time import perf_counter
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from syncproxy.turns import SLICE_S
@@ -32,37 +32,48 @@ class Arrivals:
         """`now`: a clock that goes on within a turn, in seconds."""
         self._clock = clock
         self._now = now
-        #: whether there is news to tell that is not yet told to all
-        self.telling = False
+        self._telling = False
         #: when each came, and what handles it
         self._waiting: deque[tuple[float, Callable[[], None]]] = deque()
-        #: when this turn's time is used up; `None`: nothing came yet in it
-        self._ends: float | None = None
+        #: the next look at what waits; `None`: nothing came yet in this turn
+        self._next: IDelayedCall | None = None
+        #: when this turn's time is used up
+        self._ends = 0.0
+
+    @property
+    def telling(self) -> bool:
+        """Whether there is news that is not yet told to all."""
+        return self._telling
+
+    @telling.setter
+    def telling(self, telling: bool) -> None:
+        self._telling = telling
+        if self._waiting and self._next is not None and not telling:
+            self._next.reset(0)
 
     def came(self, handle: Callable[[], None]) -> None:
         """Call `handle`, which never raises, now or in its turn."""
         now = self._now()
-        if self._ends is None:
+        if self._next is None:
             self._ends = now + SLICE_S
-            self._clock.callLater(0, self._turn)
-        if self._waiting or self.telling or now >= self._ends:
+            self._next = self._clock.callLater(0, self._turn)
+        if self._waiting or self._telling or now >= self._ends:
             self._waiting.append((now, handle))
         else:
             handle()
 
     def _turn(self) -> None:
         """A turn of the reactor later."""
-        self._ends = None
         ends = self._now() + SLICE_S
         while self._waiting:
             now, (came, handle) = self._now(), self._waiting[0]
-            if now >= ends or (self.telling and now - came < PATIENCE_S):
-                # what comes before the next turn joins the end
-                self._ends = ends
-                self._clock.callLater(0, self._turn)
+            patience_s = came + PATIENCE_S - now if self._telling else 0.0
+            if patience_s > 0 or now >= ends:
+                self._next = self._clock.callLater(max(patience_s, 0), self._turn)
                 return
             self._waiting.popleft()
             handle()
+        self._next = None
 
 
 class Inbox:

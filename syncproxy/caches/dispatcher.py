@@ -94,6 +94,7 @@ class Dispatcher:
             if call is not None:
                 call.cancel()
         self._expiring = self._clearing = None
+        self._tell_first(False)
 
     # What is true for everyone
 

@@ -11,6 +11,7 @@ import msgspec
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IResponse
 from zope.interface import implementer
@@ -104,15 +105,26 @@ class _Pool(HTTPConnectionPool):
         self._arrivals = arrivals
 
     def getConnection(self, key: Any, endpoint: Any) -> Deferred[Any]:
-        connecting: Deferred[Any] = super().getConnection(key, endpoint)
-        return connecting if self._arrivals is None else connecting.addCallback(self._in_turn, self._arrivals)
+        turning = endpoint if self._arrivals is None else _InTurn(endpoint, self._arrivals)
+        connecting: Deferred[Any] = super().getConnection(key, turning)
+        return connecting
 
-    def _in_turn(self, connection: Any, arrivals: Arrivals) -> Any:
-        if "dataReceived" in vars(connection):
-            # it was asked before
-            return connection
+
+@implementer(IStreamClientEndpoint)
+@attrs.frozen
+class _InTurn:
+    """Connects to an endpoint; what comes from there takes its turn."""
+
+    endpoint: Any
+    arrivals: Arrivals
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        connecting: Deferred[Any] = self.endpoint.connect(factory)
+        return connecting.addCallback(self._connected)
+
+    def _connected(self, connection: Any) -> Any:
         lost = connection.connectionLost
-        inbox = Inbox(arrivals, connection.dataReceived, connection.transport.abortConnection)
+        inbox = Inbox(self.arrivals, connection.dataReceived, connection.transport.abortConnection)
 
         def connection_lost(reason: Any) -> None:
             inbox.empty()

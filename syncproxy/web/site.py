@@ -123,9 +123,15 @@ class BoundedChannel(http.HTTPChannel):
     def connectionMade(self) -> None:
         """A client connected."""
         super().connectionMade()
+        transport: Any = self.transport
+        # a request asks for it, also one that is handled when its client is gone; the socket would be asked each time
+        self._host = transport.getHost()
         if self.site.arrivals is not None:
-            transport: Any = self.transport
             self._inbox = Inbox(self.site.arrivals, self._take_in, transport.abortConnection)
+
+    def getHost(self) -> Any:
+        """Where the client connected to."""
+        return self._host
 
     def dataReceived(self, data: bytes) -> None:
         """Take in what was sent, in its turn."""

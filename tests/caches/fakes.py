@@ -10,6 +10,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from syncproxy.arrivals import Arrivals
 from syncproxy.caches.dispatcher import Dispatcher
 from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.joined_rooms_tracker import JoinedRoomsTracker
@@ -338,7 +339,10 @@ class World:
         self.tracker = JoinedRoomsTracker(transaction_id_wait_s)
         self.global_cache = GlobalCache(self.database, self.clock, self.metrics, cache_bytes)
         self.users = UserCacheMap(self.database, self.global_cache, self.tracker, self.clock, self.metrics, user_cache)
-        self.dispatcher = Dispatcher(self.global_cache, self.tracker, self.users, self.clock, self.metrics)
+        self.arrivals = Arrivals(self.clock)
+        self.dispatcher = Dispatcher(
+            self.global_cache, self.tracker, self.users, self.clock, self.metrics, self.arrivals
+        )
 
     def told(self, *changes: Change) -> None:
         """Dispatch one batch, all of its turns; delayed calls that are due run, those for later stay."""

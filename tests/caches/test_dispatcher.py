@@ -288,6 +288,16 @@ class TurnTests(SynchronousTestCase):
         self.assertTrue(all(ear.rooms == {"!r": Mark.TIMELINE} for ear in ears))
         self.assertEqual({ear.wakes for ear in ears[1:]}, {1})
 
+    def test_told_first(self) -> None:
+        """While a crowd is being told and woken, what comes from the network waits; then no more."""
+        world, ears = self.crowd(3000)
+        world.dispatcher.received(Payload((world.database.stored("!r", world.database.event()),)))
+        while world.clock.getDelayedCalls():
+            self.assertTrue(world.arrivals.telling)
+            world.clock.advance(0)
+        self.assertFalse(world.arrivals.telling)
+        self.assertEqual({1}, {ear.wakes for ear in ears})
+
     def test_a_batch_that_comes_meanwhile_waits_its_turn(self) -> None:
         """What is received while a crowd is being told is told after it."""
         world, ears = self.crowd(3000)

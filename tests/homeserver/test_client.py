@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, cast
 
 from twisted.internet import reactor as default_reactor
@@ -20,8 +21,10 @@ from twisted.web.server import NOT_DONE_YET, Site
 from zope.interface import implementer
 
 from syncproxy import __version__
+from syncproxy.arrivals import Arrivals
 from syncproxy.homeserver.bodies import MOST_JOINED, Body, LargeBody
 from syncproxy.homeserver.client import HomeserverClient, HomeserverError, HomeserverUnreachable, WhoAmI
+from tests.web.raw import until
 
 reactor: Any = default_reactor
 TOKEN = "syt_secret_token"
@@ -113,6 +116,28 @@ class ClientCase(TestCase):
             self.assertIsNone(problem.__cause__)
         else:
             raise AssertionError("no error")
+
+
+class TurnTests(ClientCase):
+    """Answers take their turn."""
+
+    def was_asked(self, times: int) -> bool:
+        return len(self.server.requests) == times
+
+    async def test_waits_its_turn(self) -> None:
+        """While there is news to tell, an answer waits; the connection is used again afterwards, in the same way."""
+        arrivals = Arrivals(reactor)
+        client = self.client_of(self.url, arrivals=arrivals)
+        self.answer(200, {"versions": []})
+        for number in (1, 2):
+            arrivals.telling = True
+            asking = Deferred.fromCoroutine(client.versions())
+            await until(partial(self.was_asked, number))
+            await deferLater(reactor, 0.05)
+            self.assertNoResult(asking)
+            arrivals.telling = False
+            self.assertEqual(b'{"versions": []}', await asking)
+        self.assertEqual(1, len(self.site.channels))
 
 
 class RequestTests(ClientCase):

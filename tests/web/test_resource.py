@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import zlib
 from collections.abc import Awaitable
 from random import Random
 from typing import Any, ClassVar
+from weakref import ref
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 from twisted.web.test.requesthelper import DummyRequest
 
+from syncproxy.arrivals import Arrivals
+from syncproxy.dialects.msc4186 import MSC4186
 from syncproxy.errors import (
     BadJson,
     Forbidden,
@@ -25,7 +29,12 @@ from syncproxy.errors import (
 from syncproxy.protocol.request import Request
 from syncproxy.web.responses import compressed
 from tests.web.fakes import PHONE, SYNC, Edge, Server, Talk, connect, header, reactor, talk
+from tests.web.raw import until
 
+ASKED = (
+    f"POST {SYNC} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer secret\r\n"
+    "Content-Length: 2\r\n\r\n{}"
+).encode()
 BIG = json.dumps({"padding": "x" * 200_000}).encode()
 
 
@@ -70,6 +79,15 @@ class AnswersTests(EdgeTestCase):
         self.assertEqual(header(response, "Access-Control-Allow-Origin"), "*")
         self.assertEqual(response.length, 11)
         self.assertEqual(self.edge.metrics.registry.get_sample_value("syncproxy_request_setup_seconds_count"), 1)
+
+    async def test_position_in_the_body(self) -> None:
+        """The position may be in the body, as on the stable path of MSC4186."""
+        edge = Edge(dialect=MSC4186)
+        server = Server(edge)
+        self.addCleanup(lambda: Deferred.fromCoroutine(server.close()))
+        edge.conns.known = b'{"pos":"2"}'
+        response, body = await server.request("POST", SYNC, b'{"pos":"1","timeout":0}')
+        self.assertEqual((response.code, body, edge.conns.requests), (200, b'{"pos":"2"}', []))
 
     async def test_presence_of_what_is_known_at_once(self) -> None:
         """It says how present its user is, as any request does."""
@@ -385,6 +403,49 @@ class WaitingTests(EdgeTestCase):
         self.edge.pollers.first_poll = Deferred()
         self.edge.pollers.first_poll.errback(UnknownToken("Dead"))
         self.assertEqual((await self.sync(SYNC + "?pos=1"))[0], 200)
+
+    async def test_nothing_stays(self) -> None:
+        """What a request was made of goes with its answer, and does not wait until Python looks for cycles."""
+        made: list[Any] = []
+        resource: Any = self.edge.resource
+        render = resource.render
+
+        def watched(request: Any) -> Any:
+            made.append(ref(request))
+            return render(request)
+
+        resource.render = watched
+        held: Deferred[bytes] = Deferred()
+        self.edge.conns.answer_with = lambda request, hung_up: held
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        talking = Deferred.fromCoroutine(talk(self.server, ASKED))
+        await until(lambda: self.edge.conns.requests)
+        held.callback(b"{}")
+        self.assertIn(b"200 OK", await talking)
+        await until(lambda: made[0]() is None, "the end of the request")
+
+    async def test_waits_its_turn(self) -> None:
+        """While there is news to tell, a request waits; it is answered afterwards."""
+        arrivals = self.server.site.arrivals = Arrivals(reactor)
+        arrivals.telling = True
+        talking = Deferred.fromCoroutine(talk(self.server, ASKED))
+        await deferLater(reactor, 0.05)
+        self.assertEqual([], self.edge.conns.requests)
+        arrivals.telling = False
+        self.assertIn(b"200 OK", await talking)
+
+    async def test_gone_while_it_waits(self) -> None:
+        """What a client sent before it hung up is done, though it waited for its turn."""
+        arrivals = self.server.site.arrivals = Arrivals(reactor)
+        arrivals.telling = True
+        client = await connect(self.server, Talk(ASKED))
+        await deferLater(reactor, 0.05)
+        client.transport.abortConnection()
+        await until(lambda: self.edge.conns.requests)
+        arrivals.telling = False
+        await deferLater(reactor, 0)
 
     async def test_hung_up_while_held(self) -> None:
         """A client that hangs up fires the connection's `hung_up`, and what it waited for is left alone."""

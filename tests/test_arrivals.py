@@ -1,0 +1,147 @@
+"""What comes from the network takes its turn."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from syncproxy.arrivals import PATIENCE_S, Arrivals, Inbox
+from syncproxy.turns import SLICE_S
+
+TURN_S = 0.001
+
+
+class TurnClock(Clock):
+    """What wants a turn of its own gets it when time advances by one."""
+
+    def callLater(self, delay: float, *args: Any, **kwargs: Any) -> Any:
+        return super().callLater(max(delay, TURN_S), *args, **kwargs)
+
+
+class ArrivalsTestCase(SynchronousTestCase):
+    """Things that come and take more than half a slice each."""
+
+    def setUp(self) -> None:
+        self.clock = TurnClock()
+        self.now_s = 0.0
+        self.arrivals = Arrivals(self.clock, lambda: self.now_s)
+        self.handled: list[str] = []
+
+    def come(self, *names: str) -> None:
+        """Each comes by itself."""
+        for name in names:
+            self.arrivals.came(partial(self.handle, name))
+
+    def handle(self, name: str) -> None:
+        """It takes time."""
+        self.handled.append(name)
+        self.now_s += SLICE_S * 0.6
+
+    def turn(self) -> list[str]:
+        """What the reactor's next turn handles."""
+        before = len(self.handled)
+        self.clock.advance(TURN_S)
+        return self.handled[before:]
+
+
+class SlicesTests(ArrivalsTestCase):
+    """Without news."""
+
+    def test_a_slice_a_turn(self) -> None:
+        """What comes in one turn is handled at once for as long as a slice; the rest in the next turns, in order."""
+        self.come("a", "b", "c", "d", "e")
+        self.assertEqual(["a", "b"], self.handled)
+        self.assertEqual([["c", "d"], ["e"], []], [self.turn(), self.turn(), self.turn()])
+
+    def test_none_overtakes(self) -> None:
+        """What comes while others wait is handled after them."""
+        self.come("a", "b", "c", "d", "e")
+        self.turn()
+        self.come("f")
+        self.assertEqual(["e", "f"], self.turn())
+
+    def test_at_rest(self) -> None:
+        """Once all is handled there are no turns any more, and what comes next is handled at once."""
+        self.come("a")
+        self.turn()
+        self.assertEqual([], self.clock.getDelayedCalls())
+        self.come("b")
+        self.assertEqual(["a", "b"], self.handled)
+
+
+class TellingTests(ArrivalsTestCase):
+    """While there is news."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.arrivals.telling = True
+
+    def test_news_first(self) -> None:
+        """What comes waits until the news is told."""
+        self.come("a", "b")
+        self.assertEqual([], self.turn())
+        self.arrivals.telling = False
+        self.assertEqual(["a", "b"], self.turn())
+
+    def test_patience(self) -> None:
+        """What waited for long is handled all the same, a slice a turn; what came later waits on."""
+        self.come("a", "b", "c")
+        self.now_s += PATIENCE_S
+        self.come("d")
+        self.assertEqual([["a", "b"], ["c"], []], [self.turn(), self.turn(), self.turn()])
+
+
+class InboxTests(ArrivalsTestCase):
+    """The bytes of one connection."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.arrivals.telling = True
+        self.came: list[bytes] = []
+        self.cuts = 0
+        self.inbox = Inbox(self.arrivals, self.came.append, self.cut)
+
+    def cut(self) -> None:
+        """The connection is cut."""
+        self.cuts += 1
+
+    def told(self) -> None:
+        """The news is told, and what waited has its turn."""
+        self.arrivals.telling = False
+        self.turn()
+
+    def test_together(self) -> None:
+        """What comes while bytes wait is handled with them."""
+        self.inbox.received(b"a")
+        self.inbox.received(b"b")
+        self.assertEqual([], self.came)
+        self.told()
+        self.assertEqual([b"ab"], self.came)
+
+    def test_emptied(self) -> None:
+        """What waits can be handled at once; its turn brings nothing more then."""
+        self.inbox.received(b"a")
+        self.inbox.empty()
+        self.told()
+        self.assertEqual([b"a"], self.came)
+
+    def test_much(self) -> None:
+        """More than 64 KiB do not wait."""
+        self.inbox.received(b"a" * 60_000)
+        self.inbox.received(b"b" * 10_000)
+        self.assertEqual([70_000], [len(data) for data in self.came])
+
+    def test_failure(self) -> None:
+        """A connection on which the program stumbles is cut, and the error logged; others go on."""
+
+        def stumble(data: bytes) -> None:
+            raise RuntimeError("a bug")
+
+        Inbox(self.arrivals, stumble, self.cut).received(b"a")
+        self.inbox.received(b"b")
+        self.told()
+        self.assertEqual((1, [b"b"]), (self.cuts, self.came))
+        self.assertEqual(1, len(self.flushLoggedErrors(RuntimeError)))
