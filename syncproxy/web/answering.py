@@ -88,6 +88,8 @@ class Answering:
             client = token_hash = sha256(token.encode("ascii")).digest()
             body = await self._requests.answer(request, dialect, token, token_hash, address, hung_up, asked)
             self._failures.succeeded(client)
+            if len(body) <= responses.SHORT:
+                return responses.compressed_at_once(request, body)
             whole = await responses.compressed(request, body, self._clock)
             return b"" if hung_up.called else await sent(request, whole, self._clock)
         except HungUp:

@@ -24,6 +24,8 @@ CORS: Mapping[bytes, bytes] = {
 #: gzip does not pay below this size, in bytes
 _WORTH_GZIP = 1024
 _SLICE = 64 * 1024
+#: answers up to this size, in bytes, take no time to compress or to send
+SHORT = 16 * 1024
 #: makes most of what higher levels make, in half the time
 _LEVEL = 2
 _GZIP_WINDOW = 31
