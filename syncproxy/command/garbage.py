@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gc
 
-#: objects that are new and alive before the youngest are looked at: as many as a large answer makes, not 700
-_YOUNG = 20_000
+#: objects that are new and alive before the youngest are looked at: many that a large answer makes, not 700
+_YOUNG = 10_000
 #: how many more looks at the youngest than this come before one at the middle-aged: with ten, such a look took 100 ms
 #: while thousands of connections were begun; and how many of those before one at everything
 _MIDDLE = 1
-_EVERYTHING = 250
+_EVERYTHING = 500
 
 
 def settle() -> None:
