@@ -48,7 +48,8 @@ class Arrivals:
     @telling.setter
     def telling(self, telling: bool) -> None:
         self._telling = telling
-        if self._waiting and self._next is not None and not telling:
+        # what is handled just now may itself be what ends it
+        if not telling and self._next is not None and self._next.active():
             self._next.reset(0)
 
     def came(self, handle: Callable[[], None]) -> None:

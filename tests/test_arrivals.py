@@ -94,6 +94,19 @@ class TellingTests(ArrivalsTestCase):
         self.assertEqual([["a", "b"], ["c"], []], [self.turn(), self.turn(), self.turn()])
 
 
+    def test_told_by_what_came(self) -> None:
+        """What waited for long may bring news that is told at once: the rest is handled as ever."""
+        self.come("a")
+        self.arrivals.came(self.tell)
+        self.now_s += PATIENCE_S
+        self.come("b")
+        self.assertEqual([["a", "b"], []], [self.turn(), self.turn()])
+
+    def tell(self) -> None:
+        """All news is told."""
+        self.arrivals.telling = False
+
+
 class InboxTests(ArrivalsTestCase):
     """The bytes of one connection."""
 
