@@ -93,7 +93,6 @@ class TellingTests(ArrivalsTestCase):
         self.come("d")
         self.assertEqual([["a", "b"], ["c"], []], [self.turn(), self.turn(), self.turn()])
 
-
     def test_told_by_what_came(self) -> None:
         """What waited for long may bring news that is told at once: the rest is handled as ever."""
         self.come("a")

@@ -62,7 +62,7 @@ class Dispatcher:
         metrics: Metrics,
         arrivals: Arrivals | None = None,
     ) -> None:
-        """`arrivals` wait while those who are in a room are told."""
+        """`arrivals` wait while connections are woken and answer, not while caches are told: a login tells many."""
         self._arrivals = arrivals
         self._global = global_cache
         self._tracker = tracker
@@ -197,13 +197,17 @@ class Dispatcher:
             yield
 
     def _wake(self) -> _Step:
-        for listener in self._users.take_woken():
-            try:
-                listener.wake()
-            except Exception:
-                self._log.failure("A connection failed to wake")
-                self._metrics.errors.labels("listener").inc()
-            yield
+        self._tell_first(True)
+        try:
+            for listener in self._users.take_woken():
+                try:
+                    listener.wake()
+                except Exception:
+                    self._log.failure("A connection failed to wake")
+                    self._metrics.errors.labels("listener").inc()
+                yield
+        finally:
+            self._tell_first(False)
 
     # Turns
 
@@ -240,7 +244,6 @@ class Dispatcher:
             try:
                 for _ in self._jobs[0]:
                     if perf_counter() >= ends:
-                        self._tell_first(True)
                         self._clock.callLater(0, self._work)
                         return
             except Exception:
@@ -249,7 +252,6 @@ class Dispatcher:
                 self._metrics.errors.labels("cache").inc()
             self._jobs.popleft()
         self._working = False
-        self._tell_first(False)
 
     def _tell_first(self, telling: bool) -> None:
         if self._arrivals is not None:
