@@ -18,7 +18,7 @@ from syncproxy.caches.updates import Listener, Mark, UserMark
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.caches.user_cache_map import UserCacheMap
 from syncproxy.connection.built import Built, Delta, Prepared
-from syncproxy.connection.due import Due, DueRoom, Reason, Shown, due_rooms
+from syncproxy.connection.due import Due, DueRoom, Reason, Shown, due_rooms, leave_is_due
 from syncproxy.connection.extension_part import Factories, Persistent, enabled, extensions_answer, restored
 from syncproxy.connection.first_tokens import FindToken, TokenSearch, no_token
 from syncproxy.connection.list_part import ListsAnswer, lists_answer
@@ -32,7 +32,7 @@ from syncproxy.connection.room_config import RoomConfig
 from syncproxy.connection.sent import RoomDelta, SentRooms
 from syncproxy.connection.simplified_rooms import SimplifiedRooms
 from syncproxy.connection.slices import left_rooms
-from syncproxy.connection.visible import Configs, Visible, configs, visible, visible_after
+from syncproxy.connection.visible import Configs, Visible, configs, may_be_changed, visible, visible_after
 from syncproxy.connection.whole_members import CompleteMembers, members_completed
 from syncproxy.connection.windows import ListSources, ListWindow
 from syncproxy.extensions.core import Context, Extension
@@ -315,49 +315,21 @@ class ConnState:
         if (
             prepared.configs is not self._configs
             or windows.keys() != self._windows.keys()
-            or self._is_affected(prepared, marks)
+            or may_be_changed(self._visible, prepared.configs, marks)
         ):
             return visible(prepared.configs, windows, user, may_show)
         if all(window is self._windows[key] for key, window in windows.items()):
             return self._visible
         return visible_after(self._visible, prepared.configs, windows, user, may_show)
 
-    def _is_affected(self, prepared: Prepared, marks: Marks) -> bool:
-        """Whether marks may change what is shown beside the lists: subscriptions that open, chains of old rooms."""
-        subscriptions, shown = prepared.configs.subscriptions, self._visible.rooms
-        if subscriptions and marks.user & UserMark.ACCOUNT_DATA:
-            # whoever is ignored now: their invites are not shown
-            return True
-        chained = prepared.configs.has_old_rooms
-
-        def affects(room_id: str, mark: Mark) -> bool:
-            if mark & Mark.MEMBERSHIP:
-                return chained or room_id in subscriptions
-            # what was withheld may be seen now: all of it is marked
-            return room_id not in shown and (room_id in subscriptions or (chained and bool(mark & Mark.STATE)))
-
-        return any(affects(room_id, mark) for room_id, mark in marks.rooms.items())
-
     @staticmethod
     def _is_listed(windows: Mapping[str, ListWindow]) -> Any:
         return lambda room_id: any(room_id in window.source for window in windows.values())
 
-    def _has_left(self, prepared: Prepared, user: UserCache) -> Any:
+    def _has_left(self, prepared: Prepared, user: UserCache) -> Callable[[str], bool]:
         params = prepared.params
         shows_unsent = prepared.semantics.forgets_hidden_rooms and bool(params.lists or params.subscriptions)
-
-        def has_left(room_id: str) -> bool:
-            """Whether the user is out of a room that the client has, or was thrown out of any, and was not told."""
-            row = user.room(room_id)
-            if row is None or row.membership not in ("leave", "ban"):
-                return False
-            leave, sent = user.leave_event(room_id), self._sent.get(room_id)
-            if sent is None and (leave is None or not (row.removed and shows_unsent)):
-                return False
-            is_told = leave is not None and self._sent.leave(room_id) == leave.event_id
-            return not is_told and (sent is None or not sent.is_of(row))
-
-        return has_left
+        return partial(leave_is_due, user, self._sent, shows_unsent=shows_unsent)
 
     # Rooms
 

@@ -8,6 +8,7 @@ from enum import Enum, auto
 import attrs
 
 from syncproxy.caches.updates import Mark
+from syncproxy.caches.user_cache import UserCache
 from syncproxy.connection.room_config import RoomConfig
 from syncproxy.connection.sent import SentRoom, SentRooms
 from syncproxy.connection.visible import Visible
@@ -95,6 +96,21 @@ def due_rooms(
         if due.room_id not in found or due.reason is Reason.LEFT:
             found[due.room_id] = due
     return Due(found, hidden)
+
+
+def leave_is_due(user: UserCache, sent: SentRooms, room_id: str, *, shows_unsent: bool) -> bool:
+    """Whether the user is out of a room that the client has, or was thrown out of any, and was not told.
+
+    `shows_unsent`: a kick is told of rooms that the client does not have, too.
+    """
+    row = user.room(room_id)
+    if row is None or row.membership not in ("leave", "ban"):
+        return False
+    leave, known = user.leave_event(room_id), sent.get(room_id)
+    if known is None and (leave is None or not (row.removed and shows_unsent)):
+        return False
+    is_told = leave is not None and sent.leave(room_id) == leave.event_id
+    return not is_told and (known is None or not known.is_of(row))
 
 
 def _by_windows(shown: Shown, room_ids: Iterable[str]) -> Iterator[DueRoom]:

@@ -14,16 +14,17 @@ from syncproxy.caches.hot_room import HotRoom, RoomWant
 from syncproxy.caches.updates import Mark
 from syncproxy.connection import frozen, simplified_facts
 from syncproxy.connection.bundles import bare, timeline_events
-from syncproxy.connection.coverage import ended_after, is_due, known_since, served
+from syncproxy.connection.coverage import known_since, served
 from syncproxy.connection.due import DueRoom, Reason
 from syncproxy.connection.first_tokens import token_of_run
 from syncproxy.connection.room_answers import EVENTS, NOTHING, Draft, Moment, Told
 from syncproxy.connection.runs import Run, first_run, next_run
 from syncproxy.connection.sent import RoomDelta, SentRoom
 from syncproxy.connection.simplified_facts import Facts
+from syncproxy.connection.simplified_state import due_state, ended_keys, lazy_members
 from syncproxy.connection.timelines import Timeline, has_gap
 from syncproxy.connection.transaction_ids import event_json
-from syncproxy.matrix.events import StateEntry, StoredEvent
+from syncproxy.matrix.events import StoredEvent
 from syncproxy.protocol.required_state import MEMBER
 from syncproxy.protocol.response import RoomAnswer
 from syncproxy.rooms.user_room import UserRoom
@@ -186,9 +187,10 @@ class SimplifiedRooms:
         up_to = draft.view.to_nid if draft.hot is not None else sent.up_to if sent is not None else 0
         facts = simplified_facts.joined(self._user, row, summary, self._device_id, self._unread(row, sent, up_to))
         # what changed since the timeline was chosen goes along: it has replaced what was there then
-        state = list(self._state(draft, draft.view.to_nid if sent is not None else view.to_nid))
-        members = self._members(draft, state, view)
-        events = _Events(draft.timeline, [*state, *members], up_to, list(self._ended(draft)))
+        state = list(due_state(draft, draft.view.to_nid if sent is not None else view.to_nid))
+        members = lazy_members(draft, self._moment.sent, state, view)
+        ended = list(ended_keys(draft)) if self._tells_ended else []
+        events = _Events(draft.timeline, [*state, *members], up_to, ended)
         return self._told(draft, row, facts, sent, events)
 
     def _left(self, draft: Draft, row: UserRoom) -> Told:
@@ -201,8 +203,8 @@ class SimplifiedRooms:
             timeline = attrs.evolve(timeline, events=[*timeline.events, leave])
         state: list[StoredEvent] = []
         if draft.sent is not None or due.sent is None:
-            state = list(self._state(draft, frozen.end(row)))
-            state += self._members(draft, state, draft.view)
+            state = list(due_state(draft, frozen.end(row)))
+            state += lazy_members(draft, self._moment.sent, state, draft.view)
             state = [event for event in state if (event.type, event.state_key) != (MEMBER, row.user_id)]
         if draft.sent is None and (due.config.state.lazy or due.config.state.matches(MEMBER, row.user_id)):
             state.append(leave)
@@ -297,50 +299,6 @@ class SimplifiedRooms:
         return Told(answer, RoomDelta(None, forget_members=True, leave_told=told))
 
     # Parts
-
-    def _state(self, draft: Draft, bound: int) -> Iterator[StoredEvent]:
-        """The state events that are asked for and that the client does not have."""
-        hot, wanted = draft.hot, draft.due.config.state
-        if hot is None or not wanted:
-            return
-        coverage = () if draft.sent is None else draft.sent.coverage
-        since = known_since(coverage, wanted)
-        entries = [*hot.state(), *hot.members()] if since is None else hot.state_since(since)
-        for entry in entries:
-            kind, key = entry.event.type, entry.event.state_key or ""
-            if entry.valid_from <= bound and wanted.matches(kind, key) and is_due(entry, coverage):
-                yield entry.event
-
-    def _ended(self, draft: Draft) -> Iterator[tuple[str, str]]:
-        """The keys that the client has, that are asked for, and that have no state any more."""
-        hot, sent, wanted = draft.hot, draft.sent, draft.due.config.state
-        if hot is None or sent is None or not self._tells_ended:
-            return
-        since = min((up_to for _, up_to in sent.coverage), default=sent.up_to)
-        known = known_since(sent.coverage, wanted)
-        for key, nid in hot.ended_since(since if known is None else known):
-            sent_up_to = ended_after(*key, sent.coverage)
-            if wanted.matches(*key) and sent_up_to is not None and sent_up_to < nid <= draft.view.to_nid:
-                yield key
-
-    def _members(self, draft: Draft, state: list[StoredEvent], view: View) -> list[StoredEvent]:
-        """Members that come lazily: who is in the timeline. Where that is not limited, it has all who changed."""
-        hot, sent, wanted = draft.hot, draft.sent, draft.due.config.state
-        if hot is None or not wanted.lazy or wanted.all_members:
-            return []
-        entries: dict[str, StateEntry] = {}
-        source = draft.members or hot
-        told = {event.state_key: event.nid for event in draft.timeline.events if event.type == MEMBER}
-        for user_id in sorted(draft.lazy):
-            entry = source.entry(MEMBER, user_id)
-            if entry is None or entry.valid_from < told.get(user_id, 0):
-                # what is known is older than what the timeline tells
-                continue
-            if not (sent and self._moment.sent.has_member(draft.due.room_id, entry)):
-                entries[user_id] = entry
-        there = {event.event_id for event in state}
-        found = (entry for entry in entries.values() if entry.valid_from <= view.to_nid)
-        return [entry.event for entry in found if entry.event.event_id not in there]
 
     def _unread(self, row: UserRoom, sent: SentRoom | None, up_to: int) -> tuple[int, int]:
         """What grew goes with its event, or after it; what shrank goes at once."""

@@ -6,7 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 
 import attrs
 
+from syncproxy.caches.updates import Mark, UserMark
 from syncproxy.caches.user_cache import UserCache
+from syncproxy.connection.marks import Marks
 from syncproxy.connection.params import ListConfig, Params
 from syncproxy.connection.room_config import RoomConfig, room_config
 from syncproxy.connection.windows import ListWindow
@@ -111,6 +113,23 @@ def visible_after(
     for room_id in went:
         now.pop(room_id, None)
     return Visible(now, shown, subscribed, before.old_rooms, Difference(rooms.rooms.keys(), went))
+
+
+def may_be_changed(before: Visible, wanted: Configs, marks: Marks) -> bool:
+    """Whether marks may change what is shown beside the lists: subscriptions that open, chains of old rooms."""
+    subscriptions = wanted.subscriptions
+    if subscriptions and marks.user & UserMark.ACCOUNT_DATA:
+        # whoever is ignored now: their invites are not shown
+        return True
+    chained = wanted.has_old_rooms
+
+    def affects(room_id: str, mark: Mark) -> bool:
+        if mark & Mark.MEMBERSHIP:
+            return chained or room_id in subscriptions
+        # what was withheld may be seen now: all of it is marked
+        return room_id not in before.rooms and (room_id in subscriptions or (chained and bool(mark & Mark.STATE)))
+
+    return any(affects(room_id, mark) for room_id, mark in marks.rooms.items())
 
 
 def _shown(windows: Mapping[str, ListWindow]) -> Mapping[str, frozenset[str]]:
