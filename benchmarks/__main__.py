@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import time
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,12 +17,15 @@ import msgspec
 from benchmarks import ratios
 from benchmarks.baseline import HOW_TO_CHANGE, Baseline, medians, worse
 from benchmarks.bench import Bench, NotMeasured, Options
-from benchmarks.figures import Report
+from benchmarks.figures import Measurement, Ran, Report
 from benchmarks.native import Native
 from benchmarks.processes import NotStarted
 from benchmarks.report import lines, side_by_side
 from benchmarks.requests import DIALECTS
 from benchmarks.rows import NATIVE_ROWS, ROWS
+
+#: for a row, or for the ratios: a quiet machine takes less than half of it
+_ROW_S = 600
 
 
 def main() -> int:
@@ -58,20 +62,30 @@ def _rows(options: Options, rows: list[int], path: Path, native: Native | None =
         dialect=options.dialect,
         machine=_machine(),
     )
-    well = True
-    with Bench(options, native) as bench:
-        for row in rows:
-            try:
-                for one in ROWS[row](bench):
-                    report.measurements.append(one)
-                    print("\n".join(lines(one)), flush=True)
-                    well &= not one.problems
-            except (NotMeasured, NotStarted) as problem:
-                well = False
-                print(f"{row:>2}  NOT MEASURED: {problem}", flush=True)
-            _write(path, report)
+    for row in rows:
+        report.rows.append(_row(row, options, native, report.measurements))
+        _write(path, report)
     print(f"written to {path}")
+    well = not any(ran.failure for ran in report.rows) and not any(one.problems for one in report.measurements)
     return report, well
+
+
+def _row(row: int, options: Options, native: Native | None, found: list[Measurement]) -> Ran:
+    """Measure a row with processes of its own, and print it; however it fails, the next one can be measured."""
+    began_s, failure = time.monotonic(), ""
+    try:
+        with Bench(options, native) as bench, bench.limited(_ROW_S):
+            for one in ROWS[row](bench):
+                found.append(one)
+                print("\n".join(lines(one)), flush=True)
+    except (NotMeasured, NotStarted) as problem:
+        failure = str(problem)
+    except Exception as problem:
+        traceback.print_exc()
+        failure = f"{type(problem).__name__}: {problem}"
+    ran = Ran(row, round(time.monotonic() - began_s, 1), failure)
+    print(f"{row:>2}  {f'NOT MEASURED: {failure}' if failure else 'done'} ({ran.seconds:g} s)", flush=True)
+    return ran
 
 
 def _native(options: Options, given: argparse.Namespace) -> int:
@@ -92,7 +106,7 @@ def _ratios(options: Options, path: Path | None, committed: Path | None) -> int:
     rounds: dict[str, list[float]] = {}
     machine = _machine()
     try:
-        with Bench(options) as bench:
+        with Bench(options) as bench, bench.limited(_ROW_S):
             for each in ratios.measure(bench):
                 for name, value in each.items():
                     rounds.setdefault(name, []).append(value)
@@ -137,7 +151,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--database", help="libpq connection string; default: the embedded PostgreSQL")
     parser.add_argument("--target", help="URL of a running sliding sync server, whose homeserver is --homeserver-port")
     parser.add_argument("--target-pid", type=int, help="its process, if it runs here")
-    parser.add_argument("--dialect", choices=DIALECTS, default="msc4186", help="of rows 1, 3, 4 and 12 (msc4186)")
+    parser.add_argument("--dialect", choices=DIALECTS, default="msc4186", help="how all rows ask (msc4186)")
     parser.add_argument("--native", help="URL of a homeserver that has MSC4186 itself: rows 1, 3 and 4 of both")
     parser.add_argument("--native-secret", help="its registration_shared_secret; default: anyone may register there")
     parser.add_argument("--most-rooms", type=int, default=2000, help="leave out users in more rooms (2000)")

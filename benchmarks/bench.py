@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -143,9 +144,13 @@ class Bench:
         self.options = options
         self._native = native
         self._stack = ExitStack()
+        self._children: list[Child] = []
+        #: why all processes were killed, if they were
+        self._over: str | None = None
 
     def __enter__(self) -> Bench:
-        self._directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="syncproxy-bench-")))
+        directory = tempfile.TemporaryDirectory(prefix="syncproxy-bench-", ignore_cleanup_errors=True)
+        self._directory = Path(self._stack.enter_context(directory))
         # the embedded database's user passes through
         self._directory.chmod(0o711)
         self._load = LoadClient(self._child("load", python("benchmarks.load"), talks=True))
@@ -154,6 +159,32 @@ class Bench:
 
     def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
+
+    @contextmanager
+    def limited(self, seconds: float) -> Iterator[None]:
+        """After so long all processes are killed, so that nobody waits for one any more; then NotMeasured."""
+
+        def kill() -> None:
+            self._over = f"not done in {seconds:g} s"
+            for child in self._children:
+                child.kill()
+
+        timer = threading.Timer(seconds, kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except Exception:
+            # whatever it met when they were gone
+            self._may_go_on()
+            raise
+        finally:
+            timer.cancel()
+        self._may_go_on()
+
+    def _may_go_on(self) -> None:
+        if self._over is not None:
+            raise NotMeasured(self._over)
 
     def _stand_in(self) -> Homeserver:
         port = self.options.homeserver_port or free_port()
@@ -180,16 +211,21 @@ class Bench:
         with ExitStack() as stack:
             data = data or stack.enter_context(self.new_directory())
             port, metrics_port = free_port(), free_port()
-            if self.options.database is None:
-                prepare(data)
-            child = Child(self._proxy_command(port, metrics_port, data, watched), self._directory / "proxy.log")
+            database = self.options.database or f"host={data}/run user=syncproxy dbname=postgres"
+            is_new = self.options.database is None and prepare(data)
+            if self.options.database is not None:
+                count_statements(database)
+            began_s = time.monotonic()
+            child = self._child("proxy", self._proxy_command(port, metrics_port, data, watched))
             try:
                 child.listens(port)
                 _wait_healthy(port)
-                database = self.options.database or f"host={data}/run user=syncproxy dbname=postgres"
-                count_statements(database)
+                healthy_s = time.monotonic() - began_s
+                if is_new:
+                    # once for all of its starts: none of their times has it
+                    count_statements(database)
                 turns = data / TURNS if watched else None
-                yield Server("127.0.0.1", port, child.pid, database, metrics_port, turns)
+                yield Server("127.0.0.1", port, child.pid, database, metrics_port, began_s, healthy_s, turns)
             except NotMeasured as problem:
                 raise NotMeasured(f"{problem}\n{child.last_words()}") from None
             finally:
@@ -219,10 +255,11 @@ class Bench:
 
     @contextmanager
     def _serving(self, command: list[str | Path], port: int) -> Iterator[Server]:
-        child = Child(command, self._directory / "floor.log")
+        began_s = time.monotonic()
+        child = self._child("floor", command)
         try:
             child.listens(port)
-            yield Server("127.0.0.1", port, child.pid)
+            yield Server("127.0.0.1", port, child.pid, began_s=began_s)
         finally:
             child.stop()
 
@@ -233,14 +270,17 @@ class Bench:
     @contextmanager
     def another_client(self) -> Iterator[LoadClient]:
         """A load client beside the one that measures, to make work for the server meanwhile."""
-        child = Child(python("benchmarks.load"), self._directory / "load.log", talks=True)
+        child = self._child("load", python("benchmarks.load"), talks=True)
         try:
             yield LoadClient(child)
         finally:
             child.stop()
 
     def _child(self, name: str, command: list[str | Path], *, talks: bool = False) -> Child:
+        """A process, stopped in the end at the latest."""
+        self._may_go_on()
         child = Child(command, self._directory / f"{name}.log", talks=talks)
+        self._children.append(child)
         self._stack.callback(child.stop)
         return child
 
@@ -274,5 +314,5 @@ def _wait_healthy(port: int) -> None:
             pass
         finally:
             connection.close()
-        time.sleep(0.05)
+        time.sleep(0.01)
     raise NotMeasured("the proxy did not get healthy")

@@ -11,6 +11,7 @@ import psycopg2
 from syncproxy.storage.embedded_binaries import database_user, find_binaries
 from syncproxy.storage.embedded_cluster import Cluster
 
+_LIMIT_S = 60
 _PRELOAD = "shared_preload_libraries = 'pg_stat_statements'\n"
 #: ours, and the proxy's looks at its lock every two seconds, are left out
 _STATEMENTS = """SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements
@@ -28,16 +29,17 @@ class Counts:
     wal_bytes: int | None = None
 
 
-def prepare(data: Path) -> None:
-    """Make the proxy's embedded database, if there is none yet, so that it counts statements once it runs."""
+def prepare(data: Path) -> bool:
+    """Make the proxy's embedded database, if there is none yet, so that it can count statements; whether it is new."""
     user = database_user(None)
     cluster = Cluster(data, find_binaries(user, data), user)
     if cluster.directory.exists():
-        return
+        return False
     cluster.prepare()
     with (cluster.directory / "postgresql.conf").open("a") as settings:
         settings.write(_PRELOAD)
     cluster.clean_up()
+    return True
 
 
 def count_statements(database: str) -> None:
@@ -60,7 +62,7 @@ def counts(database: str) -> Counts:
 
 def query(database: str, sql: str) -> list[tuple[Any, ...]]:
     """Run a statement on a connection of its own; its rows, if it has any."""
-    connection = psycopg2.connect(database)
+    connection = psycopg2.connect(database, connect_timeout=_LIMIT_S, options=f"-c statement_timeout={_LIMIT_S}s")
     try:
         # no BEGIN and COMMIT, which would count
         connection.autocommit = True

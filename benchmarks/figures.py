@@ -112,6 +112,10 @@ class Measurement(msgspec.Struct, kw_only=True):
         found = ((name.partition(_RATIO), value) for name, value in self.values.items())
         return {of: value for (before, is_ratio, of), value in found if is_ratio and not before}
 
+    def floor_ms(self, name: str) -> float | None:
+        """The floor's p50 in ms for the spread of this name: that is known of the first one, if of any."""
+        return self.floor.get("p50 ms") if name == next(iter(self.spreads), None) else None
+
     def put(self, name: str, values: Spread | None) -> None:
         """Note a spread, if there were values."""
         if values is not None:
@@ -120,6 +124,14 @@ class Measurement(msgspec.Struct, kw_only=True):
     def expect(self, name: str, value: float, limit: float, *, at_least: bool = False) -> None:
         """Note a target and the value that was measured."""
         self.targets.append(Target(name, round(value, 3), limit, at_least))
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """How a row went: its seconds, and why it could not be measured, or not to its end ("": it was)."""
+
+    row: int
+    seconds: float
+    failure: str = ""
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -132,3 +144,4 @@ class Report(msgspec.Struct, kw_only=True):
     dialect: str = ""
     machine: dict[str, Any]
     measurements: list[Measurement] = []
+    rows: list[Ran] = []

@@ -28,6 +28,7 @@ from benchmarks.homeserver.world import Group
 
 _PASSWORD = "a password of the benchmark"
 _LIMIT_S = 120
+_TRIES = 20
 _AT_A_TIME = 4
 _REST_S = 0.5
 _DUMMY = {"type": "m.login.dummy"}
@@ -142,7 +143,7 @@ class Native(Homeserver):
         """One request; waits where the homeserver limits the rate."""
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         data = None if body is None else json.dumps(body).encode()
-        while True:
+        for _ in range(_TRIES):
             try:
                 with urlopen(Request(self._url + path, data, headers, method=method), timeout=_LIMIT_S) as answer:
                     found: dict[str, Any] = json.load(answer)
@@ -152,6 +153,7 @@ class Native(Homeserver):
                 if problem.code != 429:
                     raise NotMeasured(f"the homeserver refused {path}: {problem.code} {said!r}") from None
                 time.sleep(json.loads(said).get("retry_after_ms", 1000) / 1000)
+        raise NotMeasured(f"the homeserver limits the rate of {path} for too long")
 
     def _post(self, what: str, body: object) -> bytes:
         raise NotMeasured(f"only the stand-in can do this: {what}")

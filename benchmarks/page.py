@@ -13,6 +13,7 @@ from benchmarks.figures import Measurement, Report, Spread, Target, Usage
 
 _LATENCIES = "-latencies.svg"
 _TARGETS = "-targets.svg"
+_MOST_CHARACTERS = 200
 _HEAD = """\
 # Benchmarks
 
@@ -26,9 +27,10 @@ def page(report: Report, stem: str) -> Iterator[str]:
     yield _HEAD
     machine = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in report.machine.items())
     length = "full" if report.full else "short"
-    yield f"A {length} run that began {report.started}, seed {report.seed}: {report.target}, rows 1, 3, 4 and 12 in"
+    yield f"A {length} run that began {report.started}, seed {report.seed}: {report.target}, asked by"
     yield f"{report.dialect or 'msc3575'}. Machine: {machine}."
     yield ""
+    yield from _rows(report)
     yield "## What was measured"
     yield ""
     yield f"![p50, p95 and p99 of each row, and the floor's p50]({stem}{_LATENCIES})"
@@ -36,7 +38,7 @@ def page(report: Report, stem: str) -> Iterator[str]:
     yield "| row | | p50 | p95 | p99 | highest | n | floor, p50 | CPU, s | peak RSS, MiB | statements | WAL, KiB |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     for one in report.measurements:
-        for name, spread in one.spreads.items():
+        for name, spread in one.spreads.items() or [("", None)]:
             yield _row(one, name, spread)
     yield ""
     yield "| row | | ratio to the floor | |"
@@ -56,12 +58,33 @@ def page(report: Report, stem: str) -> Iterator[str]:
             yield f"| {one.row} | {one.what} | {_target(target)} |"
 
 
-def _row(one: Measurement, name: str, spread: Spread) -> str:
-    values = (f"{_short(value)} {spread.unit}" for value in (spread.p50, spread.p95, spread.p99, spread.highest))
-    least = one.floor.get("p50 ms")
-    floor = "" if least is None or name != "latency" else f"{least:.3g} ms"
+def _rows(report: Report) -> Iterator[str]:
+    """How each row went: what failed is seen before anything else."""
+    yield "| row | seconds | how it went |"
+    yield "| --- | --- | --- |"
+    for ran in report.rows:
+        went = [f"**failed**: {ran.failure}" if ran.failure else "measured"]
+        for one in report.measurements:
+            went += [f"**{count} x {kind}**" for kind, count in one.problems.items() if one.row == ran.row]
+        yield f"| {ran.row} | {ran.seconds:g} | {_cell(', '.join(went))} |"
+    yield ""
+
+
+def _row(one: Measurement, name: str, spread: Spread | None) -> str:
+    """A spread, or of a measurement that has none what it took."""
+    what, values = one.what, [""] * 5
+    if spread is not None:
+        told = (spread.p50, spread.p95, spread.p99, spread.highest)
+        what, values = f"{what}: {name}", [*(f"{_short(value)} {spread.unit}" for value in told), str(spread.count)]
+    least = one.floor_ms(name)
+    floor = "" if least is None else f"{least:.3g} ms"
     took = ("" if value is None else f"{value:g}" for value in _took(one.usage))
-    return f"| {' | '.join([str(one.row), f'{one.what}: {name}', *values, str(spread.count), floor, *took])} |"
+    return f"| {' | '.join([str(one.row), what, *values, floor, *took])} |"
+
+
+def _cell(text: str) -> str:
+    """A text as a table can have it."""
+    return " ".join(text.replace("|", "\\|").split())[:_MOST_CHARACTERS]
 
 
 def _short(value: float) -> str:

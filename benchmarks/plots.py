@@ -20,7 +20,7 @@ _SETTINGS: Any = {"svg.hashsalt": "syncproxy", "svg.fonttype": "none", "font.siz
 def latencies(measurements: Sequence[Measurement], path: Path) -> None:
     """p50, p95 and p99 of all that is told in ms, and the floor's p50 where there is one."""
     found = [
-        (f"{one.row}  {one.what}" + ("" if name == "latency" else f": {name}"), spread, one.floor.get("p50 ms"))
+        (f"{one.row}  {one.what}" + ("" if name == "latency" else f": {name}"), spread, one.floor_ms(name))
         for one in measurements
         for name, spread in one.spreads.items()
         if spread.unit == "ms"

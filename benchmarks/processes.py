@@ -70,15 +70,20 @@ class Child:
         return self._log.read_text(errors="replace")[-3000:]
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL after 30 s."""
+        """SIGTERM, and SIGKILL after 30 s, to what it started as well."""
         atexit.unregister(self.stop)
         if self._process.poll() is None:
             self._process.terminate()
             try:
                 self._process.wait(_STOP_S)
             except subprocess.TimeoutExpired:
-                self._process.kill()
+                kill_all(self.pid)
                 self._process.wait()
+
+    def kill(self) -> None:
+        """SIGKILL to it and all that it started; whoever waits for it waits no longer."""
+        if self._process.poll() is None:
+            kill_all(self.pid)
 
 
 def python(module: str, *arguments: str | Path) -> list[str | Path]:

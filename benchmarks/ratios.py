@@ -98,7 +98,7 @@ def _live(bench: Bench, server: Server, group: Group) -> Measure:
             began_s.append(_cpu_s(server))
             bench.homeserver.emit(group.name, _LIVE_RATE, _LIVE_S)
 
-        done = client.do(live.hold(bench, server, users, _LIVE_S), holding=emit)
+        done = client.do(live.held(bench, server, users, _LIVE_S), holding=emit)
         return _each(_cpu_s(server) - began_s[0], len(done.arrivals))
 
     return live_s

@@ -34,6 +34,9 @@ class Server:
     pid: int | None = None
     database: str | None = None
     metrics_port: int | None = None
+    #: when its process was started, in s of the monotonic clock, and how long `/health` then took to answer 200
+    began_s: float = 0.0
+    healthy_s: float = 0.0
     #: where `benchmarks.turns` notes the reactor's long turns
     turns: Path | None = None
 

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 import attrs
 
 from benchmarks.bench import Bench, Identity, sessions
-from benchmarks.figures import Measurement, milliseconds
+from benchmarks.figures import Measurement, Usage, milliseconds
 from benchmarks.homeserver.world import Group
-from benchmarks.load.jobs import Done, FirstRequests, Return
+from benchmarks.load.jobs import Done, Return
 from benchmarks.processes import rss_mib
-from benchmarks.requests import MSC3575_PATH, room_list, room_list_later
-from benchmarks.rows.common import ratio, warm
+from benchmarks.rows.common import first_requests, ratio, warm
 from benchmarks.server import Server
 
 _USERS = 20
@@ -38,9 +37,12 @@ class Seen:
 
     firsts: Done
     returns: Done
+    #: the same answers as those to who came back, by the floor
+    least: Done
     before_mib: float | None
     grown_mib: float | None
     events: int
+    usage: Usage
 
 
 def measure(bench: Bench) -> Iterator[Measurement]:
@@ -55,22 +57,24 @@ def measure(bench: Bench) -> Iterator[Measurement]:
 
 
 def _see(bench: Bench, server: Server, group: Group, users: list[Identity]) -> Seen:
-    firsts = _first(bench, server, users)
+    firsts = bench.do(first_requests(bench, server, users, rate=_RATE, count=len(users)))
     _, before_mib = _emit(bench, server, group)
     seen: list[tuple[int, float | None]] = []
     job = Return(
         host=server.host,
         port=server.port,
-        path=MSC3575_PATH,
+        path=bench.dialect.path,
         sessions=sessions(users),
-        body=room_list(),
-        later_body=room_list_later(),
+        body=bench.dialect.body,
+        later_body=bench.dialect.later_body,
         seconds=_EVENTS / _PACE + 2 * _REST_S,
         rate=_RATE,
     )
-    returns = bench.do(job, holding=lambda: seen.append(_emit(bench, server, group)))
+    returns, usage = server.measured(lambda: bench.do(job, holding=lambda: seen.append(_emit(bench, server, group))))
     ((events, grown_mib),) = seen
-    return Seen(firsts, returns, before_mib, grown_mib, events)
+    with bench.floor(returns.sample) as floor:
+        least = bench.do(first_requests(bench, floor, users, rate=_RATE, count=len(users)))
+    return Seen(firsts, returns, least, before_mib, grown_mib, events, usage)
 
 
 def _emit(bench: Bench, server: Server, group: Group) -> tuple[int, float | None]:
@@ -81,27 +85,17 @@ def _emit(bench: Bench, server: Server, group: Group) -> tuple[int, float | None
     return len(emitted), None if server.pid is None or before_mib is None else rss_mib(server.pid) - before_mib
 
 
-def _first(bench: Bench, server: Server, users: list[Identity]) -> Done:
-    return bench.do(
-        FirstRequests(
-            host=server.host,
-            port=server.port,
-            path=MSC3575_PATH,
-            sessions=sessions(users),
-            body=room_list(),
-            rate=_RATE,
-            count=len(users),
-        )
-    )
-
-
 def measurement(seen: Seen) -> Measurement:
     """The answers compared."""
     problems = {**seen.firsts.problems, **seen.returns.problems}
-    one = Measurement(row=11, what=f"{seen.events} events behind", problems=problems)
+    one = Measurement(row=11, what=f"{seen.events} events behind", usage=seen.usage, problems=problems)
     firsts, returns = milliseconds(seen.firsts.latencies_ns), milliseconds(seen.returns.latencies_ns)
-    one.put("first request", firsts)
     one.put("next request", returns)
+    one.put("first request", firsts)
+    least = milliseconds(seen.least.latencies_ns)
+    if returns is not None and least is not None:
+        one.floor = {"p50 ms": least.p50, "p99 ms": least.p99}
+        one.values["ratio to the floor, p50"] = ratio(returns.p50, least.p50)
     for name, done in (("first answer, KB", seen.firsts), ("next answer, KB", seen.returns)):
         one.values[name] = round(len(done.sample) / 1000, 1)
     if firsts is not None and returns is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.bench import Bench, Identity, NotMeasured, sessions
 from benchmarks.figures import Measurement, Usage
-from benchmarks.load.jobs import Done, Polls, Warm
+from benchmarks.load.jobs import Done, FirstRequests, Hold, Polls, Session, Warm
 from benchmarks.server import Meter, Server
 from benchmarks.turns import Turn, turns_in
 
@@ -20,6 +20,37 @@ def warm(bench: Bench, server: Server, users: list[Identity]) -> Done:
     if len(done.latencies_ns) < len(users):
         raise NotMeasured(f"{len(done.latencies_ns)} of {len(users)} users were served: {done.problems}")
     return done
+
+
+def first_requests(
+    bench: Bench, server: Server, users: list[Identity], *, rate: float, count: int, body: str | None = None
+) -> FirstRequests:
+    """So many connections begun, at a rate, each user in its turn. `body`: default: the dialect's."""
+    dialect = bench.dialect
+    return FirstRequests(
+        host=server.host,
+        port=server.port,
+        path=dialect.path,
+        sessions=sessions(users),
+        body=body or dialect.body,
+        rate=rate,
+        count=count,
+    )
+
+
+def hold(bench: Bench, server: Server, clients: list[Session], *, seconds: float, timeout_ms: int = 30_000) -> Hold:
+    """One held request of each client, for so long."""
+    dialect = bench.dialect
+    return Hold(
+        host=server.host,
+        port=server.port,
+        path=dialect.path,
+        sessions=clients,
+        body=dialect.body,
+        later_body=dialect.later_body,
+        seconds=seconds,
+        timeout_ms=timeout_ms,
+    )
 
 
 def metered(bench: Bench, server: Server, job: Polls) -> tuple[Done, Usage]:

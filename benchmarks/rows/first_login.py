@@ -60,7 +60,7 @@ def measure(bench: Bench) -> Iterator[Measurement]:
 
 
 def _numbers(bench: Bench) -> range:
-    return range(int(bench.options.amount(3, 7)))
+    return range(int(bench.options.amount(3, 5)))
 
 
 def _login(bench: Bench, group: Group) -> Login:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.bench import Bench, Identity, sessions
+from benchmarks.bench import Bench, Identity
 from benchmarks.figures import Measurement, milliseconds
 from benchmarks.homeserver.world import Group
 from benchmarks.load.jobs import Done, FirstRequests
-from benchmarks.rows.common import per_request_us, ratio, warm
+from benchmarks.rows.common import first_requests, per_request_us, ratio, warm
 from benchmarks.server import Server
 
 #: each user starts a connection every 200 ms: "a new connection that follows another at once" is slowed, on purpose
@@ -16,6 +16,8 @@ USERS = 5
 RATE = 25.0
 _NATIVE_RATE = 2.0
 _ROOMS = (50, 500, 2000)
+#: of the floor, before it counts
+_WARM_S = 2.0
 
 
 def measure(bench: Bench) -> Iterator[Measurement]:
@@ -46,7 +48,7 @@ def _measured(bench: Bench, server: Server, users: list[Identity], rooms: int) -
     one.expect("p50 ms", latency.p50, 5)
     one.expect("p99 ms", latency.p99, 20)
     with bench.floor(done.sample) as floor:
-        _ask(bench, floor, users)
+        bench.do(requests(bench, floor, users, _WARM_S))
         least, least_usage = floor.measured(lambda: _ask(bench, floor, users))
     floored, least_us = milliseconds(least.latencies_ns), per_request_us(least_usage.cpu_s, len(least.latencies_ns))
     if floored is not None:
@@ -57,18 +59,10 @@ def _measured(bench: Bench, server: Server, users: list[Identity], rooms: int) -
 
 
 def _ask(bench: Bench, server: Server, users: list[Identity]) -> Done:
-    return bench.do(requests(bench, server, users, bench.options.amount(10, 60)))
+    return bench.do(requests(bench, server, users, bench.options.amount(10, 20)))
 
 
 def requests(bench: Bench, server: Server, users: list[Identity], seconds: float) -> FirstRequests:
     """For so long, each user in its turn."""
     rate = bench.options.rate(RATE, _NATIVE_RATE)
-    return FirstRequests(
-        host=server.host,
-        port=server.port,
-        path=bench.dialect.path,
-        sessions=sessions(users),
-        body=bench.dialect.body,
-        rate=rate,
-        count=max(1, round(rate * seconds)),
-    )
+    return first_requests(bench, server, users, rate=rate, count=max(1, round(rate * seconds)))

@@ -11,7 +11,7 @@ from benchmarks.figures import Measurement, Usage, milliseconds
 from benchmarks.homeserver.emission import Emitted
 from benchmarks.homeserver.world import Group
 from benchmarks.load.jobs import Done, Hold
-from benchmarks.rows.common import per_request_us, ratio, warm
+from benchmarks.rows.common import hold, per_request_us, ratio, warm
 from benchmarks.server import Meter, Server
 
 RATE = 100.0
@@ -56,9 +56,9 @@ def measure(bench: Bench) -> Iterator[Measurement]:
 def _see(bench: Bench, server: Server, group: Group, rate: float) -> Seen:
     users = bench.homeserver.add(group)
     warm(bench, server, users)
-    seconds = bench.options.amount(10, 60)
+    seconds = bench.options.amount(10, 30)
     emitted: list[Emitted] = []
-    job = hold(bench, server, users, seconds)
+    job = held(bench, server, users, seconds)
     meters: list[Meter] = []
 
     def emit() -> None:
@@ -71,17 +71,9 @@ def _see(bench: Bench, server: Server, group: Group, rate: float) -> Seen:
     return Seen(from_left, from_due, missing, len(emitted), done.problems, usage)
 
 
-def hold(bench: Bench, server: Server, users: list[Identity], seconds: float) -> Hold:
+def held(bench: Bench, server: Server, users: list[Identity], seconds: float) -> Hold:
     """One held request of each user, for so long and until what is under way then has come."""
-    return Hold(
-        host=server.host,
-        port=server.port,
-        path=bench.dialect.path,
-        sessions=sessions(users),
-        body=bench.dialect.body,
-        later_body=bench.dialect.later_body,
-        seconds=seconds + _REST_S,
-    )
+    return hold(bench, server, sessions(users), seconds=seconds + _REST_S)
 
 
 def _measurement(seen: Seen, least: Seen | None, circle: int, rate: float) -> Measurement:

@@ -10,16 +10,16 @@ import attrs
 from benchmarks.bench import Bench, Identity, NotMeasured, sessions
 from benchmarks.figures import Measurement, Usage
 from benchmarks.homeserver.world import Group
-from benchmarks.load.jobs import Hold
 from benchmarks.processes import rss_mib
-from benchmarks.requests import MSC3575_PATH, room_list, room_list_later
-from benchmarks.rows.common import warm
+from benchmarks.rows.common import hold, ratio, warm
 from benchmarks.server import Server
 
 _ROOMS = 200
 #: how many of the users are in each room: 1,000 users are in 20,000 rooms
 _CIRCLE = 10
 _MOST_KB = 150
+#: as many as tell what one takes
+_FLOOR_USERS = 200
 #: until what was begun is over
 _REST_S = 5.0
 
@@ -32,6 +32,10 @@ class Seen:
     held_mib: float
     usage: Usage
 
+    def kb_each(self, users: int) -> float:
+        """What a user takes, in KB."""
+        return (self.held_mib - self.idle_mib) * 1.048576e3 / users
+
 
 def measure(bench: Bench) -> Iterator[Measurement]:
     """One measurement, of fewer users in a short run."""
@@ -42,7 +46,12 @@ def measure(bench: Bench) -> Iterator[Measurement]:
         # what is loaded once, whoever comes
         warm(bench, server, [other])
         time.sleep(_REST_S)
-        yield measurement(_see(bench, server, users), count)
+        seen = _see(bench, server, users)
+    # users of its own: a device has one poller
+    few = bench.homeserver.add(Group("floormemory", _FLOOR_USERS, _ROOMS, _CIRCLE))
+    with bench.relay() as floor:
+        least = _see(bench, floor, few)
+    yield measurement(seen, count, least, _FLOOR_USERS)
 
 
 def _see(bench: Bench, server: Server, users: list[Identity]) -> Seen:
@@ -57,26 +66,19 @@ def _see(bench: Bench, server: Server, users: list[Identity]) -> Seen:
         time.sleep(_REST_S)
         held_mib.append(rss_mib(pid))
 
-    job = Hold(
-        host=server.host,
-        port=server.port,
-        path=MSC3575_PATH,
-        sessions=sessions(users),
-        body=room_list(),
-        later_body=room_list_later(),
-        seconds=2 * _REST_S,
-        timeout_ms=300_000,
-    )
+    job = hold(bench, server, sessions(users), seconds=2 * _REST_S, timeout_ms=300_000)
     done, usage = server.measured(lambda: bench.do(job, holding=look))
     if done.problems:
         raise NotMeasured(f"not all connections were held: {done.problems}")
     return Seen(idle_mib, held_mib[0], usage)
 
 
-def measurement(seen: Seen, users: int) -> Measurement:
-    """What that is for each user."""
+def measurement(seen: Seen, users: int, least: Seen, few: int) -> Measurement:
+    """What that is for each user, and for each of the few that the floor has."""
     what = f"memory, {users} users in {_ROOMS} rooms, {_CIRCLE} users a room, a held connection each"
     one = Measurement(row=8, what=what, usage=seen.usage)
     one.values |= {"idle, MiB": round(seen.idle_mib, 1), "held, MiB": round(seen.held_mib, 1)}
-    one.expect("KB a user", (seen.held_mib - seen.idle_mib) * 1.048576e3 / users, _MOST_KB)
+    one.floor = {"KB a user": round(least.kb_each(few), 1)}
+    one.values["ratio to the floor, KB a user"] = ratio(seen.kb_each(users), least.kb_each(few))
+    one.expect("KB a user", seen.kb_each(users), _MOST_KB)
     return one

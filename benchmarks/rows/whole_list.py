@@ -7,12 +7,11 @@ from collections.abc import Iterator
 
 import orjson
 
-from benchmarks.bench import Bench, Identity, sessions
+from benchmarks.bench import Bench, Identity
 from benchmarks.figures import Measurement, milliseconds
 from benchmarks.homeserver.world import Group
-from benchmarks.load.jobs import Done, FirstRequests
-from benchmarks.requests import MSC3575_PATH, room_list
-from benchmarks.rows.common import expect_short_turns, per_request_us, ratio, turns_since, warm
+from benchmarks.load.jobs import Done
+from benchmarks.rows.common import expect_short_turns, first_requests, per_request_us, ratio, turns_since, warm
 from benchmarks.server import Server
 
 _ROOMS = 2000
@@ -32,7 +31,7 @@ def measure(bench: Bench) -> Iterator[Measurement]:
         began_ns = time.perf_counter_ns()
         # the caches have what the windows of 20 needed
         cold = _ask(bench, server, users, 1)
-        done, usage = server.measured(lambda: _ask(bench, server, users, int(bench.options.amount(9, 60))))
+        done, usage = server.measured(lambda: _ask(bench, server, users, int(bench.options.amount(9, 40))))
         turns = turns_since(server, began_ns)
     one = Measurement(row=2, what=f"all {_ROOMS} rooms in one window", usage=usage, problems=done.problems)
     latency = milliseconds(done.latencies_ns)
@@ -53,22 +52,13 @@ def measure(bench: Bench) -> Iterator[Measurement]:
     yield one
 
 
-def whole_list(rooms: int) -> str:
-    """A first request that wants that many rooms."""
-    body = orjson.loads(room_list())
-    body["lists"]["all_rooms"]["ranges"] = [[0, rooms - 1]]
-    return orjson.dumps(body).decode()
+def whole_list(body: str, rooms: int) -> str:
+    """A first request's body, but for its range: that many rooms."""
+    wanted = orjson.loads(body)
+    wanted["lists"]["all_rooms"]["ranges"] = [[0, rooms - 1]]
+    return orjson.dumps(wanted).decode()
 
 
 def _ask(bench: Bench, server: Server, users: list[Identity], count: int) -> Done:
-    return bench.do(
-        FirstRequests(
-            host=server.host,
-            port=server.port,
-            path=MSC3575_PATH,
-            sessions=sessions(users),
-            body=whole_list(_ROOMS),
-            rate=_RATE,
-            count=count,
-        )
-    )
+    body = whole_list(bench.dialect.body, _ROOMS)
+    return bench.do(first_requests(bench, server, users, rate=_RATE, count=count, body=body))

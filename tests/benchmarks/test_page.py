@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.figures import Measurement, Report, Target, Usage, milliseconds
+from benchmarks.figures import Measurement, Ran, Report, Target, Usage, milliseconds
 from benchmarks.page import page
 from benchmarks.plots import latencies, targets, used
 
@@ -26,6 +26,7 @@ class PageTests(SynchronousTestCase):
         one.expect("p50 ms", 1, 5)
         one.expect("requests/s", 100, 600, at_least=True)
         self.report = Report(started="now", full=False, seed="1", target="x", machine={"cores": 2}, measurements=[one])
+        self.report.rows = [Ran(1, 12.5), Ran(9, 600, "not done in 600 s\n| its log")]
 
     def test_spreads(self) -> None:
         """Each spread has a row, with the floor and what the server took."""
@@ -33,6 +34,26 @@ class PageTests(SynchronousTestCase):
             "| 1 | first request: latency | 1 ms | 3 ms | 3 ms | 3 ms | 2 | 0.5 ms | 1.5 | 80 | 7 | 3 |",
             list(page(self.report, "x")),
         )
+
+    def test_no_spread(self) -> None:
+        """What has no spread has a row all the same, with what the server took."""
+        self.report.measurements.append(Measurement(row=8, what="memory", usage=Usage(seconds=1, cpu_s=2.5)))
+        self.assertIn("| 8 | memory |  |  |  |  |  |  | 2.5 |  |  |  |", list(page(self.report, "x")))
+
+    def test_floor_of_the_first(self) -> None:
+        """The floor is that of the first spread; another one has none."""
+        self.report.measurements[0].put("from when it was due", milliseconds([2_000_000]))
+        self.assertIn(
+            "| 1 | first request: from when it was due | 2 ms | 2 ms | 2 ms | 2 ms | 1 |  | 1.5 | 80 | 7 | 3 |",
+            list(page(self.report, "x")),
+        )
+
+    def test_rows(self) -> None:
+        """Each row of the run says how long it took, and one that failed why, in one line; problems are named."""
+        self.report.measurements[0].problems = {"status 503": 2}
+        lines = list(page(self.report, "x"))
+        self.assertIn("| 1 | 12.5 | measured, **2 x status 503** |", lines)
+        self.assertIn("| 9 | 600 | **failed**: not done in 600 s \\| its log |", lines)
 
     def test_targets(self) -> None:
         """Each target has a row that says whether it was met."""
@@ -43,8 +64,8 @@ class PageTests(SynchronousTestCase):
     def test_tables(self) -> None:
         """All rows of a table have as many cells as its heading."""
         lines = list(page(self.report, "x"))
-        widths = [line.count("|") for line in lines if line.startswith("|")]
-        self.assertEqual([13, 13, 13, 5, 5, 5, 7, 7, 7, 7], widths)
+        widths = [line.replace("\\|", "").count("|") for line in lines if line.startswith("|")]
+        self.assertEqual([4, 4, 4, 4, 13, 13, 13, 5, 5, 5, 7, 7, 7, 7], widths)
 
     def test_ratios(self) -> None:
         """Each ratio to the floor has a row."""

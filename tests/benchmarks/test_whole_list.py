@@ -14,8 +14,8 @@ class BodyTests(SynchronousTestCase):
     """What is asked for."""
 
     def test_range(self) -> None:
-        """It is Element X's room list but for its range, which takes in the last room."""
-        whole, usual = json.loads(whole_list(2000)), json.loads(room_list())
+        """It is the room list but for its range, which takes in the last room."""
+        whole, usual = json.loads(whole_list(room_list(), 2000)), json.loads(room_list())
         self.assertEqual([[0, 1999]], whole["lists"]["all_rooms"].pop("ranges"))
         del usual["lists"]["all_rooms"]["ranges"]
         self.assertEqual(usual, whole)
