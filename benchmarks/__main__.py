@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 import time
 import traceback
@@ -31,6 +32,8 @@ _ROW_S = 600
 def main() -> int:
     """Read the command line and measure. Exit status 1 if a row could not be measured, had problems, or got worse."""
     given = _arguments()
+    # who ends us ends what we started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     # a server that was measured before knows the users of that run: then others are needed
     seed = given.seed or ("1" if given.target is given.native is None else f"{int(time.time()):x}")
     options = Options(

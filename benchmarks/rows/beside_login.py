@@ -64,10 +64,10 @@ def measure(bench: Bench) -> Iterator[Measurement]:
     with bench.server() as server:
         for what, work in works.items():
             name = what.replace(" ", "-")
-            quiet = work(bench, server, f"quiet-{name}", bench.options.amount(4, 10), lambda: None)
+            quiet = work(bench, server, f"quiet-{name}", bench.options.amount(4, 8), lambda: None)
             logins = Logins([_login(bench, server, user) for user in _newcomers(bench, name)])
             with _beside(bench, logins) as start:
-                busy = work(bench, server, f"busy-{name}", bench.options.amount(12, 25), start)
+                busy = work(bench, server, f"busy-{name}", bench.options.amount(12, 20), start)
             with bench.floor(quiet.sample) if quiet.sample else bench.relay() as floor:
                 least = work(bench, floor, f"floor-{name}", bench.options.amount(2, 5), lambda: None)
             yield measurement(f"{what}, beside first logins", quiet, busy, least, logins)

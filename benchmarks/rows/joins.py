@@ -49,7 +49,7 @@ def measure(bench: Bench) -> Iterator[Measurement]:
         time.sleep(_REST_S)
         for number in range(_ROUNDS + 1):
             for group, what in zip(groups, seen, strict=True):
-                one = Seen(*server.measured(partial(_flood, bench, group, bench.options.amount(1.5, 4))))
+                one = Seen(*server.measured(partial(_flood, bench, group, bench.options.amount(1.5, 3))))
                 # in the first round plans and caches, the database's too, come to be
                 seen[what] += [one] if number else []
     least = costs_of([_least(bench)])

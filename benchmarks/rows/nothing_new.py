@@ -39,7 +39,7 @@ def measure(bench: Bench) -> Iterator[Measurement]:
 
 
 def _latency(bench: Bench, server: Server, users: list[Identity], rooms: int) -> Measurement:
-    seconds, rate = bench.options.amount(5, 20), bench.options.rate(RATE, _NATIVE_RATE)
+    seconds, rate = bench.options.amount(5, 15), bench.options.rate(RATE, _NATIVE_RATE)
     done, usage = _poll(bench, server, users, seconds, rate)
     one = Measurement(
         row=3, what=f"nothing new, {rooms} rooms, {rate:g} requests/s", usage=usage, problems=done.problems
@@ -57,7 +57,7 @@ def _latency(bench: Bench, server: Server, users: list[Identity], rooms: int) ->
 
 
 def _throughput(bench: Bench, server: Server, users: list[Identity], rooms: int) -> Measurement:
-    seconds = bench.options.amount(5, 20)
+    seconds = bench.options.amount(5, 15)
     done, usage = _poll(bench, server, users, seconds, None)
     one = Measurement(row=3, what=f"nothing new, {rooms} rooms, concurrency 16", usage=usage, problems=done.problems)
     one.put("latency", milliseconds(done.latencies_ns))

@@ -67,7 +67,7 @@ def _seen(bench: Bench, server: Server, group: Group, *, repeats: bool) -> Seen:
     # until what was before is stored, and followed by long polls
     time.sleep(1)
     before_s, ran = cpu_s(bench.homeserver.child.pid), server.statements()
-    seconds = bench.options.amount(8, 20)
+    seconds = bench.options.amount(8, 15)
     seen, usage = server.measured(lambda: flood(bench, group, seconds, repeats=repeats))
     stored = None if ran is None else len((server.statements() or ran) - ran)
     return Seen(seen, usage, (cpu_s(bench.homeserver.child.pid) - before_s) / seen.seconds, stored)

@@ -31,7 +31,7 @@ def measure(bench: Bench) -> Iterator[Measurement]:
         began_ns = time.perf_counter_ns()
         # the caches have what the windows of 20 needed
         cold = _ask(bench, server, users, 1)
-        done, usage = server.measured(lambda: _ask(bench, server, users, int(bench.options.amount(9, 40))))
+        done, usage = server.measured(lambda: _ask(bench, server, users, int(bench.options.amount(9, 30))))
         turns = turns_since(server, began_ns)
     one = Measurement(row=2, what=f"all {_ROOMS} rooms in one window", usage=usage, problems=done.problems)
     latency = milliseconds(done.latencies_ns)
