@@ -163,7 +163,7 @@ def _times(pid: int) -> list[float]:
     """User and system time of a process, and of its children that have ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return [0.0]
     return [int(field) / _TICKS_PER_S for field in stat.rpartition(")")[2].split()[11:15]]
 
@@ -173,7 +173,7 @@ def _descendants(pid: int) -> list[int]:
     for task in Path(f"/proc/{pid}/task").glob("*"):
         try:
             children = (task / "children").read_text().split()
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue
         for child in map(int, children):
             found += [child, *_descendants(child)]
