@@ -25,8 +25,8 @@ from benchmarks.report import lines, side_by_side
 from benchmarks.requests import DIALECTS
 from benchmarks.rows import NATIVE_ROWS, ROWS
 
-#: for a row, or for the ratios: a quiet machine takes less than half of it
-_ROW_S = 600
+#: for a row, or for the ratios: a quiet machine takes half of it at the most
+_ROW_S = 900
 
 
 def main() -> int:
