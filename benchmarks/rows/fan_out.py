@@ -12,9 +12,8 @@ from benchmarks.bench import Bench, sessions
 from benchmarks.figures import Measurement, Usage, milliseconds
 from benchmarks.homeserver.emission import Emitted
 from benchmarks.homeserver.world import Group
-from benchmarks.load.jobs import Done, Hold
-from benchmarks.requests import MSC3575_PATH, room_list, room_list_later
-from benchmarks.rows.common import expect_short_turns, per_request_us, ratio, turns_since, warm
+from benchmarks.load.jobs import Done
+from benchmarks.rows.common import expect_short_turns, hold, per_request_us, ratio, turns_since, warm
 from benchmarks.server import Server
 from benchmarks.turns import Turn
 
@@ -72,7 +71,7 @@ def _see(bench: Bench, server: Server, name: str, pollers: int) -> Seen:
     users = bench.homeserver.add(group)
     warm(bench, server, users)
     clients = sessions(users, _CLIENTS // pollers)
-    seconds = bench.options.amount(30, 180)
+    seconds = bench.options.amount(30, 45)
     emitted: list[Emitted] = []
     usages: list[Usage] = []
     began_ns = 0
@@ -84,16 +83,7 @@ def _see(bench: Bench, server: Server, name: str, pollers: int) -> Seen:
         emitted.extend(events)
         usages.append(usage)
 
-    job = Hold(
-        host=server.host,
-        port=server.port,
-        path=MSC3575_PATH,
-        sessions=clients,
-        body=room_list(),
-        later_body=room_list_later(),
-        seconds=seconds + _PATIENCE_S,
-        timeout_ms=120_000,
-    )
+    job = hold(bench, server, clients, seconds=seconds + _PATIENCE_S, timeout_ms=120_000)
     done = bench.do(job, holding=emit)
     last_ns, missing = last_clients_ns(emitted, done, len(clients))
     turns = turns_since(server, began_ns)
