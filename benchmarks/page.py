@@ -38,8 +38,7 @@ def page(report: Report, stem: str) -> Iterator[str]:
     yield "| row | | p50 | p95 | p99 | highest | n | floor, p50 | CPU, s | peak RSS, MiB | statements | WAL, KiB |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     for one in report.measurements:
-        for name, spread in one.spreads.items() or [("", None)]:
-            yield _row(one, name, spread)
+        yield from _spreads(one)
     yield ""
     yield "| row | | ratio to the floor | |"
     yield "| --- | --- | --- | --- |"
@@ -70,15 +69,22 @@ def _rows(report: Report) -> Iterator[str]:
     yield ""
 
 
-def _row(one: Measurement, name: str, spread: Spread | None) -> str:
-    """A spread, or of a measurement that has none what it took."""
+def _spreads(one: Measurement) -> Iterator[str]:
+    """A row for each spread, the first with what the measurement took; that alone where there is none."""
+    took = ["" if value is None else f"{value:g}" for value in _took(one.usage)]
+    for name, spread in one.spreads.items() or [("", None)]:
+        yield _row(one, name, spread, took)
+        # the others may be of before, or of something else
+        took = [""] * len(took)
+
+
+def _row(one: Measurement, name: str, spread: Spread | None, took: list[str]) -> str:
     what, values = one.what, [""] * 5
     if spread is not None:
         told = (spread.p50, spread.p95, spread.p99, spread.highest)
         what, values = f"{what}: {name}", [*(f"{_short(value)} {spread.unit}" for value in told), str(spread.count)]
     least = one.floor_ms(name)
     floor = "" if least is None else f"{least:.3g} ms"
-    took = ("" if value is None else f"{value:g}" for value in _took(one.usage))
     return f"| {' | '.join([str(one.row), what, *values, floor, *took])} |"
 
 
