@@ -71,7 +71,7 @@ def _see(bench: Bench, server: Server, name: str, pollers: int) -> Seen:
     users = bench.homeserver.add(group)
     warm(bench, server, users)
     clients = sessions(users, _CLIENTS // pollers)
-    seconds = bench.options.amount(30, 45)
+    seconds = bench.options.amount(20, 30)
     emitted: list[Emitted] = []
     usages: list[Usage] = []
     began_ns = 0

@@ -59,7 +59,7 @@ def _measured(bench: Bench, server: Server, users: list[Identity], rooms: int) -
 
 
 def _ask(bench: Bench, server: Server, users: list[Identity]) -> Done:
-    return bench.do(requests(bench, server, users, bench.options.amount(10, 15)))
+    return bench.do(requests(bench, server, users, bench.options.amount(10, 12)))
 
 
 def requests(bench: Bench, server: Server, users: list[Identity], seconds: float) -> FirstRequests:

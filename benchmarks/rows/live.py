@@ -56,7 +56,7 @@ def measure(bench: Bench) -> Iterator[Measurement]:
 def _see(bench: Bench, server: Server, group: Group, rate: float) -> Seen:
     users = bench.homeserver.add(group)
     warm(bench, server, users)
-    seconds = bench.options.amount(10, 25)
+    seconds = bench.options.amount(10, 20)
     emitted: list[Emitted] = []
     job = held(bench, server, users, seconds)
     meters: list[Meter] = []
