@@ -253,7 +253,8 @@ class ManyRoomsTests(SynchronousTestCase):
     def asks(self, **moment: Any) -> Deferred[Extended]:
         """One answer."""
         moment = {"pause": self.pause, **moment}
-        return Deferred.fromCoroutine(self.extension.answer(ExtensionParams(), context(self.user, self.cache, **moment)))
+        made = context(self.user, self.cache, **moment)
+        return Deferred.fromCoroutine(self.extension.answer(ExtensionParams(), made))
 
     def answered(self) -> set[str]:
         """Let the others run until the answer is made, and acknowledge it; the rooms in it."""
