@@ -26,6 +26,8 @@ from syncproxy.rooms.times import times_of_receipt
 _MEMBER = "m.room.member"
 #: events in one slice, unless one room alone has more, silent members apart: storing them takes some 12 ms
 FEW_EVENTS = 250
+#: members, or a room's state, in one slice: each is told to all who are in the room
+_BLOCK_EVENTS = 500
 #: events that are stored at once, in several slices, while nobody else waits
 MOST_EVENTS = 2000
 #: and bytes: events of usual size are far fewer than that
@@ -116,11 +118,11 @@ def block_slices_of(answer: MembersAnswer | StateAnswer) -> list[BlockSlice]:
     is_members = isinstance(answer, MembersAnswer)
     others = () if is_members else (event for event in state if event.type != _MEMBER)
     keys = frozenset((event.type, event.state_key) for event in others if event.state_key is not None)
-    starts = range(0, max(len(state), 1), FEW_EVENTS)
+    starts = range(0, max(len(state), 1), _BLOCK_EVENTS)
     name = "members" if is_members else "state"
     return [
         BlockSlice(
-            msgspec.structs.replace(answer, **{name: state[start : start + FEW_EVENTS]}),
+            msgspec.structs.replace(answer, **{name: state[start : start + _BLOCK_EVENTS]}),
             is_last=start == starts[-1],
             keys=keys,
         )

@@ -99,6 +99,8 @@ class Waiting:
         self._begun: deque[Item] = deque()
         #: whether one of them is next
         self._is_their_turn = False
+        #: how many of the items come before all others, those that were begun too
+        self._before_all = 0
         self._small_ones = 0
 
     def __len__(self) -> int:
@@ -117,12 +119,14 @@ class Waiting:
         self._items.append(item)
 
     def appendleft(self, item: Item) -> None:
-        """It came before all others."""
+        """It comes before all others, also before what is left of those that were begun."""
         self._items.appendleft(item)
+        self._before_all += 1
 
     def popleft(self) -> Item:
         """Take the first of those that come in turn."""
         self._is_their_turn = True
+        self._before_all = max(self._before_all - 1, 0)
         return self._items.popleft()
 
     def again(self, item: Item) -> None:
@@ -131,7 +135,7 @@ class Waiting:
 
     def next_begun(self) -> Item | None:
         """Take a long answer that was begun, if one is next."""
-        if not self._begun or (self._items and not self._is_their_turn):
+        if not self._begun or self._before_all or (self._items and not self._is_their_turn):
             return None
         item = self._begun.popleft()
         self.take_slices(item)
@@ -152,4 +156,5 @@ class Waiting:
         left = [*self._items, *self._begun]
         self._items.clear()
         self._begun.clear()
+        self._before_all = 0
         return left

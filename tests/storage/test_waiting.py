@@ -109,6 +109,19 @@ class OrderTests(SynchronousTestCase):
             self.assertIs(self.waiting.next_begun(), each)
             self.go_on(each)
 
+    def test_before_all(self) -> None:
+        """What is put before all others is next, as much as there is, also if a long answer had its turn now."""
+        one, others = long(), [item(), item()]
+        self.begin(one)
+        self.waiting.append(item())
+        self.waiting.popleft()
+        for other in others:
+            self.waiting.appendleft(other)
+        for other in reversed(others):
+            self.assertIsNone(self.waiting.next_begun())
+            self.assertIs(self.waiting.popleft(), other)
+        self.assertIs(self.waiting.next_begun(), one)
+
     def test_small_for_a_while(self) -> None:
         """After others had something to store, some slices are small, then they are large again."""
         one = long()
