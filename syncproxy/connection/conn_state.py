@@ -186,6 +186,7 @@ class ConnState:
     async def _built(self, prepared: Prepared, marks: Marks, user: UserCache) -> Built:
         snapshot = self._snapshot(prepared, marks, user)
         made = await self._rooms(prepared, snapshot, user)
+        turn = Turn(self._clock)
         context = Context(
             device=self._device,
             user=user,
@@ -199,8 +200,8 @@ class ConnState:
             sent=self._sent.rooms,
             is_listed=self._is_listed(snapshot.lists.windows),
             unheard=prepared if self._is_restored or self._is_asked_again(prepared) else None,
+            pause=turn.pause,
         )
-        turn = Turn(self._clock)
         extended = await extensions_answer(prepared.extensions, prepared.params, context, self._metrics, turn)
         hidden = {room_id: RoomDelta(None) for room_id in snapshot.due.hidden if room_id not in made.unserved}
         delta = Delta(

@@ -6,7 +6,7 @@ answer adds comes back as a delta, which the connection folds in once the client
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -20,6 +20,10 @@ from syncproxy.protocol.request import ExtensionParams
 from syncproxy.protocol.response import RoomAnswer
 
 
+async def _at_once() -> None:
+    """Go on."""
+
+
 @attrs.frozen(kw_only=True)
 class Context:
     """The moment an answer is made.
@@ -28,7 +32,8 @@ class Context:
     `user_marks` what changed since the acknowledged answer (a hint: an extension asks its state and the caches what
     to send, but may skip all work where there is no mark and nothing new in the request). `unheard`: marks do not tell
     all, for the connection was not in memory, or the extension was not asked for; it is the same object for all answers
-    that are tried for one request, during which marks do tell.
+    that are tried for one request, during which marks do tell. `pause` lets others run if the turn is over: caches may
+    have changed then.
     """
 
     device: Device
@@ -45,6 +50,7 @@ class Context:
     #: whether a room is in any list, in its ranges or not
     is_listed: Callable[[str], bool] = lambda room_id: False
     unheard: object = None
+    pause: Callable[[], Awaitable[None]] = _at_once
 
 
 @attrs.frozen

@@ -64,7 +64,7 @@ def parse_event(raw: bytes | msgspec.Raw) -> Event:
     try:
         head = _head.decode(raw)
         unsigned = _object(head.unsigned)
-        json = _shared(raw, unsigned, has_room_id=head.room_id is not msgspec.UNSET)
+        json = _shared(raw, head, unsigned)
         membership = _text(_object(head.content).get("membership")) if head.type == "m.room.member" else None
         sticky_ms = _sticky_ms(head)
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
@@ -89,7 +89,9 @@ def parse_event(raw: bytes | msgspec.Raw) -> Event:
 
 def clamped(number: object) -> int:
     """A count or time in ms as Matrix allows it: 0 to 2^53 - 1; 0 for what is no number."""
-    if isinstance(number, bool) or not isinstance(number, int | float) or number != number:
+    if type(number) is int:
+        return min(max(number, 0), MAX_INTEGER)
+    if not isinstance(number, float) or number != number:
         return 0
     return int(min(max(number, 0), MAX_INTEGER))
 
@@ -109,7 +111,8 @@ def _check(head: _Head) -> None:
 
 def _sticky_ms(head: _Head) -> int | None:
     """How long the event is sticky, in ms; `None`: it is not."""
-    duration = _object(head.sticky or head.msc4354_sticky).get("duration_ms")
+    sticky = head.sticky or head.msc4354_sticky
+    duration = _object(sticky).get("duration_ms") if sticky else None
     return None if duration is None else clamped(msgspec.json.decode(duration)) or None
 
 
@@ -138,8 +141,9 @@ def _redacts(head: _Head) -> str | None:
     return _text(_object(head.content).get("redacts"))
 
 
-def _shared(raw: bytes, unsigned: dict[str, msgspec.Raw], *, has_room_id: bool) -> bytes:
+def _shared(raw: bytes, head: _Head, unsigned: dict[str, msgspec.Raw]) -> bytes:
     """The event's bytes without what is not shared; an emptied `unsigned` stays `{}`."""
+    has_room_id = head.room_id is not msgspec.UNSET
     kept = {name: value for name, value in unsigned.items() if name not in _NOT_SHARED}
     relations = kept.get("m.relations")
     shared = None if relations is None else _without_participation(relations)
@@ -147,6 +151,10 @@ def _shared(raw: bytes, unsigned: dict[str, msgspec.Raw], *, has_room_id: bool) 
         kept["m.relations"] = shared
     elif len(kept) == len(unsigned) and not has_room_id:
         return raw
+    whole = bytes(head.unsigned)
+    if not has_room_id and raw.count(whole) == raw.count(b'"unsigned"') == 1:
+        # nothing else can be meant: no need to take the event apart
+        return raw.replace(whole, _encode(kept))
     members = _members.decode(raw)
     members.pop("room_id", None)
     if "unsigned" in members:

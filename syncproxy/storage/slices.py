@@ -24,7 +24,11 @@ from syncproxy.rooms.lazy_members import has_all_members, without_silent_members
 from syncproxy.rooms.times import times_of_receipt
 
 _MEMBER = "m.room.member"
-#: events in one slice, unless one room alone has more, silent members apart
+#: events in one slice, unless one room alone has more, silent members apart: storing them takes some 12 ms
+FEW_EVENTS = 250
+#: members, or a room's state, in one slice: each is told to all who are in the room
+_BLOCK_EVENTS = 500
+#: events that are stored at once, in several slices, while nobody else waits
 MOST_EVENTS = 2000
 #: and bytes: events of usual size are far fewer than that
 MOST_BYTES = 8 * 1024 * 1024
@@ -114,11 +118,11 @@ def block_slices_of(answer: MembersAnswer | StateAnswer) -> list[BlockSlice]:
     is_members = isinstance(answer, MembersAnswer)
     others = () if is_members else (event for event in state if event.type != _MEMBER)
     keys = frozenset((event.type, event.state_key) for event in others if event.state_key is not None)
-    starts = range(0, max(len(state), 1), MOST_EVENTS)
+    starts = range(0, max(len(state), 1), _BLOCK_EVENTS)
     name = "members" if is_members else "state"
     return [
         BlockSlice(
-            msgspec.structs.replace(answer, **{name: state[start : start + MOST_EVENTS]}),
+            msgspec.structs.replace(answer, **{name: state[start : start + _BLOCK_EVENTS]}),
             is_last=start == starts[-1],
             keys=keys,
         )
@@ -197,7 +201,7 @@ def _groups(rooms: Iterable[JoinedRoom]) -> Iterator[_Group]:
     for room in rooms:
         events = _size(room)
         size = _bytes(room.state) + _bytes((*room.timeline.events, *room.sticky)) + _bytes(room.account_data)
-        if group.rooms and (group.events + events > MOST_EVENTS or group.size + size > MOST_BYTES):
+        if group.rooms and (group.events + events > FEW_EVENTS or group.size + size > MOST_BYTES):
             yield group
             group = _Group()
         group.rooms.append(room)

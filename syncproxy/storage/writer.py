@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import TypeVar
 
-import attrs
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
@@ -26,7 +24,8 @@ from syncproxy.storage.points import Observer, Point, nobody
 from syncproxy.storage.problems import Blame, Superseded, blame, in_one_line
 from syncproxy.storage.pruning import pruned
 from syncproxy.storage.shortcut import Shortcut
-from syncproxy.storage.slices import MOST_BYTES, MOST_EVENTS, Part, Slice, parts_of
+from syncproxy.storage.slices import MOST_BYTES, MOST_EVENTS, Part, Slice
+from syncproxy.storage.waiting import Item, Waiting
 from syncproxy.storage.work import SaveToken, Work
 from syncproxy.turns import Turn
 
@@ -35,48 +34,6 @@ _T = TypeVar("_T")
 _MOST_ITEMS = 200
 #: how long what was told may wait to be written, in seconds
 _PENDING_S = 60
-_NO_NAMES: frozenset[str] = frozenset()
-
-
-@attrs.define(eq=False)
-class _Item:
-    """Something that waits to be stored; `slices` are what is left of an answer, once it is `cut`.
-
-    `may_skip`: the answer, if it may be told without being stored.
-    """
-
-    done: Deferred[None]
-    answer: Answer | None = None
-    work: Work | None = None
-    may_skip: PollAnswer | None = None
-    slices: deque[Part] = attrs.field(factory=deque)
-
-    def cut(self) -> None:
-        """Cut the answer into slices, if it is not yet: 20 ms for one of 50,000 events."""
-        if self.answer is not None:
-            self.slices.extend(parts_of(self.answer))
-            self.answer = None
-
-    @property
-    def events(self) -> int:
-        return self.slices[0].events if self.slices else 0
-
-    @property
-    def size(self) -> int:
-        return self.slices[0].size if self.slices else 0
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Whose answer it is, and the rooms that it is about: what comes later of these is told later."""
-        if not self.slices:
-            return _NO_NAMES
-        part = self.slices[0]
-        return part.room_ids | {part.answer.device.user_id} if isinstance(part, Slice) else part.room_ids
-
-    def fail(self, problem: Exception) -> None:
-        """Tell who waits for it, unless nobody does any more."""
-        if not self.done.called:
-            self.done.errback(problem)
 
 
 class Writer:
@@ -112,7 +69,7 @@ class Writer:
         self._writing: IDelayedCall | None = None
         #: whether what is pending is written next
         self._is_due = False
-        self._queue: deque[_Item] = deque()
+        self._waiting = Waiting()
         self._running: Deferred[None] | None = None
         self._stopping = False
         self.committed: Callable[[tuple[Change, ...]], None] = lambda changes: None
@@ -148,22 +105,22 @@ class Writer:
         # one without rooms overtakes nothing that matters to it
         if skippable is not None and (self._running is None or not skippable.joined) and self._skips(skippable):
             return succeed(None)
-        return self._enqueue(_Item(Deferred(), answer, may_skip=skippable))
+        return self._enqueue(Item(Deferred(), answer, may_skip=skippable))
 
     def do(self, work: Work) -> Deferred[None]:
         """Let this ride in the next batch; fires when it is committed."""
-        return self._enqueue(_Item(Deferred(), work=work))
+        return self._enqueue(Item(Deferred(), work=work))
 
     def forget_room(self, room_id: str) -> None:
         """The room is not stored any more."""
         self._shortcut.forget(room_id)
 
-    def _enqueue(self, item: _Item) -> Deferred[None]:
+    def _enqueue(self, item: Item) -> Deferred[None]:
         if self._stopping and self._running is None:
             item.done.errback(_stopped())
             return item.done
-        self._queue.append(item)
-        self._metrics.writer_queue.set(len(self._queue))
+        self._waiting.append(item)
+        self._metrics.writer_queue.set(len(self._waiting))
         self._go_on()
         return item.done
 
@@ -176,14 +133,14 @@ class Writer:
         # what else arrives in this turn of the reactor goes along
         await deferLater(self._clock, 0)
         try:
-            while self._queue or self._is_due:
+            while self._waiting or self._is_due:
                 batch = await self._take()
                 if batch:
                     await self._settle(batch)
         finally:
             self._running = None
 
-    async def _settle(self, batch: Sequence[_Item]) -> None:
+    async def _settle(self, batch: Sequence[Item]) -> None:
         """Store a batch. Whatever happens, nobody is left waiting for it."""
         try:
             self._reached(Point.BATCH_TAKEN)
@@ -195,26 +152,33 @@ class Writer:
             self._log.failure("A batch could not be stored")
             for item in batch:
                 # what has slices left waits again
-                if item not in self._queue:
+                if item not in self._waiting:
                     item.fail(problem)
 
-    async def _take(self) -> list[_Item]:
+    async def _take(self) -> list[Item]:
         """The next batch. What takes the shortcut is told now, unless something that comes first is of its room."""
         self._take_pending()
-        batch: list[_Item] = []
+        begun = self._waiting.next_begun()
+        batch = await self._others() if begun is None else [begun]
+        self._metrics.writer_queue.set(len(self._waiting))
+        return batch
+
+    async def _others(self) -> list[Item]:
+        """What comes in turn, up to a long answer, of which only a part can be stored at once."""
+        batch: list[Item] = []
         names: set[str] = set()
         events = size = 0
         turn = Turn(self._clock)
-        while self._queue and len(batch) < _MOST_ITEMS:
-            item = self._queue[0]
+        while (item := self._waiting.first) is not None and len(batch) < _MOST_ITEMS:
             try:
                 item.cut()
             except Exception as problem:
-                self._fail_by_bug(self._queue.popleft(), problem)
+                self._fail_by_bug(self._waiting.popleft(), problem)
                 continue
-            if batch and (events + item.events > MOST_EVENTS or size + item.size > MOST_BYTES):
+            is_more = item.is_long or events + item.events > MOST_EVENTS or size + item.size > MOST_BYTES
+            if batch and is_more:
                 break
-            self._queue.popleft()
+            self._waiting.popleft()
             if item.may_skip is not None and names.isdisjoint(item.names) and self._skips(item.may_skip):
                 item.done.callback(None)
                 await turn.pause()
@@ -222,7 +186,11 @@ class Writer:
             events, size = events + item.events, size + item.size
             names |= item.names
             batch.append(item)
-        self._metrics.writer_queue.set(len(self._queue))
+            if item.is_long:
+                self._waiting.take_slices(item)
+                return batch
+        if batch:
+            self._waiting.others_took()
         return batch
 
     def _skips(self, answer: PollAnswer) -> bool:
@@ -255,20 +223,19 @@ class Writer:
             return
         self._is_due = False
         for answer in self._pending.answers:
-            item = _Item(Deferred(), answer)
+            item = Item(Deferred(), answer)
             # nobody waits for it; what could not be written is pending still
             item.done.addErrback(lambda failure: None)
-            self._queue.appendleft(item)
+            self._waiting.appendleft(item)
 
-    def _fail_all(self, batch: Sequence[_Item]) -> None:
+    def _fail_all(self, batch: Sequence[Item]) -> None:
         """Nothing of this is stored: we stop, and the database is away or another's."""
-        waiting = [*batch, *self._queue]
-        self._queue.clear()
+        waiting = [*batch, *self._waiting.clear()]
         self._metrics.writer_queue.set(0)
         for item in waiting:
             item.fail(_stopped())
 
-    async def _store_batch(self, batch: Sequence[_Item]) -> None:
+    async def _store_batch(self, batch: Sequence[Item]) -> None:
         """Store a batch; if it fails, its halves, down to the item that is to blame. Raises NotReady if we stop."""
         try:
             stored = await self._committed(batch)
@@ -284,11 +251,12 @@ class Writer:
         else:
             await self._told(batch, stored)
 
-    async def _store_alone(self, item: _Item, problem: Exception) -> None:
+    async def _store_alone(self, item: Item, problem: Exception) -> None:
         """Store what can be stored of an item that failed; nothing of it if an error of ours is to blame."""
         try:
             if not item.slices or blame(problem) is Blame.OURS:
                 raise problem
+            item.taken = 1
             item.slices[0] = await pruned(item.slices[0], self._can_store, self._dropped)
             stored = await self._committed([item])
         except NotReady:
@@ -303,7 +271,7 @@ class Writer:
         else:
             await self._told([item], stored)
 
-    def _fail_by_bug(self, item: _Item, problem: Exception) -> None:
+    def _fail_by_bug(self, item: Item, problem: Exception) -> None:
         self._metrics.errors.labels("bug").inc()
         self._log.failure("An answer failed to be stored by an error of ours, and is tried again")
         item.fail(problem)
@@ -321,10 +289,10 @@ class Writer:
         self._metrics.errors.labels("dropped").inc()
         self._log.error("Can never be stored, and is dropped: {what}, from {whose}", what=what, whose=whose)
 
-    async def _committed(self, batch: Sequence[_Item]) -> Batch:
+    async def _committed(self, batch: Sequence[Item]) -> Batch:
         """The batch, once it is committed."""
         began = perf_counter()
-        parts = [item.slices[0] for item in batch if item.slices]
+        parts = [part for item in batch for part in item.parts]
         work = [item.work for item in batch if item.work is not None]
         stored = await self._lasting(lambda: self._batches.commit(parts, work))
         self._metrics.batch_seconds.observe(perf_counter() - began)
@@ -350,7 +318,7 @@ class Writer:
                 self._outage.is_over()
                 return result
 
-    async def _told(self, batch: Sequence[_Item], stored: Batch) -> None:
+    async def _told(self, batch: Sequence[Item], stored: Batch) -> None:
         """Tell the caches first, then those who wait for the answers.
 
         It is stored: whatever fails here is logged, and storing it again would be no remedy.
@@ -376,20 +344,20 @@ class Writer:
             self.committed(changes)
         self._reached(Point.TOLD)
 
-    def _note_stored(self, item: _Item) -> None:
+    def _note_stored(self, item: Item) -> None:
         """Remember of the part of an answer, or the work, what later batches go by."""
-        if item.slices and isinstance(item.slices[0], Slice):
-            self._batches.known_users.add(item.slices[0].answer.device.user_id)
-            self.polls.stored(item.slices[0])
+        for part in item.parts:
+            if isinstance(part, Slice):
+                self._batches.known_users.add(part.answer.device.user_id)
+                self.polls.stored(part)
         if isinstance(item.work, SaveToken):
             self._batches.known_users.add(item.work.device.user_id)
 
-    def _settled(self, item: _Item) -> None:
+    def _settled(self, item: Item) -> None:
         """A part of it is stored: what has slices left waits again."""
+        item.stored()
         if item.slices:
-            item.slices.popleft()
-        if item.slices:
-            self._queue.append(item)
+            self._waiting.again(item)
             self._try_to_tell(lambda: self._reached(Point.SLICE_STORED))
         else:
             item.done.callback(None)

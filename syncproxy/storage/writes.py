@@ -23,7 +23,7 @@ from syncproxy.storage.rows import encode
 #: rows in one statement: some 5 ms of work for those that are largest
 _ROWS_AT_A_TIME = 250
 #: so many events go by COPY, and their state with them
-_MANY = 250
+_MANY = 100
 StateKey = tuple[str, str, str]
 
 

@@ -231,6 +231,73 @@ class ReceiptsTests(SynchronousTestCase):
         self.assertEqual(self.cache.loads, 1)
 
 
+class ManyRoomsTests(SynchronousTestCase):
+    """An answer about 1,000 initial rooms, in each of which Bob has read something; others run in between."""
+
+    def setUp(self) -> None:
+        """The answer is being made."""
+        self.names = {f"!{number}" for number in range(1000)}
+        self.hot = {name: FakeHotRoom(name, receipts=[_receipt(1, BOB)]) for name in self.names}
+        self.user = FakeUserCache(joined=set(self.names))
+        self.cache = FakeGlobalCache(rooms=dict(self.hot), position=1)
+        self.extension = ReceiptsExtension(FakeReader())
+        self.pauses: list[Deferred[None]] = []
+        rooms = {name: initial("$a") for name in self.names}
+        self.answering = self.asks(rooms=rooms)
+
+    def pause(self) -> Deferred[None]:
+        """Wait until the others ran."""
+        self.pauses.append(Deferred())
+        return self.pauses[-1]
+
+    def asks(self, **moment: Any) -> Deferred[Extended]:
+        """One answer."""
+        moment = {"pause": self.pause, **moment}
+        made = context(self.user, self.cache, **moment)
+        return Deferred.fromCoroutine(self.extension.answer(ExtensionParams(), made))
+
+    def answered(self) -> set[str]:
+        """Let the others run until the answer is made, and acknowledge it; the rooms in it."""
+        for pause in self.pauses:
+            pause.callback(None)
+        self.pauses.clear()
+        answer = self.successResultOf(self.answering)
+        self.extension.fold(answer.delta)
+        return set(json.loads(answer.data or b'{"rooms":{}}')["rooms"])
+
+    def test_others_run(self) -> None:
+        """It takes five turns; in the end all rooms are there."""
+        for number in range(5):
+            self.assertNoResult(self.answering)
+            self.assertEqual(len(self.pauses), number + 1)
+            self.pauses[-1].callback(None)
+        self.pauses.clear()
+        self.assertEqual(self.answered(), self.names)
+
+    def test_arrives_meanwhile(self) -> None:
+        """A receipt that arrives while the answer is made is in it or in the next."""
+        for room in self.hot.values():
+            room.receipts = [_receipt(2, BOB)]
+        self.cache.position = 2
+        self.answered()
+        self.answering = self.asks(marks=dict.fromkeys(self.names, Mark.RECEIPTS))
+        self.assertEqual(self.answered(), self.names)
+
+    def test_left_meanwhile(self) -> None:
+        """A room that was left while the answer was made is not in it, if it had not come to that room."""
+        self.user.joined.clear()
+        self.assertEqual(len(self.answered()), 200)
+
+    def test_held_back_meanwhile(self) -> None:
+        """What must not be seen any more waits, and comes when it may be."""
+        self.user.views = {name: FakeView(to_nid=0) for name in self.names}
+        first = self.answered()
+        self.assertEqual(len(first), 200)
+        self.user.views.clear()
+        self.answering = self.asks()
+        self.assertEqual(self.answered(), self.names - first)
+
+
 class ReceiptContentTests(SynchronousTestCase):
     """Receipts as an event's content."""
 

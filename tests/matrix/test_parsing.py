@@ -52,6 +52,17 @@ class BytesTests(SynchronousTestCase):
         self.assertEqual(found, {**event, "unsigned": kept})
         self.assertEqual(list(found), list(event))
 
+    @given(unsigned=st.sampled_from([{"age": 5}, {"age": 5, "x": 1}]), first=st.booleans(), whole=st.booleans())
+    def test_the_same_elsewhere(self, unsigned: Json, *, first: bool, whole: bool) -> None:
+        """What looks like the event's `unsigned`, or like all of its member, stays where it is content."""
+        content = {"unsigned": unsigned if whole else 1, "x": unsigned}
+        members = {"unsigned": unsigned, "content": content} if first else {"content": content, "unsigned": unsigned}
+        event = {**{name: value for name, value in EVENT.items() if name != "content"}, **members}
+        kept = {name: value for name, value in unsigned.items() if name != "age"}
+        for spaced in (None, (",", ":")):
+            found = json.loads(parse_event(json.dumps(event, separators=spaced).encode()).json)
+            self.assertEqual(found, {**event, "unsigned": kept})
+
     @given(thread=st.dictionaries(text, values, max_size=3), more=st.dictionaries(text, values, max_size=2))
     def test_participation(self, thread: Json, more: Json) -> None:
         """Whether the user took part in a thread goes from the thread's summary; the rest of the relations stays."""

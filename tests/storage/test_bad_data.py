@@ -14,7 +14,7 @@ from syncproxy.rooms.receipts import Receipt
 from syncproxy.storage.work import SaveToken
 from tests.rooms.events import event, member
 from tests.storage.cases import StorageCase
-from tests.storage.events import ALICE, BOB, ROOM, answer, first_answer
+from tests.storage.events import ALICE, ALICE_JOINS, BOB, CREATE, ROOM, answer, first_answer
 
 NUL = "a\0b"
 #: too long for an index
@@ -68,6 +68,19 @@ class BadDataTests(StorageCase):
         self.assertEqual(self.dropped(), 2)
         rows = await self.database.query("SELECT event_id FROM events WHERE nid > 3 ORDER BY nid")
         self.assertEqual([event_id for (event_id,) in rows], wanted)
+
+    async def test_in_one_of_many_slices(self) -> None:
+        """So in an answer of which several slices are stored at once: each room has all its other events."""
+        rooms = []
+        for number in range(20):
+            events = [event(f"${number}-{one}") for one in range(240)]
+            events[7] = nul(events[7]) if number == 12 else events[7]
+            rooms.append(JoinedRoom(f"!{number}", state=(CREATE, ALICE_JOINS), timeline=Timeline(tuple(events))))
+        await self.stored(joined=tuple(rooms))
+        counted = await self.database.query("SELECT room_id, count(*) FROM events WHERE in_timeline GROUP BY room_id")
+        wanted = {f"!{number}": 239 if number == 12 else 240 for number in range(20)}
+        self.assertEqual({room_id: count for room_id, count in counted if room_id != ROOM}, wanted)
+        self.assertEqual((self.dropped(), len(self.timeline())), (1, 20 * 240 - 1))
 
     async def test_state(self) -> None:
         """A member event that cannot be is dropped, the other members come in."""

@@ -8,7 +8,7 @@ from twisted.internet.defer import gatherResults
 
 from syncproxy.matrix.devices import Device
 from syncproxy.rooms.answers import Answer, JoinedRoom, PollAnswer, Timeline
-from syncproxy.storage import writer
+from syncproxy.storage import waiting
 from syncproxy.storage.accumulator import Accumulator
 from syncproxy.storage.database import Session
 from syncproxy.storage.points import Point
@@ -110,7 +110,7 @@ class StoringTests(BugCase):
             return parts_of(came)
 
         bad = self.message(BOB, 3)
-        self.patch(writer, "parts_of", broken)
+        self.patch(waiting, "parts_of", broken)
         storing = [self.writer.store(one) for one in (self.message(ALICE, 2), bad, self.message(ALICE, 4))]
         await self.assertFailure(storing.pop(1), KeyError)
         await gatherResults(storing)

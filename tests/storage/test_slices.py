@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.rooms.answers import AccountDatum, JoinedRoom, MembersAnswer, Timeline, ToDeviceMessage
-from syncproxy.storage.slices import MOST_BYTES, MOST_EVENTS, BlockSlice, Slice, parts_of
+from syncproxy.storage.slices import FEW_EVENTS, MOST_BYTES, MOST_EVENTS, BlockSlice, Slice, parts_of
 from tests.rooms.events import event, member
 from tests.storage.events import ALICE, answer
 
@@ -30,7 +30,7 @@ class SlicesTests(SynchronousTestCase):
 
     def test_events(self) -> None:
         """Rooms of so many events that they are too many together are stored one after the other."""
-        rooms = room("!a", MOST_EVENTS), room("!b"), room("!c")
+        rooms = room("!a", FEW_EVENTS), room("!b"), room("!c")
         self.assertEqual(self.cut(*rooms), [["!a"], ["!b", "!c"]])
 
     def test_room_is_whole(self) -> None:

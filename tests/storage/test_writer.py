@@ -8,12 +8,15 @@ from twisted.internet.defer import gatherResults
 
 from syncproxy.errors import NotReady
 from syncproxy.rooms.answers import JoinedRoom, Timeline, ToDeviceMessage
-from syncproxy.rooms.changes import UserRoomChange
+from syncproxy.rooms.changes import RoomChange, UserRoomChange
 from syncproxy.storage.database import Session
 from syncproxy.storage.work import AcknowledgeToDevice, HandOutToDevice
 from tests.rooms.events import event, member
 from tests.storage.cases import StorageCase
 from tests.storage.events import ALICE, ALICE_JOINS, BOB, CREATE, ROOM, answer, first_answer
+
+#: nearly a slice
+MANY = tuple(event(f"$s{number}", "org.example", state_key=str(number)) for number in range(240))
 
 
 class WriterTests(StorageCase):
@@ -160,6 +163,24 @@ class WriterTests(StorageCase):
         await self.writer.store(answer(ALICE, *rooms, since=None))
         self.assertEqual(len(await self.reader.summaries()), 500)
         self.assertEqual(len(await self.reader.user_rooms("@alice:hs")), 500)
+
+    async def test_others_are_stored_between_slices(self) -> None:
+        """What comes with and during a first sync waits for one small slice of it at the most, and not with one."""
+        await self.writer.store(first_answer(BOB))
+        rooms = (JoinedRoom(f"!{n}:hs", state=(CREATE, ALICE_JOINS, *MANY)) for n in range(20))
+        batches: list[list[str]] = []
+        self.writer.committed = lambda changes: batches.append(
+            [change.room_id for change in changes if isinstance(change, RoomChange)]
+        )
+        storing = [self.writer.store(answer(ALICE, *rooms, since=None, position=self.writer.position))]
+        for number in range(2):
+            room = JoinedRoom(ROOM, timeline=Timeline((event(f"$more{number}"),)))
+            came = answer(BOB, room, sequence=number + 2, position=self.writer.position)
+            storing.append(self.writer.store(came))
+            await storing[-1]
+        await gatherResults(storing)
+        self.assertEqual(batches[:4], [["!0:hs"], [ROOM], ["!1:hs"], [ROOM]])
+        self.assertEqual([len(batch) for batch in batches[4:]], [1] * 8 + [8, 2])
 
     async def test_answers_that_wait_together_are_one_batch(self) -> None:
         """Three answers cost the round trips of one, two of them; they are told in their order, then those who wait."""
