@@ -141,14 +141,18 @@ def with_handed(row: UserRoom, lowest_nid: int, stay: Stay) -> UserRoom:
     return msgspec.structs.replace(row, handed_from=min(lowest_nid or row.visible_from, row.visible_from))
 
 
-def was_put_out(row: UserRoom | None, member: StoredEvent | None, member_nid: int, position: int) -> bool:
+def was_put_out(
+    row: UserRoom | None, member: StoredEvent | None, member_nid: int, position: int, join_ts: int = 0
+) -> bool:
     """Whether the user was put out after *s* of the own poller's answer that has the room among the joined ones.
 
-    `member` is the current member event, current since `member_nid`; who is invited, or knocks, has left before. Only a
-    join that is newer than the leave says that the user is in again.
+    `member` is the current member event, current since `member_nid`; who is invited, or knocks, has left before, unless
+    the answer has a newer join, of `join_ts` in ms. Only a join that is newer than the leave says that the
+    user is in again.
     """
     out_nid = row.membership_nid if row is not None and row.membership in _OUT else 0
-    if member is not None and member.membership != "join":
+    is_asked = member is not None and member.membership in _ASKED and member.origin_server_ts >= join_ts
+    if member is not None and (member.membership in _OUT or is_asked):
         out_nid = max(out_nid, member_nid)
     is_back = member is not None and member.membership == "join" and member_nid > out_nid
     return out_nid > position and not is_back

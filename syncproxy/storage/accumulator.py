@@ -292,7 +292,9 @@ class _AnswerAccumulator:
 
     def _standing(self, work: RoomAccumulator, room: JoinedRoom) -> Iterable[UserRoomChange]:
         row = self._facts.users.get((self._me, room.room_id))
-        if memberships.was_put_out(row, work.member(self._me), work.member_nid(self._me), self._answer.position):
+        member, member_nid = work.member(self._me), work.member_nid(self._me)
+        joined_ts = 0 if member is None or member.membership == "join" else _join_ts(room, self._me)
+        if memberships.was_put_out(row, member, member_nid, self._answer.position, joined_ts):
             return
         join = self._own_join(work, room)
         is_named = join.nid > (0 if row is None else row.membership_nid)
