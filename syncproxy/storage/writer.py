@@ -35,6 +35,8 @@ _T = TypeVar("_T")
 _MOST_ITEMS = 200
 #: how long what was told may wait to be written, in seconds
 _PENDING_S = 60
+#: how long work that may wait does so for a batch in which to ride, in seconds
+_RIDE_S = 0.2
 _NO_NAMES: frozenset[str] = frozenset()
 
 
@@ -42,13 +44,14 @@ _NO_NAMES: frozenset[str] = frozenset()
 class _Item:
     """Something that waits to be stored; `slices` are what is left of an answer, once it is `cut`.
 
-    `may_skip`: the answer, if it may be told without being stored.
+    `may_skip`: the answer, if it may be told without being stored. `may_wait`: it needs no batch of its own yet.
     """
 
     done: Deferred[None]
     answer: Answer | None = None
     work: Work | None = None
     may_skip: PollAnswer | None = None
+    may_wait: bool = False
     slices: deque[Part] = attrs.field(factory=deque)
 
     def cut(self) -> None:
@@ -112,6 +115,8 @@ class Writer:
         self._writing: IDelayedCall | None = None
         #: whether what is pending is written next
         self._is_due = False
+        #: runs while all that is in the queue may wait
+        self._riding: IDelayedCall | None = None
         self._queue: deque[_Item] = deque()
         self._running: Deferred[None] | None = None
         self._stopping = False
@@ -133,6 +138,8 @@ class Writer:
         if self._writing is not None:
             self._writing.cancel()
         self._write_pending()
+        if self._queue:
+            self._go_on()
         if self._running is not None:
             await self._running
         self._batches.close()
@@ -150,9 +157,12 @@ class Writer:
             return succeed(None)
         return self._enqueue(_Item(Deferred(), answer, may_skip=skippable))
 
-    def do(self, work: Work) -> Deferred[None]:
-        """Let this ride in the next batch; fires when it is committed."""
-        return self._enqueue(_Item(Deferred(), work=work))
+    def do(self, work: Work, *, may_wait: bool = False) -> Deferred[None]:
+        """Let this ride in the next batch; fires when it is committed.
+
+        `may_wait`: there need not be a batch at once, but within 0.2 s: most often one comes by itself.
+        """
+        return self._enqueue(_Item(Deferred(), work=work, may_wait=may_wait))
 
     def forget_room(self, room_id: str) -> None:
         """The room is not stored any more."""
@@ -164,15 +174,27 @@ class Writer:
             return item.done
         self._queue.append(item)
         self._metrics.writer_queue.set(len(self._queue))
-        self._go_on()
+        if item.may_wait and not self._stopping:
+            self._let_ride()
+        else:
+            self._go_on()
         return item.done
 
+    def _let_ride(self) -> None:
+        """What is in the queue waits for what cannot wait, but not for long."""
+        if self._running is None and self._riding is None:
+            self._riding = self._clock.callLater(_RIDE_S, self._go_on)
+
     def _go_on(self) -> None:
+        if self._riding is not None:
+            riding, self._riding = self._riding, None
+            if riding.active():
+                riding.cancel()
         if self._running is None:
             self._running = ensureDeferred(self._run())
 
     async def _run(self) -> None:
-        """Store batches until nothing waits."""
+        """Store batches until nothing waits, or all that does may wait."""
         # what else arrives in this turn of the reactor goes along
         await deferLater(self._clock, 0)
         try:
@@ -180,8 +202,17 @@ class Writer:
                 batch = await self._take()
                 if batch:
                     await self._settle(batch)
+                if not self._is_urgent:
+                    break
         finally:
             self._running = None
+            if self._queue and not self._stopping:
+                self._let_ride()
+
+    @property
+    def _is_urgent(self) -> bool:
+        """Whether there is something to store that is not to wait."""
+        return self._stopping or self._is_due or not all(item.may_wait for item in self._queue)
 
     async def _settle(self, batch: Sequence[_Item]) -> None:
         """Store a batch. Whatever happens, nobody is left waiting for it."""
