@@ -146,17 +146,20 @@ class Batches:
             stored = await self._prepare(parts, work, turn, remembered)
             await self._run(stored, "COMMIT", turn)
         except WrongGuess:
-            stored = await self._prepare(parts, work, turn, Remembered())
+            stored = await self._prepare(parts, work, turn, None)
             await self._run(stored, "COMMIT", turn)
         return stored
 
-    async def _prepare(self, parts: Sequence[Part], work: Sequence[Work], turn: Turn, remembered: Remembered) -> Batch:
+    async def _prepare(
+        self, parts: Sequence[Part], work: Sequence[Work], turn: Turn, remembered: Remembered | None
+    ) -> Batch:
+        """`None`: the guess was wrong, and its transaction is still open."""
         nids = Nids(self.position)
         asked = questions_of(parts, self.known_users, self.polls.live_users, await self._new_rooms(parts))
         self._pending.ask(asked)
-        recalled = remembered.recall(asked)
+        recalled = None if remembered is None or any(map(_is_of_first, parts)) else remembered.recall(asked)
         if recalled is None:
-            recalled = Recalled(await self._loaded(asked, turn), [])
+            recalled = Recalled(await self._loaded(asked, turn, ends_another=remembered is None), [])
         facts = recalled.facts
         accumulator = Accumulator(facts, nids, self.known_users, self.polls)
         self._pending.lay_over(asked, facts, accumulator.writes)
@@ -174,10 +177,11 @@ class Batches:
         statements = chain(guard, accumulator.writes.statements(), *map(statements_of, work))
         return Batch(statements, tuple(changes), nids.newest, asked, facts, accumulator.writes)
 
-    async def _loaded(self, asked: Questions, turn: Turn) -> Facts:
+    async def _loaded(self, asked: Questions, turn: Turn, *, ends_another: bool) -> Facts:
         facts = Facts()
         await turn.pause()
-        rows = await self._session.query(*loading(asked))
+        sql, args = loading(asked)
+        rows = await self._session.query(f"ROLLBACK; {sql}" if ends_another else sql, args)
         turn.restart()
         for start in range(0, len(rows), _ROWS_AT_A_TIME):
             learn(facts, rows[start : start + _ROWS_AT_A_TIME])
@@ -186,7 +190,7 @@ class Batches:
 
     async def _new_rooms(self, parts: Sequence[Part]) -> set[str]:
         """The rooms of first syncs that are not known: nothing has to be looked up of what they bring."""
-        answers = [part.answer for part in parts if isinstance(part, Slice) and part.answer.is_first]
+        answers = [part.answer for part in parts if isinstance(part, Slice) and _is_of_first(part)]
         room_ids = {room.room_id for answer in answers for room in answer.joined}
         if not room_ids:
             return set()
@@ -233,6 +237,9 @@ class Batches:
         if not before and isinstance(last, bytes):
             try:
                 await self._session.query(last)
+            except DivisionByZero:
+                # a round trip less: what loads then ends it
+                raise
             except psycopg2.Error:
                 await self._session.query("ROLLBACK")
                 raise
@@ -259,6 +266,10 @@ class Batches:
             raise Superseded
         batch, self._in_doubt = self._in_doubt, None
         return batch if position == batch.position else None
+
+
+def _is_of_first(part: Part) -> bool:
+    return isinstance(part, Slice) and part.answer.is_first
 
 
 def _guard(new: Sequence[tuple[str, str]]) -> list[Statement]:

@@ -22,6 +22,8 @@ from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.facts import CurrentState, DeviceRow, Facts, Questions, RoomFacts
 from syncproxy.storage.writes import Writes
 
+#: events of one batch: what is larger is loaded, and may go by COPY
+_MOST_OF_BATCH = 100
 #: of one room, of each kind
 _MOST_OF_ROOM = 60
 _MOST_DEVICES = 5000
@@ -170,7 +172,8 @@ class Remembered:
 def _is_beyond(asked: Questions) -> bool:
     """Whether it is asked for what is not kept."""
     of_rooms = asked.redacted or asked.whole_rooms or asked.nameless or asked.doubtful
-    return bool(of_rooms or asked.whole_users or asked.account_data or asked.sticky)
+    is_large = len(asked.events) > _MOST_OF_BATCH
+    return bool(is_large or of_rooms or asked.whole_users or asked.account_data or asked.sticky)
 
 
 def _as_stored(room_id: str, user_id: str, row: CurrentState, writes: Writes) -> CurrentState | None:

@@ -208,14 +208,14 @@ class StoredTests(StoredCase):
 
     async def test_an_event_that_is_stored_after_all(self) -> None:
         """One that was taken for new and is stored is found out, and not stored again."""
-        for number in range(100):
+        for number in range(70):
             await self.bring(ALICE, event(f"$more{number}"))
         self.told.clear()
         trips = self.trips()
-        await self.bring(BOB, event("$2"), *(event(f"$more{number}") for number in range(100)), event("$new"))
+        await self.bring(BOB, event("$2"), *(event(f"$more{number}") for number in range(70)), event("$new"))
         self.assertEqual([stored.event_id for change in self.room_changes() for stored in change.timeline], ["$new"])
-        # what was tried, what rolled it back, what loads, what stores
-        self.assertEqual((len(trips), len(await self.timeline())), (4, 103))
+        # what was tried, what loads, what stores
+        self.assertEqual((len(trips), len(await self.timeline())), (3, 73))
 
     async def test_an_event_that_was_redacted_before_it_came(self) -> None:
         """It is stored as it is after the redaction."""
@@ -224,7 +224,7 @@ class StoredTests(StoredCase):
         await self.bring(ALICE, event("$3"))
         trips = self.trips()
         await self.bring(ALICE, event("$late", content={"body": "secret"}))
-        self.assertEqual(len(trips), 4)
+        self.assertEqual(len(trips), 3)
         self.assertNotIn(b"secret", (await self.timeline())["$late"])
 
     async def test_purged(self) -> None:
