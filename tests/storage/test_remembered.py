@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -155,31 +154,21 @@ class StoredTests(StoredCase):
 
     async def test_it_is_what_is_stored(self) -> None:
         """After random answers of three pollers, what is recalled is what is stored."""
-        random, ids = Random(7), (f"${number}" for number in range(10, 10_000))
-        for _ in range(250):
-            await self.something(random, ids)
+        random, made = Random(1), [ALICE_JOINS, BOB_JOINS]
+        for _ in range(400):
+            await self.something(random, made)
         self.assertEqual(self.differ, [])
         self.assertGreater(len(self.recalls), 50)
 
-    async def something(self, random: Random, ids: Iterator[str]) -> None:
-        device, about = random.choice(_DEVICES), f"${random.randrange(1, 40)}"
-        who = random.choice(("@alice:hs", "@bob:hs", "@carol:hs"))
-        news = {
-            "say": lambda: event(next(ids), sender=who),
-            "profile": lambda: member(next(ids), who, "join", displayname=about),
-            "leave": lambda: member(next(ids), "@carol:hs", "leave"),
-            "topic": lambda: event(next(ids), "m.room.topic", state_key="", content={"topic": about}),
-            "edit": lambda: edit(next(ids), about),
-            "reply": lambda: reply(next(ids), about),
-            "redact": lambda: event(next(ids), "m.room.redaction", redacts=about, content={"redacts": about}),
-            "again": lambda: event(about),
-        }
-        kinds = random.choices(list(news), (10, 2, 1, 1, 1, 1, 1, 2), k=random.choice((1, 1, 2)))
-        events = [news[kind]() for kind in kinds]
-        block: dict[str, Any] = {"prev_batch": random.choice((None, "p")), "limited": random.random() < 0.05}
+    async def something(self, random: Random, made: list[Event]) -> None:
+        """An answer with events that are new, or come again: in the timeline, or in the state before it."""
+        device, about = random.choice(_DEVICES), random.choice(made[-6:]).event_id
+        members = [one for one in made[-6:] if one.state_key] or [BOB_JOINS]
+        events = [self.an_event(random, made, about) for _ in range(random.choice((1, 1, 2)))]
+        block: dict[str, Any] = {"prev_batch": random.choice((None, None, "p")), "limited": random.random() < 0.1}
         if random.random() < 0.5:
-            # redundant, as Synapse sends them
-            block["state"] = (random.choice((ALICE_JOINS, BOB_JOINS)),)
+            # redundant, as Synapse sends them, or lazily come, before its place in the timeline is known
+            block["state"] = (random.choice((ALICE_JOINS, BOB_JOINS, *members)),)
         if random.random() < 0.2:
             block["receipts"] = (Receipt(ROOM, "@bob:hs", about, random.randrange(100)),)
         if random.random() < 0.2:
@@ -187,9 +176,30 @@ class StoredTests(StoredCase):
         if random.random() < 0.03:
             await self.writer.do(Purge(tuple(purging.without_events([(ROOM, about)]))))
         if random.random() < 0.03:
-            left = LeftRoom(ROOM, timeline=Timeline((member(next(ids), device.user_id, "leave"),)))
+            left = LeftRoom(ROOM, timeline=Timeline((member(f"$left{len(made)}", device.user_id, "leave"),)))
             await self.store(device, left=(left,))
         await self.bring(device, *events, **block)
+
+    def an_event(self, random: Random, made: list[Event], about: str) -> Event:
+        event_id, who = f"${len(made) + 10}", random.choice(("@alice:hs", "@bob:hs", "@carol:hs"))
+        news = {
+            "say": lambda: event(event_id, sender=who),
+            "profile": lambda: member(event_id, who, "join", displayname=about),
+            "leave": lambda: member(event_id, "@carol:hs", "leave"),
+            "topic": lambda: event(event_id, "m.room.topic", state_key="", content={"topic": about}),
+            "edit": lambda: edit(event_id, about),
+            "reply": lambda: reply(event_id, about),
+            "redact": lambda: event(event_id, "m.room.redaction", redacts=about, content={"redacts": about}),
+        }
+        (kind,) = random.choices([*news, "again"], (6, 4, 1, 1, 1, 1, 3, 9))
+        one = random.choice(made[-6:]) if kind == "again" else news[kind]()
+        if kind == "profile" and random.random() < 0.5:
+            # comes in a state block first, if at all
+            made.append(one)
+            return event(f"{event_id}b", sender=who)
+        if kind != "again":
+            made.append(one)
+        return one
 
     async def test_one_round_trip(self) -> None:
         """A message in a room that a batch had in hand asks for nothing."""
