@@ -143,6 +143,7 @@ class Remembered:
         room = self._rooms.setdefault(room_id, _Room(summary))
         self._rooms.move_to_end(room_id)
         room.summary = summary
+        # if a batch rewrites an event, it has asked for the row of state that this is
         for (event_type, user_id), row in facts.state.items():
             if event_type == _MEMBER:
                 stored = _as_stored(room_id, user_id, row, writes)

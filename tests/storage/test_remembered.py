@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import Event
-from syncproxy.rooms.answers import JoinedRoom, LeftRoom, Timeline
+from syncproxy.rooms.answers import ContextAnswer, JoinedRoom, LeftRoom, Timeline
 from syncproxy.rooms.receipts import Receipt
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.timelines import KnownEvent
@@ -243,6 +243,16 @@ class StoredTests(StoredCase):
         trips = self.trips()
         await self.bring(ALICE, event("$3"))
         self.assertEqual((len(trips), list(await self.timeline())), (2, ["$1", "$3"]))
+
+    async def test_a_token_for_a_member_event(self) -> None:
+        """The token of an event that is current state too is in what is recalled of it, or that is loaded."""
+        profile = member("$profile", "@bob:hs", "join", displayname="Bob")
+        await self.bring(ALICE, event("$3"), profile)
+        position = self.writer.position
+        await self.writer.store(ContextAnswer(ROOM, position, 5000, "$profile", "token"))
+        for number in (4, 5):
+            await self.bring(ALICE, event(f"${number}"), state=(profile,))
+        self.assertEqual((self.differ, len(self.recalls) > 1), ([], True))
 
     async def test_a_batch_that_failed(self) -> None:
         """After one that the database refused nothing is known."""
