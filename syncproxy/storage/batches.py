@@ -1,4 +1,7 @@
-"""One batch, one transaction: load what is known, then write and COMMIT. Two round trips, three in a first sync."""
+"""One batch, one transaction: load what is known, then write and COMMIT. Two round trips, three in a first sync.
+
+Most batches touch what batches before them touched: those know all they need, and take one round trip.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from itertools import chain, groupby
 
 import attrs
 import psycopg2
+from psycopg2.errors import DivisionByZero
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -21,17 +25,26 @@ from syncproxy.storage.nids import Nids
 from syncproxy.storage.pending import Pending
 from syncproxy.storage.points import Observer, Point, nobody
 from syncproxy.storage.polls import Polls
-from syncproxy.storage.prepared import Statement
+from syncproxy.storage.prepared import Prepared, Statement
 from syncproxy.storage.problems import Blame, DatabaseGone, Superseded, blame
+from syncproxy.storage.remembered import Recalled, Remembered
 from syncproxy.storage.slices import Part, Slice
-from syncproxy.storage.work import Work
+from syncproxy.storage.work import Purge, Work
 from syncproxy.storage.working import statements_of
-from syncproxy.storage.writes import STORE
+from syncproxy.storage.writes import STORE, Writes
 from syncproxy.turns import Turn
 
 #: comes first and writes the position, which may not be null: the transaction fails if another process has had the
 #: lock since, or another try of ours was committed. From here on it has the row, for which all others wait
 _FENCE = "UPDATE meta SET position = CASE WHEN generation = %s AND position = %s THEN %s END"
+#: fails if any of these events, or a redaction of it, is stored: a batch took them for new without a look
+_GUARD = Prepared(
+    "guard",
+    """SELECT 1 / (NOT EXISTS (SELECT FROM unnest(%s::text[], %s::text[]) q(room_id, event_id)
+            JOIN events e USING (room_id, event_id))
+        AND NOT EXISTS (SELECT FROM unnest(%s::text[], %s::text[]) q(room_id, redacts)
+            JOIN events e USING (room_id, redacts)))::int""",
+)
 #: facts that are taken in at a time
 _ROWS_AT_A_TIME = 500
 _DETACHED = "SELECT user_id, device_id, detached_rooms FROM devices WHERE detached_rooms IS NOT NULL"
@@ -41,13 +54,21 @@ _OUTCOME = "SELECT position, generation FROM meta FOR SHARE"
 
 @attrs.frozen
 class Batch:
-    """A batch: its statements (read once), what it changes, the position that it makes, and the facts after it."""
+    """A batch: its statements (read once), what it changes, the position that it makes, and the facts after it.
+
+    `writes` are the rows of its answers.
+    """
 
     statements: Iterable[Statement | Copy]
     changes: tuple[Change, ...]
     position: int
     asked: Questions
     facts: Facts
+    writes: Writes
+
+
+class WrongGuess(Exception):
+    """An event that was taken for new is stored, or was redacted: nothing was stored, and facts have to be loaded."""
 
 
 class Batches:
@@ -65,9 +86,9 @@ class Batches:
         self._clock = clock
         self._pending = pending
         self._reached = reached
-        self._session: Session = database.session((LOAD, *STORE))
+        self._session: Session = database.session((LOAD, _GUARD, *STORE))
         #: for batches with a COPY, whose whole transaction is on it
-        self._copies: CopySession = database.copy_session(STORE)
+        self._copies: CopySession = database.copy_session((_GUARD, *STORE))
         #: the batch whose transaction broke off, unless it tells nothing: only the same batch may come next
         self._in_doubt: Batch | None = None
         self.position = 0
@@ -75,6 +96,7 @@ class Batches:
         self._written = 0
         self.known_users: set[str] = set()
         self.polls = Polls()
+        self._remembered = Remembered()
 
     async def start(self) -> None:
         """Learn where the database stands."""
@@ -96,27 +118,49 @@ class Batches:
 
     async def commit(self, parts: Sequence[Part], work: Sequence[Work]) -> Batch:
         """Store these; the batch that did. After an unknown outcome the same ones are to be given again."""
+        # unless all goes well, nothing is known any more
+        remembered, self._remembered = self._remembered, Remembered()
         stored = await self._stored_after_all()
-        if stored is None:
-            turn = Turn(self._clock)
-            stored = await self._prepare(parts, work, turn)
-            await self._run(stored, "COMMIT", turn)
+        if stored is not None:
+            # what else the broken try left is not known
+            remembered = Remembered()
+        else:
+            stored = await self._stored_now(parts, work, remembered)
         self._reached(Point.COMMITTED)
         self._in_doubt = None
         self.position = self._written = stored.position
         self._pending.written(stored.asked)
+        if not any(isinstance(one, Purge) for one in work):
+            remembered.learn(stored.facts, stored.writes)
+            self._remembered = remembered
         return stored
 
     async def try_out(self, part: Part) -> None:
         """See whether this could be stored, and store nothing."""
         turn = Turn(self._clock)
-        await self._run(await self._prepare([part], (), turn), "ROLLBACK", turn)
+        await self._run(await self._prepare([part], (), turn, Remembered()), "ROLLBACK", turn)
 
-    async def _prepare(self, parts: Sequence[Part], work: Sequence[Work], turn: Turn) -> Batch:
+    async def _stored_now(self, parts: Sequence[Part], work: Sequence[Work], remembered: Remembered) -> Batch:
+        turn = Turn(self._clock)
+        try:
+            stored = await self._prepare(parts, work, turn, remembered)
+            await self._run(stored, "COMMIT", turn)
+        except WrongGuess:
+            stored = await self._prepare(parts, work, turn, None)
+            await self._run(stored, "COMMIT", turn)
+        return stored
+
+    async def _prepare(
+        self, parts: Sequence[Part], work: Sequence[Work], turn: Turn, remembered: Remembered | None
+    ) -> Batch:
+        """`None`: the guess was wrong, and its transaction is still open."""
         nids = Nids(self.position)
         asked = questions_of(parts, self.known_users, self.polls.live_users, await self._new_rooms(parts))
         self._pending.ask(asked)
-        facts = await self._loaded(asked, turn) if parts else Facts()
+        recalled = None if remembered is None or any(map(_is_of_first, parts)) else remembered.recall(asked)
+        if recalled is None:
+            recalled = Recalled(await self._loaded(asked, turn, ends_another=remembered is None), [])
+        facts = recalled.facts
         accumulator = Accumulator(facts, nids, self.known_users, self.polls)
         self._pending.lay_over(asked, facts, accumulator.writes)
         changes: list[Change] = []
@@ -129,13 +173,15 @@ class Batches:
         if changes and nids.newest == self._written:
             # each batch that tells something has a position of its own, by which it is found out if it was committed
             nids.draw()
-        statements = chain(accumulator.writes.statements(), *map(statements_of, work))
-        return Batch(statements, tuple(changes), nids.newest, asked, facts)
+        guard = _guard(recalled.new)
+        statements = chain(guard, accumulator.writes.statements(), *map(statements_of, work))
+        return Batch(statements, tuple(changes), nids.newest, asked, facts, accumulator.writes)
 
-    async def _loaded(self, asked: Questions, turn: Turn) -> Facts:
+    async def _loaded(self, asked: Questions, turn: Turn, *, ends_another: bool) -> Facts:
         facts = Facts()
         await turn.pause()
-        rows = await self._session.query(*loading(asked))
+        sql, args = loading(asked)
+        rows = await self._session.query(f"ROLLBACK; {sql}" if ends_another else sql, args)
         turn.restart()
         for start in range(0, len(rows), _ROWS_AT_A_TIME):
             learn(facts, rows[start : start + _ROWS_AT_A_TIME])
@@ -144,7 +190,7 @@ class Batches:
 
     async def _new_rooms(self, parts: Sequence[Part]) -> set[str]:
         """The rooms of first syncs that are not known: nothing has to be looked up of what they bring."""
-        answers = [part.answer for part in parts if isinstance(part, Slice) and part.answer.is_first]
+        answers = [part.answer for part in parts if isinstance(part, Slice) and _is_of_first(part)]
         room_ids = {room.room_id for answer in answers for room in answer.joined}
         if not room_ids:
             return set()
@@ -166,6 +212,8 @@ class Batches:
             if problem.diag.table_name == "meta":
                 raise await self._fenced_off() from None
             self._in_doubt = None
+            if isinstance(problem, DivisionByZero):
+                raise WrongGuess from None
             raise
         except Exception as problem:
             if blame(problem) is Blame.DATABASE:
@@ -189,6 +237,9 @@ class Batches:
         if not before and isinstance(last, bytes):
             try:
                 await self._session.query(last)
+            except DivisionByZero:
+                # a round trip less: what loads then ends it
+                raise
             except psycopg2.Error:
                 await self._session.query("ROLLBACK")
                 raise
@@ -215,6 +266,18 @@ class Batches:
             raise Superseded
         batch, self._in_doubt = self._in_doubt, None
         return batch if position == batch.position else None
+
+
+def _is_of_first(part: Part) -> bool:
+    return isinstance(part, Slice) and part.answer.is_first
+
+
+def _guard(new: Sequence[tuple[str, str]]) -> list[Statement]:
+    """What fails unless nothing is stored of these events."""
+    if not new:
+        return []
+    room_ids, event_ids = (list(column) for column in zip(*new, strict=True))
+    return [_GUARD.call([room_ids, event_ids, room_ids, event_ids])]
 
 
 async def _copied(copy: Copy, turn: Turn) -> Copied:

@@ -22,13 +22,15 @@ _NO_NAMES: frozenset[str] = frozenset()
 class Item:
     """Something that waits to be stored; `slices` are what is left of an answer, once it is `cut`.
 
-    `may_skip`: the answer, if it may be told without being stored. `taken`: how many of its slices the next batch has.
+    `may_skip`: the answer, if it may be told without being stored. `may_wait`: it needs no batch of its own yet.
+    `taken`: how many of its slices the next batch has.
     """
 
     done: Deferred[None]
     answer: Answer | None = None
     work: Work | None = None
     may_skip: PollAnswer | None = None
+    may_wait: bool = False
     slices: deque[Part] = attrs.field(factory=deque)
     taken: int = 1
 
@@ -108,6 +110,11 @@ class Waiting:
 
     def __contains__(self, item: object) -> bool:
         return item in self._items or item in self._begun
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether there is something that needs a batch."""
+        return bool(self._begun) or not all(item.may_wait for item in self._items)
 
     @property
     def first(self) -> Item | None:

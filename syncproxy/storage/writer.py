@@ -34,6 +34,8 @@ _T = TypeVar("_T")
 _MOST_ITEMS = 200
 #: how long what was told may wait to be written, in seconds
 _PENDING_S = 60
+#: how long work that may wait does so for a batch in which to ride, in seconds
+_RIDE_S = 0.2
 
 
 class Writer:
@@ -69,6 +71,8 @@ class Writer:
         self._writing: IDelayedCall | None = None
         #: whether what is pending is written next
         self._is_due = False
+        #: runs while all that waits may wait
+        self._riding: IDelayedCall | None = None
         self._waiting = Waiting()
         self._running: Deferred[None] | None = None
         self._stopping = False
@@ -90,6 +94,8 @@ class Writer:
         if self._writing is not None:
             self._writing.cancel()
         self._write_pending()
+        if self._waiting:
+            self._go_on()
         if self._running is not None:
             await self._running
         self._batches.close()
@@ -107,9 +113,12 @@ class Writer:
             return succeed(None)
         return self._enqueue(Item(Deferred(), answer, may_skip=skippable))
 
-    def do(self, work: Work) -> Deferred[None]:
-        """Let this ride in the next batch; fires when it is committed."""
-        return self._enqueue(Item(Deferred(), work=work))
+    def do(self, work: Work, *, may_wait: bool = False) -> Deferred[None]:
+        """Let this ride in the next batch; fires when it is committed.
+
+        `may_wait`: there need not be a batch at once, but within 0.2 s: most often one comes by itself.
+        """
+        return self._enqueue(Item(Deferred(), work=work, may_wait=may_wait))
 
     def forget_room(self, room_id: str) -> None:
         """The room is not stored any more."""
@@ -121,15 +130,27 @@ class Writer:
             return item.done
         self._waiting.append(item)
         self._metrics.writer_queue.set(len(self._waiting))
-        self._go_on()
+        if item.may_wait and not self._stopping:
+            self._let_ride()
+        else:
+            self._go_on()
         return item.done
 
+    def _let_ride(self) -> None:
+        """What waits goes along with what cannot wait, but does not wait long for it."""
+        if self._running is None and self._riding is None:
+            self._riding = self._clock.callLater(_RIDE_S, self._go_on)
+
     def _go_on(self) -> None:
+        if self._riding is not None:
+            riding, self._riding = self._riding, None
+            if riding.active():
+                riding.cancel()
         if self._running is None:
             self._running = ensureDeferred(self._run())
 
     async def _run(self) -> None:
-        """Store batches until nothing waits."""
+        """Store batches until nothing waits, or all that does may wait."""
         # what else arrives in this turn of the reactor goes along
         await deferLater(self._clock, 0)
         try:
@@ -137,8 +158,17 @@ class Writer:
                 batch = await self._take()
                 if batch:
                     await self._settle(batch)
+                if not self._is_urgent:
+                    break
         finally:
             self._running = None
+            if self._waiting and not self._stopping:
+                self._let_ride()
+
+    @property
+    def _is_urgent(self) -> bool:
+        """Whether there is something to store that is not to wait."""
+        return self._stopping or self._is_due or self._waiting.is_urgent
 
     async def _settle(self, batch: Sequence[Item]) -> None:
         """Store a batch. Whatever happens, nobody is left waiting for it."""

@@ -24,7 +24,7 @@ class SilentWriter:
     def __init__(self) -> None:
         self.done: list[Work] = []
 
-    def do(self, work: Work) -> Deferred[None]:
+    def do(self, work: Work, *, may_wait: bool = False) -> Deferred[None]:
         self.done.append(work)
         return succeed(None)
 

@@ -199,7 +199,7 @@ class FakeWriter:
     done: list[Any] = attrs.field(factory=list)
     problem: Exception | None = None
 
-    def do(self, work: Any) -> Deferred[None]:
+    def do(self, work: Any, *, may_wait: bool = False) -> Deferred[None]:
         self.done.append(work)
         return succeed(None) if self.problem is None else fail(self.problem)
 
@@ -212,7 +212,7 @@ class StoringWriter(FakeWriter):
     away: bool = False
     gate: Deferred[None] | None = None
 
-    def do(self, work: Any) -> Deferred[None]:
+    def do(self, work: Any, *, may_wait: bool = False) -> Deferred[None]:
         gate, self.gate = self.gate, None
         if gate is not None:
             return gate.addCallback(lambda _: self.do(work))

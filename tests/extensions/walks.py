@@ -40,7 +40,7 @@ class PatientWriter(FakeWriter):
         self.away = False
         self.waiting: list[tuple[Any, Deferred[None]]] = []
 
-    def do(self, work: Any) -> Deferred[None]:
+    def do(self, work: Any, *, may_wait: bool = False) -> Deferred[None]:
         if not self.away:
             return self.store.do(work)
         self.waiting.append((work, Deferred()))

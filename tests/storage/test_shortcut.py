@@ -30,14 +30,15 @@ TABLET = Device("@bob:hs", "TABLET")
 
 
 class Hourglass:
-    """The reactor, but for what waits a minute or longer: that comes when `clock` is advanced."""
+    """The reactor, but for what waits a minute, or `least_s`, or longer: that comes when `clock` is advanced."""
 
-    def __init__(self) -> None:
+    def __init__(self, least_s: float = 60) -> None:
         self.clock = Clock()
+        self._least_s = least_s
 
     def callLater(self, delay: float, call: Any, *args: Any, **kwargs: Any) -> IDelayedCall:
         """Call later, by one or the other."""
-        by: Any = reactor if delay < 60 else self.clock
+        by: Any = reactor if delay < self._least_s else self.clock
         later: IDelayedCall = by.callLater(delay, call, *args, **kwargs)
         return later
 

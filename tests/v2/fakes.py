@@ -137,7 +137,7 @@ class FakeWriter:
         self.stored.append(answer)
         return self._fired()
 
-    def do(self, work: Any) -> Deferred[None]:
+    def do(self, work: Any, *, may_wait: bool = False) -> Deferred[None]:
         self.done.append(work)
         return self._fired()
 

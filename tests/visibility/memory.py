@@ -19,6 +19,7 @@ from syncproxy.storage.facts import CurrentState, DeviceRow, Facts, Questions, q
 from syncproxy.storage.nids import Nids
 from syncproxy.storage.pending import Pending
 from syncproxy.storage.polls import Polls
+from syncproxy.storage.remembered import Recalled, Remembered
 from syncproxy.storage.slices import Part
 from syncproxy.storage.writes import DeviceUpdate, EventRow, StateRow, Writes
 
@@ -37,12 +38,15 @@ class StoredDevice:
 class MemoryDatabase:
     """The tables, as of the last commit. `position` is the newest nid.
 
-    `pending` is what the process that uses them has told and not written.
+    `pending` is what the process that uses them has told and not written, `remembered` what it need not ask: it must be
+    what is stored. `recalls` counts batches that asked nothing.
     """
 
     def __init__(self) -> None:
         self.position = 0
         self.pending = Pending()
+        self.remembered = Remembered()
+        self.recalls = 0
         self.users: dict[tuple[str, str], UserRoom] = {}
         self._events: dict[tuple[str, str], EventRow] = {}
         self._state: dict[tuple[str, str, str], list[StateRow]] = {}
@@ -61,15 +65,29 @@ class MemoryDatabase:
         known = self._known_users
         asked = questions_of(parts, known, polls.live_users)
         self.pending.ask(asked)
-        facts = self._facts(asked)
+        facts = self._recalled(asked, self._facts(asked))
         accumulator = Accumulator(facts, nids, known, polls)
         self.pending.lay_over(asked, facts, accumulator.writes)
         changes = tuple(change for part in parts for change in accumulator.add(part) if change is not None)
         self._write(accumulator.writes)
+        self.remembered.learn(facts, accumulator.writes)
         self.pending.written(asked)
         self.position = nids.newest
         known.update(newcomers)
         return changes, facts
+
+    def _recalled(self, asked: Questions, loaded: Facts) -> Facts:
+        """What the batch goes by: what is remembered, unless an event that is taken for new is stored, or redacted."""
+        recalled = self.remembered.recall(asked)
+        if recalled is None or not self._are_new(recalled):
+            return loaded
+        assert recalled.facts == loaded, f"remembered {recalled.facts}, stored {loaded}"
+        self.recalls += 1
+        return recalled.facts
+
+    def _are_new(self, recalled: Recalled) -> bool:
+        redacted = {(room_id, row.redacts) for (room_id, _), row in self._events.items() if row.redacts is not None}
+        return not any(key in self._events or key in redacted for key in recalled.new)
 
     def _write(self, writes: Writes) -> None:
         self._events.update(writes.events)

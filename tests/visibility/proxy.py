@@ -36,6 +36,7 @@ from syncproxy.rooms.answers import JoinedRoom, LeftRoom, PollAnswer, StrippedRo
 from syncproxy.storage.nids import Nids
 from syncproxy.storage.pending import Pending
 from syncproxy.storage.polls import Polls
+from syncproxy.storage.remembered import Remembered
 from syncproxy.storage.shortcut import Shortcut
 from syncproxy.storage.slices import Slice
 from syncproxy.storage.work import FoldConnection, SaveDelta, Work
@@ -85,7 +86,7 @@ class KeptConnection:
         self._base: tuple[int, bytes] | None = None
         self._deltas: dict[int, tuple[int, bytes]] = {}
 
-    def do(self, work: Work) -> Deferred[None]:
+    def do(self, work: Work, *, may_wait: bool = False) -> Deferred[None]:
         """Store it."""
         if isinstance(work, SaveDelta):
             self._deltas[work.version] = (work.counter, work.delta)
@@ -183,6 +184,7 @@ class Proxy:
         self._polls = Polls()
         self._nids = Nids(self.database.position)
         self.database.pending = Pending()
+        self.database.remembered = Remembered()
         self._shortcut = Shortcut(self._polls, self.database.pending, self._nids.draw)
         self._polls.live = lambda: [poller.device for poller in self.pollers.values()]
         self.tracker = JoinedRoomsTracker()

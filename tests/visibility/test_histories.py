@@ -25,14 +25,16 @@ class RandomHistoryTests(SynchronousTestCase):
         self.walk_all(state_after=True)
 
     def walk_all(self, *, state_after: bool) -> None:
-        repeats = 0
+        repeats = recalls = 0
         for seed in range(_HISTORIES):
             steps = random_steps(Random(seed))
             history = History(state_after=state_after)
             self.assertEqual(wrong_in(history, steps), [], f"seed {seed}: {steps}")
             repeats += history.proxy.repeats
-        # answers that are told and not stored were among them
+            recalls += history.proxy.database.recalls
+        # answers that are told and not stored were among them, and batches that went by what is remembered
         self.assertGreater(repeats, _HISTORIES)
+        self.assertGreater(recalls, _HISTORIES)
 
 
 class FoundTests(SynchronousTestCase):
