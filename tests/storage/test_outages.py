@@ -89,6 +89,8 @@ class AwayTests(AwayCase):
         self.addCleanup(self.execute, "ALTER SYSTEM RESET default_transaction_read_only")
         self.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         self.execute("SELECT pg_reload_conf()")
+        # a server takes a moment to tell all its backends
+        await self.becomes_read_only()
         storing = self.writer.store(self.message(2))
         await self.still_waits(storing)
         self.assertEqual(len(await self.reader.summaries()), 1)
@@ -96,6 +98,14 @@ class AwayTests(AwayCase):
         self.execute("SELECT pg_reload_conf()")
         await storing
         self.assertEqual(self.stored_events(), ["$1", "$2"])
+
+    async def becomes_read_only(self) -> None:
+        """Wait until the server's configuration says so."""
+        for _ in range(500):
+            if self.execute("SHOW default_transaction_read_only") == [("on",)]:
+                return
+            await deferLater(reactor, 0.01)
+        self.fail("the server is not read-only")
 
     async def test_full(self) -> None:
         """While its disk is full nothing is dropped, and reads go on."""
