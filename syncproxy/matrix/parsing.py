@@ -146,9 +146,9 @@ def _shared(raw: bytes, head: _Head, unsigned: dict[str, msgspec.Raw]) -> bytes:
     has_room_id = head.room_id is not msgspec.UNSET
     kept = {name: value for name, value in unsigned.items() if name not in _NOT_SHARED}
     relations = kept.get("m.relations")
-    shared = None if relations is None else _without_participation(relations)
-    if shared is not None:
-        kept["m.relations"] = shared
+    common = None if relations is None else _without_participation(relations)
+    if common is not None:
+        kept["m.relations"] = common
     elif len(kept) == len(unsigned) and not has_room_id:
         return raw
     whole = bytes(head.unsigned)

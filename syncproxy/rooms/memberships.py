@@ -141,14 +141,12 @@ def with_handed(row: UserRoom, lowest_nid: int, stay: Stay) -> UserRoom:
     return msgspec.structs.replace(row, handed_from=min(lowest_nid or row.visible_from, row.visible_from))
 
 
-def was_put_out(
-    row: UserRoom | None, member: StoredEvent | None, member_nid: int, position: int, join_ts: int = 0
-) -> bool:
+def was_put_out(row: UserRoom | None, member: StoredEvent | None, member_nid: int, position: int, join_ts: int) -> bool:
     """Whether the user was put out after *s* of the own poller's answer that has the room among the joined ones.
 
     `member` is the current member event, current since `member_nid`; who is invited, or knocks, has left before, unless
-    the answer has a newer join, of `join_ts` in ms. Only a join that is newer than the leave says that the
-    user is in again.
+    the answer has a newer join, of `join_ts` in ms. Only a join that is newer than the leave says that the user is in
+    again.
     """
     out_nid = row.membership_nid if row is not None and row.membership in _OUT else 0
     is_asked = member is not None and member.membership in _ASKED and member.origin_server_ts >= join_ts

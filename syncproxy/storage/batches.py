@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain, groupby
+from typing import TypeGuard
 
 import attrs
 import psycopg2
@@ -190,7 +191,7 @@ class Batches:
 
     async def _new_rooms(self, parts: Sequence[Part]) -> set[str]:
         """The rooms of first syncs that are not known: nothing has to be looked up of what they bring."""
-        answers = [part.answer for part in parts if isinstance(part, Slice) and _is_of_first(part)]
+        answers = [part.answer for part in parts if _is_of_first(part)]
         room_ids = {room.room_id for answer in answers for room in answer.joined}
         if not room_ids:
             return set()
@@ -268,7 +269,7 @@ class Batches:
         return batch if position == batch.position else None
 
 
-def _is_of_first(part: Part) -> bool:
+def _is_of_first(part: Part) -> TypeGuard[Slice]:
     return isinstance(part, Slice) and part.answer.is_first
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import TypeVar
 
 import attrs
 import msgspec
@@ -20,6 +19,7 @@ from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.timelines import KnownEvent
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.facts import CurrentState, DeviceRow, Facts, Questions, RoomFacts
+from syncproxy.storage.newest import put_newest
 from syncproxy.storage.writes import Writes
 
 #: events of one batch: what is larger is loaded, and may go by COPY
@@ -32,9 +32,6 @@ _MOST_BYTES = 16 * 1024 * 1024
 _ROOM_BYTES = 2000
 _ENTRY_BYTES = 250
 _MEMBER = "m.room.member"
-
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 
 
 @attrs.frozen
@@ -105,10 +102,10 @@ class Remembered:
                 self._learn_room(of_room, of_room.summary, writes)
         for (user_id, room_id), row in facts.users.items():
             if room_id in self._rooms:
-                _put(self._rooms[room_id].standings, user_id, row)
+                put_newest(self._rooms[room_id].standings, user_id, row, _MOST_OF_ROOM)
         for slot, receipt in facts.receipts.items():
             if slot[0] in self._rooms:
-                _put(self._rooms[slot[0]].receipts, slot, receipt)
+                put_newest(self._rooms[slot[0]].receipts, slot, receipt, _MOST_OF_ROOM)
         for device, device_row in facts.devices.items():
             if device_row.exists:
                 self._devices[device] = device_row
@@ -149,12 +146,12 @@ class Remembered:
                 stored = _as_stored(room_id, user_id, row, writes)
                 room.members.pop(user_id, None)
                 if stored is not None:
-                    _put(room.members, user_id, stored)
+                    put_newest(room.members, user_id, stored, _MOST_OF_ROOM)
         current = {row.event.event_id for row in room.members.values()}
         for event_id, known in facts.known.items():
             # of the state that first syncs bring only members are brought again
             if known.in_timeline or event_id in current:
-                _put(room.known, event_id, known)
+                put_newest(room.known, event_id, known, _MOST_OF_ROOM)
             else:
                 room.known.pop(event_id, None)
         # what was redacted is loaded, with what redacted it
@@ -192,11 +189,3 @@ def _as_stored(room_id: str, user_id: str, row: CurrentState, writes: Writes) ->
 def _redacted(facts: RoomFacts, writes: Writes) -> Iterable[str]:
     rows = (writes.events.get((facts.room_id, event_id)) for event_id in facts.known)
     return [row.redacts for row in rows if row is not None and row.redacts is not None]
-
-
-def _put(known: dict[_K, _V], key: _K, value: _V) -> None:
-    """Add what was learnt; what was learnt the longest time ago makes room."""
-    known.pop(key, None)
-    known[key] = value
-    if len(known) > _MOST_OF_ROOM:
-        del known[next(iter(known))]

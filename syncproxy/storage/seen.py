@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import TypeVar
 
 import attrs
 
@@ -20,14 +19,12 @@ from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.timelines import KnownEvent
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.facts import Facts, RoomFacts
+from syncproxy.storage.newest import put_newest
 
 #: of one room, of each kind; and of all: some 30 MB
 _MOST_OF_ROOM = 2000
 _MOST = 100_000
 _MEMBER = "m.room.member"
-
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 
 
 @attrs.define
@@ -77,10 +74,10 @@ class Seen:
         # standings may change in rooms that the batch knows nothing of: those that are left, and invites
         for row in facts.users.values():
             if row.room_id in self._rooms:
-                self._size += _put(self._rooms[row.room_id].standings, row.user_id, row)
+                self._size += put_newest(self._rooms[row.room_id].standings, row.user_id, row, _MOST_OF_ROOM)
         for slot, receipt in facts.receipts.items():
             if slot[0] in self._rooms:
-                self._size += _put(self._rooms[slot[0]].receipts, slot, receipt)
+                self._size += put_newest(self._rooms[slot[0]].receipts, slot, receipt, _MOST_OF_ROOM)
         while self._size > self._most:
             self._size -= self._rooms.popitem(last=False)[1].size
 
@@ -108,22 +105,12 @@ class Seen:
         room.summary = summary
         for event_id, known in facts.known.items():
             if known.in_timeline:
-                self._size += _put(room.events, event_id, known)
+                self._size += put_newest(room.events, event_id, known, _MOST_OF_ROOM)
         for key, row in facts.state.items():
             # of the state that first syncs bring only members are repeated
             if not is_new or key[0] == _MEMBER:
-                self._size += _put(room.current, key, _current(row.event))
+                self._size += put_newest(room.current, key, _current(row.event), _MOST_OF_ROOM)
 
 
 def _current(event: StoredEvent) -> CurrentEvent:
     return CurrentEvent(event.event_id, event.nid, event.membership)
-
-
-def _put(known: dict[_K, _V], key: _K, value: _V) -> int:
-    """Add what was learnt; what was learnt the longest time ago makes room. By how much there is more now."""
-    before = len(known)
-    known.pop(key, None)
-    known[key] = value
-    if len(known) > _MOST_OF_ROOM:
-        del known[next(iter(known))]
-    return len(known) - before

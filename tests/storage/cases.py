@@ -9,7 +9,7 @@ from twisted.trial.unittest import TestCase
 
 from syncproxy.metrics import Metrics
 from syncproxy.rooms.changes import Change, RoomChange
-from syncproxy.storage.database import Database
+from syncproxy.storage.database import Database, Session
 from syncproxy.storage.pending import Pending
 from syncproxy.storage.points import Point
 from syncproxy.storage.reader import Reader
@@ -50,6 +50,18 @@ class StorageCase(TestCase):
         """Stop as a service stops."""
         await self.writer.stop()
         await self.database.stop()
+
+    def count_trips(self) -> list[Any]:
+        """The statements of the round trips of sessions, the writer's, from now on."""
+        trips: list[Any] = []
+        query = Session.query
+
+        async def counted(session: Session, sql: Any, *args: Any) -> list[Any]:
+            trips.append(sql)
+            return await query(session, sql, *args)
+
+        self.patch(Session, "query", counted)
+        return trips
 
     def room_changes(self) -> list[RoomChange]:
         """What was told of rooms."""

@@ -16,7 +16,6 @@ from syncproxy.rooms.receipts import Receipt
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.timelines import KnownEvent
 from syncproxy.storage import batches, purging
-from syncproxy.storage.database import Session
 from syncproxy.storage.facts import LOAD, Facts, Questions, learn, loading
 from syncproxy.storage.remembered import Recalled, Remembered
 from syncproxy.storage.work import Purge
@@ -131,18 +130,6 @@ class StoredCase(StorageCase):
         timeline = Timeline(events, block.pop("limited", False), block.pop("prev_batch", None))
         await self.store(device, JoinedRoom(ROOM, timeline=timeline, **block))
 
-    def trips(self) -> list[object]:
-        """The round trips of the writer from now on."""
-        trips: list[object] = []
-        query = Session.query
-
-        async def counted(session: Session, *args: Any) -> list[Any]:
-            trips.append(args)
-            return await query(session, *args)
-
-        self.patch(Session, "query", counted)
-        return trips
-
     async def timeline(self) -> dict[str, bytes]:
         """The room's events as they are stored, in order."""
         found = await self.reader.timelines({ROOM: self.writer.position}, 200)
@@ -203,7 +190,7 @@ class StoredTests(StoredCase):
 
     async def test_one_round_trip(self) -> None:
         """A message in a room that a batch had in hand asks for nothing."""
-        trips = self.trips()
+        trips = self.count_trips()
         await self.bring(ALICE, event("$3"), state=(ALICE_JOINS,))
         self.assertEqual((len(trips), list(await self.timeline())), (1, ["$1", "$2", "$3"]))
 
@@ -211,7 +198,7 @@ class StoredTests(StoredCase):
         """A process that starts asks, once."""
         await self.close()
         await self.open(self.conninfo)
-        trips = self.trips()
+        trips = self.count_trips()
         await self.bring(ALICE, event("$3"))
         await self.bring(ALICE, event("$4"))
         self.assertEqual((len(trips), list(await self.timeline())), (3, ["$1", "$2", "$3", "$4"]))
@@ -221,7 +208,7 @@ class StoredTests(StoredCase):
         for number in range(70):
             await self.bring(ALICE, event(f"$more{number}"))
         self.told.clear()
-        trips = self.trips()
+        trips = self.count_trips()
         await self.bring(BOB, event("$2"), *(event(f"$more{number}") for number in range(70)), event("$new"))
         self.assertEqual([stored.event_id for change in self.room_changes() for stored in change.timeline], ["$new"])
         # what was tried, what loads, what stores
@@ -232,7 +219,7 @@ class StoredTests(StoredCase):
         redaction = event("$r", "m.room.redaction", redacts="$late", content={"redacts": "$late"})
         await self.bring(ALICE, redaction)
         await self.bring(ALICE, event("$3"))
-        trips = self.trips()
+        trips = self.count_trips()
         await self.bring(ALICE, event("$late", content={"body": "secret"}))
         self.assertEqual(len(trips), 3)
         self.assertNotIn(b"secret", (await self.timeline())["$late"])
@@ -240,7 +227,7 @@ class StoredTests(StoredCase):
     async def test_purged(self) -> None:
         """After a purge nothing is known: what it took is loaded, and found to be gone."""
         await self.writer.do(Purge(tuple(purging.without_events([(ROOM, "$2")]))))
-        trips = self.trips()
+        trips = self.count_trips()
         await self.bring(ALICE, event("$3"))
         self.assertEqual((len(trips), list(await self.timeline())), (2, ["$1", "$3"]))
 
@@ -258,6 +245,6 @@ class StoredTests(StoredCase):
         """After one that the database refused nothing is known."""
         await self.bring(ALICE, msgspec.structs.replace(event("$bad"), sender="@nul\x00:hs"))
         self.recalls.clear()
-        trips = self.trips()
+        trips = self.count_trips()
         await self.bring(BOB, event("$3"))
         self.assertEqual((len(trips), self.recalls), (2, []))

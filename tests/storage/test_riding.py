@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from syncproxy.matrix.devices import Device
 from syncproxy.rooms.answers import JoinedRoom, Timeline
-from syncproxy.storage.database import Session
 from syncproxy.storage.work import DeviceSeen
 from tests.rooms.events import event
 from tests.storage.cases import StorageCase
@@ -29,14 +26,7 @@ class RidingTests(StorageCase):
         await self.writer.store(first_answer())
         # the writer is at rest only after it has told those who waited
         await self.turn()
-        self.trips: list[Any] = []
-        query = Session.query
-
-        async def counted(session: Session, sql: Any, *args: Any) -> list[Any]:
-            self.trips.append(sql)
-            return await query(session, sql, *args)
-
-        self.patch(Session, "query", counted)
+        self.trips = self.count_trips()
         self.riding = self.ride()
 
     def ride(self) -> Deferred[None]:

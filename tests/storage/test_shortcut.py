@@ -15,7 +15,6 @@ from syncproxy.rooms.answers import AccountDatum, JoinedRoom, Timeline
 from syncproxy.rooms.changes import Polled, ReceiptsChange, UserRoomChange
 from syncproxy.rooms.receipts import Receipt
 from syncproxy.storage import seen, shortcut
-from syncproxy.storage.database import Session
 from syncproxy.storage.facts import Questions
 from syncproxy.storage.pending import Pending
 from syncproxy.storage.points import Point
@@ -52,7 +51,6 @@ class ShortcutCase(StorageCase):
 
     async def setUp(self) -> None:  # type: ignore[override] # trial awaits it
         self.points: list[Point] = []
-        self.trips: list[object] = []
         self.clock = self.glass = Hourglass()
         self.sequence = 10
         await super().setUp()
@@ -64,13 +62,7 @@ class ShortcutCase(StorageCase):
             await self.writer.store(self.brings(device, event("$2"), receipts=(receipt,), notification_count=1))
         self.told.clear()
         self.points.clear()
-        query = Session.query
-
-        async def counted(session: Session, *args: Any) -> list[Any]:
-            self.trips.append(args)
-            return await query(session, *args)
-
-        self.patch(Session, "query", counted)
+        self.trips = self.count_trips()
         # the writer is at rest only after it has told those who waited
         await self.turn()
 
@@ -316,7 +308,7 @@ class BugTests(ShortcutCase):
         def broken(*_: object) -> None:
             raise KeyError("a bug")
 
-        bug = self.patch(seen, "_put", broken)
+        bug = self.patch(seen, "put_newest", broken)
         await self.store(ALICE, event("$3"))
         bug.restore()
         await self.turn()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import gatherResults
 
 from syncproxy.errors import NotReady
 from syncproxy.rooms.answers import JoinedRoom, Timeline, ToDeviceMessage
 from syncproxy.rooms.changes import RoomChange, UserRoomChange
-from syncproxy.storage.database import Session
 from syncproxy.storage.work import AcknowledgeToDevice, HandOutToDevice
 from tests.rooms.events import event, member
 from tests.storage.cases import StorageCase
@@ -186,14 +183,7 @@ class WriterTests(StorageCase):
         """Three answers cost the round trip of one; they are told in their order, then those who wait."""
         await self.writer.store(first_answer())
         await self.writer.store(first_answer(BOB))
-        trips: list[object] = []
-        query = Session.query
-
-        async def counted(session: Session, *args: Any) -> list[Any]:
-            trips.append(args)
-            return await query(session, *args)
-
-        self.patch(Session, "query", counted)
+        trips = self.count_trips()
         self.told.clear()
         stored: list[int] = []
         for number in range(3):
