@@ -18,6 +18,8 @@ from syncproxy.turns import SLICE_S
 
 #: how long at the most something waits because there is news to tell, in seconds
 PATIENCE_S = 0.2
+#: and so long what a client sends next that was told of this news: others were not
+TOLD_PATIENCE_S = 0.5
 #: bytes that wait on one connection; with more they are handled
 _MOST_BYTES = 64 * 1024
 
@@ -25,7 +27,8 @@ _MOST_BYTES = 64 * 1024
 class Arrivals:
     """The order in which what came is handled: as it came, for 10 ms a turn; the rest in later turns.
 
-    While there is `telling`, it waits, for 0.2 s at the most: then both go on, a slice of each a turn.
+    While there is `telling`, it waits, for 0.2 s at the most: then both go on, a slice of each a turn. What clients
+    send that were told already waits longer.
     """
 
     def __init__(self, clock: IReactorTime, now: Callable[[], float] = perf_counter) -> None:
@@ -33,10 +36,17 @@ class Arrivals:
         self._clock = clock
         self._now = now
         self._telling = False
-        #: when each came, and what handles it
+        #: which news this is: grows whenever there is some to tell
+        self.round = 0
+        #: whether it is told to some client just now
+        self.is_heard = False
+        #: until when each waits at the most, and what handles it; of those who know the news by themselves
         self._waiting: deque[tuple[float, Callable[[], None]]] = deque()
+        self._told: deque[tuple[float, Callable[[], None]]] = deque()
         #: the next look at what waits; `None`: nothing came yet in this turn
         self._next: IDelayedCall | None = None
+        #: for what that look was planned, which waits until then
+        self._next_for = 0.0
         #: when this turn's time is used up
         self._ends = 0.0
 
@@ -47,34 +57,51 @@ class Arrivals:
 
     @telling.setter
     def telling(self, telling: bool) -> None:
+        if telling and not self._telling:
+            self.round += 1
         self._telling = telling
         # what is handled just now may itself be what ends it
         if not telling and self._next is not None and self._next.active():
             self._next.reset(0)
 
-    def came(self, handle: Callable[[], None]) -> None:
-        """Call `handle`, which never raises, now or in its turn."""
+    def came(self, handle: Callable[[], None], *, is_told: bool = False) -> None:
+        """Call `handle`, which never raises, now or in its turn. `is_told`: whoever sent it knows the news."""
         now = self._now()
         if self._next is None:
-            self._ends = now + SLICE_S
+            self._ends = self._next_for = now + SLICE_S
             self._next = self._clock.callLater(0, self._turn)
-        if self._waiting or self._telling or now >= self._ends:
-            self._waiting.append((now, handle))
-        else:
+        if not (self._waiting or self._told or self._telling or now >= self._ends):
             handle()
+            return
+        until = now + (TOLD_PATIENCE_S if is_told else PATIENCE_S)
+        (self._told if is_told else self._waiting).append((until, handle))
+        if until < self._next_for and self._next.active():
+            self._next_for = until
+            self._next.reset(until - now)
 
     def _turn(self) -> None:
         """A turn of the reactor later."""
         ends = self._now() + SLICE_S
-        while self._waiting:
-            now, (came, handle) = self._now(), self._waiting[0]
-            patience_s = came + PATIENCE_S - now if self._telling else 0.0
+        while (queue := self._queue()) is not None:
+            now, (until, handle) = self._now(), queue[0]
+            patience_s = until - now if self._telling else 0.0
             if patience_s > 0 or now >= ends:
+                self._next_for = until
                 self._next = self._clock.callLater(max(patience_s, 0), self._turn)
                 return
-            self._waiting.popleft()
+            queue.popleft()
             handle()
         self._next = None
+
+    def _queue(self) -> deque[tuple[float, Callable[[], None]]] | None:
+        """Where the first stands that is due."""
+        if self._waiting and self._told:
+            return min(self._waiting, self._told, key=_until)
+        return self._waiting or self._told or None
+
+
+def _until(queue: deque[tuple[float, Callable[[], None]]]) -> float:
+    return queue[0][0]
 
 
 class Inbox:
@@ -88,12 +115,20 @@ class Inbox:
         self._handle = handle
         self._cut = cut
         self._came = b""
+        #: with which news an answer went out last
+        self._told_in = 0
+
+    def answered(self) -> None:
+        """An answer was sent on the connection."""
+        if self._arrivals.is_heard:
+            self._told_in = self._arrivals.round
 
     def received(self, data: bytes) -> None:
         """This came."""
         if not self._came:
             self._came = data
-            self._arrivals.came(self.empty)
+            arrivals = self._arrivals
+            arrivals.came(self.empty, is_told=arrivals.telling and self._told_in == arrivals.round)
             return
         self._came += data
         if len(self._came) > _MOST_BYTES:

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from syncproxy.arrivals import PATIENCE_S, Arrivals, Inbox
+from syncproxy.arrivals import PATIENCE_S, TOLD_PATIENCE_S, Arrivals, Inbox
 from syncproxy.turns import SLICE_S
 
 TURN_S = 0.001
@@ -93,6 +93,32 @@ class TellingTests(ArrivalsTestCase):
         self.come("d")
         self.assertEqual([["a", "b"], ["c"], []], [self.turn(), self.turn(), self.turn()])
 
+    def test_told_wait_longer(self) -> None:
+        """What those sent who know the news waits longer than what others sent later."""
+        self.arrivals.came(partial(self.handle, "told"), is_told=True)
+        self.come("a")
+        self.now_s += PATIENCE_S
+        self.assertEqual([["a"], []], [self.turn(), self.turn()])
+        self.now_s += TOLD_PATIENCE_S - PATIENCE_S
+        self.clock.advance(TOLD_PATIENCE_S)
+        self.assertEqual(["a", "told"], self.handled)
+
+    def test_looks_in_time(self) -> None:
+        """What may wait for long does not keep what came later from being looked at in time."""
+        self.arrivals.came(partial(self.handle, "told"), is_told=True)
+        self.turn()
+        self.come("a")
+        self.now_s += PATIENCE_S
+        self.clock.advance(PATIENCE_S)
+        self.assertEqual(["a"], self.handled)
+
+    def test_all_at_the_end(self) -> None:
+        """Once all is told, those who know the news are heard, too."""
+        self.arrivals.came(partial(self.handle, "told"), is_told=True)
+        self.come("a")
+        self.arrivals.telling = False
+        self.assertEqual(["a", "told"], self.turn())
+
     def test_told_by_what_came(self) -> None:
         """What waited for long may bring news that is told at once: the rest is handled as ever."""
         self.come("a")
@@ -132,6 +158,39 @@ class InboxTests(ArrivalsTestCase):
         self.assertEqual([], self.came)
         self.told()
         self.assertEqual([b"ab"], self.came)
+
+    def waits(self) -> list[bool]:
+        """Whether what comes waits when others need not wait any more, and whether until the end of its patience."""
+        self.inbox.received(b"a")
+        waits = []
+        for wait_s in (PATIENCE_S, TOLD_PATIENCE_S - PATIENCE_S):
+            self.now_s += wait_s
+            self.clock.advance(wait_s)
+            waits.append(not self.came)
+        return waits
+
+    def answer(self, *, is_heard: bool) -> None:
+        """An answer goes out, with the news or without."""
+        self.arrivals.is_heard = is_heard
+        self.inbox.answered()
+        self.arrivals.is_heard = False
+
+    def test_told(self) -> None:
+        """Who was told of this news waits longer."""
+        self.answer(is_heard=True)
+        self.assertEqual([True, False], self.waits())
+
+    def test_answered_otherwise(self) -> None:
+        """Who was answered meanwhile, but not told of the news, waits no longer than others."""
+        self.answer(is_heard=False)
+        self.assertEqual([False, False], self.waits())
+
+    def test_told_before(self) -> None:
+        """Who was told of other news before waits no longer than others."""
+        self.answer(is_heard=True)
+        self.arrivals.telling = False
+        self.arrivals.telling = True
+        self.assertEqual([False, False], self.waits())
 
     def test_emptied(self) -> None:
         """What waits can be handled at once; its turn brings nothing more then."""

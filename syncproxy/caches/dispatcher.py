@@ -200,11 +200,14 @@ class Dispatcher:
         self._tell_first(True)
         try:
             for listener in self._users.take_woken():
+                self._hear(True)
                 try:
                     listener.wake()
                 except Exception:
                     self._log.failure("A connection failed to wake")
                     self._metrics.errors.labels("listener").inc()
+                finally:
+                    self._hear(False)
                 yield
         finally:
             self._tell_first(False)
@@ -252,6 +255,10 @@ class Dispatcher:
                 self._metrics.errors.labels("cache").inc()
             self._jobs.popleft()
         self._working = False
+
+    def _hear(self, is_heard: bool) -> None:
+        if self._arrivals is not None:
+            self._arrivals.is_heard = is_heard
 
     def _tell_first(self, telling: bool) -> None:
         if self._arrivals is not None:

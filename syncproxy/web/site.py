@@ -140,6 +140,12 @@ class BoundedChannel(http.HTTPChannel):
         else:
             self._inbox.received(data)
 
+    def requestDone(self, request: Any) -> None:
+        """An answer was sent."""
+        if self._inbox is not None:
+            self._inbox.answered()
+        super().requestDone(request)
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client hung up; what it sent before is done all the same."""
         if self._inbox is not None:

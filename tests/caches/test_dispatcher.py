@@ -299,6 +299,17 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual([False] * 3 + [True] * 3, waits)
         self.assertFalse(world.arrivals.telling)
 
+    def test_heard(self) -> None:
+        """What is sent while a connection is woken brings the news, and nothing that is sent otherwise does."""
+        world, ears = self.crowd(2)
+        heard: list[bool] = []
+        for ear in ears:
+            ear.mark_room = lambda room_id, mark: heard.append(world.arrivals.is_heard)  # type: ignore[method-assign]  # a spy
+            ear.wake = lambda: heard.append(world.arrivals.is_heard)  # type: ignore[method-assign]  # a spy
+        world.told(world.database.stored("!r", world.database.event()))
+        self.assertEqual([False] * 2 + [True] * 2, heard)
+        self.assertFalse(world.arrivals.is_heard)
+
     def test_a_batch_that_comes_meanwhile_waits_its_turn(self) -> None:
         """What is received while a crowd is being told is told after it."""
         world, ears = self.crowd(3000)

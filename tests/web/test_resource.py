@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 import json
 import zlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, ClassVar
 from weakref import ref
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 from twisted.web.test.requesthelper import DummyRequest
@@ -435,6 +435,29 @@ class WaitingTests(EdgeTestCase):
         self.assertEqual([], self.edge.conns.requests)
         arrivals.telling = False
         self.assertIn(b"200 OK", await talking)
+
+    async def test_asks_again_once_told(self) -> None:
+        """What a client sends on a connection on which it was told of the news waits longer than what others send."""
+        patient: list[bool] = []
+
+        class Noting(Arrivals):
+            def came(self, handle: Callable[[], None], *, is_told: bool = False) -> None:
+                patient.append(is_told)
+                handle()
+
+        arrivals = self.server.site.arrivals = Noting(reactor)
+        held: Deferred[bytes] = Deferred()
+        answers = iter([held])
+        self.edge.conns.answer_with = lambda request, hung_up: next(answers, succeed(b"{}"))
+        client = await connect(self.server, Talk(ASKED.replace(b"Connection: close\r\n", b"")))
+        await until(lambda: self.edge.conns.requests)
+        arrivals.telling = arrivals.is_heard = True
+        held.callback(b"{}")
+        arrivals.is_heard = False
+        client.transport.write(ASKED)
+        await talk(self.server, ASKED)
+        await client.closed
+        self.assertEqual([False, False, True], sorted(patient))
 
     async def test_gone_while_it_waits(self) -> None:
         """What a client sent before it hung up is done, though it waited for its turn."""
