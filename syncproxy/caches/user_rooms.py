@@ -114,6 +114,10 @@ class UserRooms:
         seen = self._seen_by_user(room_id)
         return None if seen is None else seen[1]
 
+    def seen(self, room_id: str, device_id: str | None = None) -> tuple[RoomSummary, View] | None:
+        """Both of these: the room's facts, and what the user may see of it."""
+        return self._seen(room_id, device_id)
+
     def summary(self, room_id: str, device_id: str | None = None) -> RoomSummary | None:
         """The room's facts as the user may know them, on this device or on all; `None`: nothing live."""
         seen = self._seen(room_id, device_id)
@@ -212,12 +216,8 @@ class UserRooms:
         """Notifications and highlights of a room of which nothing past the nid `up_to` is shown."""
         return self._unread.shown(row, up_to)
 
-    def bump_stamp(self, room_id: str, device_id: str) -> int:
-        """The `recency` in ms of the newest event that lifts a joined room in a room list (spec/msc4186.md)."""
-        row, seen = self._rows.of(room_id), self._seen(room_id, device_id)
-        if row is None or seen is None:
-            return 0
-        summary, up_to = seen[0], seen[1].to_nid
+    def bump_stamp(self, row: UserRoom, summary: RoomSummary, up_to: int) -> int:
+        """The `recency` in ms of a joined room's newest event up to this nid that lifts it (spec/msc4186.md)."""
         bump = self.bumps.newest(summary, BUMP_STAMP_TYPES, time_floor(row), up_to)
         return self.activity(row, summary, up_to)[0] if bump is None else max(bump.recency, row.recency)
 

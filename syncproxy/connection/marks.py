@@ -8,7 +8,10 @@ import attrs
 
 from syncproxy.caches.updates import Mark, UserMark
 
-_KEYS = UserMark.DEVICE_LISTS | UserMark.KEY_COUNTS
+_BUT_KEYS = int(~(UserMark.DEVICE_LISTS | UserMark.KEY_COUNTS))
+#: int's own operator: IntFlag's makes an object of each result
+_both = int.__and__
+_NO_MARK = UserMark(0)
 #: how long marks of no hurry gather before they wake a held request, in seconds
 KEYS_GATHER_S = 0.3
 RECEIPTS_GATHER_S = 0.1
@@ -22,7 +25,7 @@ class Marks:
     user: UserMark
 
 
-NO_MARKS = Marks({}, UserMark(0))
+NO_MARKS = Marks({}, _NO_MARK)
 
 
 class PendingMarks:
@@ -30,7 +33,7 @@ class PendingMarks:
 
     def __init__(self) -> None:
         self._rooms: dict[str, Mark] = {}
-        self._user = UserMark(0)
+        self._user = _NO_MARK
         #: the least time that some mark since the last look wants to wait for others, in seconds
         self._patience_s: float | None = None
 
@@ -40,13 +43,13 @@ class PendingMarks:
     def mark_room(self, room_id: str, mark: Mark) -> None:
         """Something changed in a room."""
         known = self._rooms.get(room_id)
-        self._rooms[room_id] = mark if known is None else known | mark
+        self._rooms[room_id] = mark if known is None or known is mark else known | mark
         self._hurry(RECEIPTS_GATHER_S if mark == Mark.RECEIPTS else 0.0)
 
     def mark_user(self, mark: UserMark) -> None:
         """Something changed for the user or device."""
-        self._user |= mark
-        self._hurry(0.0 if mark & ~_KEYS else KEYS_GATHER_S)
+        self._user = mark if self._user is _NO_MARK else self._user | mark
+        self._hurry(0.0 if _both(mark, _BUT_KEYS) else KEYS_GATHER_S)
 
     @property
     def has_come(self) -> bool:
@@ -56,7 +59,7 @@ class PendingMarks:
     def take(self) -> Marks:
         """All marks; what comes later waits for the next answer."""
         taken = Marks(self._rooms, self._user)
-        self._rooms, self._user, self._patience_s = {}, UserMark(0), None
+        self._rooms, self._user, self._patience_s = {}, _NO_MARK, None
         return taken
 
     def give_back(self, marks: Marks) -> None:

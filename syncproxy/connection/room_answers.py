@@ -178,6 +178,10 @@ class RoomAnswers:
 
     # Objects
 
+    def is_complete(self, draft: Draft) -> bool:
+        """Whatever the timeline has."""
+        return True
+
     async def completed(self, drafts: Mapping[str, Draft]) -> Mapping[str, Draft]:
         """Here a timeline may be without a token to page back with."""
         return drafts

@@ -36,6 +36,9 @@ class RoomMaker(Protocol):
     def draft(self, due: DueRoom, hot: HotRoom | None) -> Draft | None:
         """Choose the timeline; `None` for a room that has none."""
 
+    def is_complete(self, draft: Draft) -> bool:
+        """Whether `completed` has nothing to do for it."""
+
     async def completed(self, drafts: Mapping[str, Draft]) -> Mapping[str, Draft]:
         """The drafts of some rooms, with what must be asked of the homeserver for them; never fails."""
 
@@ -68,11 +71,45 @@ class RoomBatch:
 
     async def make(self, due: Sequence[DueRoom]) -> Sequence[DueRoom]:
         """Make the objects of these rooms; those that did not fit. Raises what the database raises."""
-        left: Sequence[DueRoom] = ()
+        left, due = await self._at_once(due)
         while due and not left:
             chunk, due = due[:_CHUNK], due[_CHUNK:]
             left = await self._chunk(chunk)
         return [*left, *due]
+
+    async def _at_once(self, due: Sequence[DueRoom]) -> tuple[Sequence[DueRoom], Sequence[DueRoom]]:
+        """Make the first of them, as long as all is in memory; those that did not fit, and those that are still due."""
+        for index, one in enumerate(due):
+            if self._turn.is_over:
+                await self._turn.pause()
+            told = self._try(one.room_id, self._from_memory, one)
+            if told is not None:
+                if not self._take(one.room_id, told):
+                    return due[index:], ()
+            elif one.room_id not in self.failed:
+                return (), due[index:]
+        return (), ()
+
+    def _from_memory(self, due: DueRoom) -> Told | None:
+        """The room's object, in one look, for nothing has to be waited for; `None`: something has."""
+        maker, hot = self._maker, None
+        want = maker.want(due)
+        if want is not None:
+            hot = self._global.hot(want)
+            if hot is None:
+                return None
+        draft = maker.draft(due, hot)
+        if draft is not None:
+            if not maker.is_complete(draft):
+                return None
+            want = maker.want_members(draft)
+            if want is not None:
+                members = self._global.hot(want)
+                if members is None:
+                    return None
+                if members is not hot:
+                    draft = attrs.evolve(draft, members=members)
+        return maker.tell(due, draft, hot)
 
     async def _chunk(self, chunk: Sequence[DueRoom]) -> Sequence[DueRoom]:
         """Make some of them; those that do not fit any more."""
@@ -80,7 +117,8 @@ class RoomBatch:
         hot = await self._hot(self._try(due.room_id, maker.want, due) for due in chunk)
         drafts: dict[str, Draft] = {}
         for due in chunk:
-            await self._turn.pause()
+            if self._turn.is_over:
+                await self._turn.pause()
             draft = self._try(due.room_id, maker.draft, due, hot.get(due.room_id))
             if draft is not None:
                 drafts[due.room_id] = draft
@@ -89,7 +127,8 @@ class RoomBatch:
         for room_id, room in members.items():
             drafts[room_id] = attrs.evolve(drafts[room_id], members=room)
         for index, due in enumerate(chunk):
-            await self._turn.pause()
+            if self._turn.is_over:
+                await self._turn.pause()
             told = self._try(due.room_id, maker.tell, due, drafts.get(due.room_id), hot.get(due.room_id))
             if told is not None and not self._take(due.room_id, told):
                 return chunk[index:]

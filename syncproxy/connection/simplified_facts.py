@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -14,6 +15,7 @@ from syncproxy.connection.stripped_state import whole_stripped_state
 from syncproxy.matrix.names import Hero, heroes_for
 from syncproxy.rooms.summary import FrozenFacts, RoomSummary
 from syncproxy.rooms.user_room import UserRoom
+from syncproxy.rooms.visibility import View
 
 _encode = msgspec.msgpack.Encoder().encode
 _NOTHING = FrozenFacts()
@@ -42,7 +44,8 @@ class Facts:
     def digests(self) -> tuple[int, ...]:
         """What tells these from others, as short as can be: it is stored for each room that was sent."""
         heroes = () if self.name else self.heroes
-        return _digest(self.name), _digest(self.avatar), _digest(heroes), _digest(self.stripped_state)
+        stripped = _digest(self.stripped_state) if self.stripped_state else _NO_STATE
+        return _known_digest(self.name), _known_digest(self.avatar), _known_digest(heroes), stripped
 
     def always(self) -> dict[str, Any]:
         """The fields of every object."""
@@ -66,32 +69,40 @@ class Facts:
     def changed(self, before: SentRoom) -> dict[str, Any]:
         """The fields that are not as they were sent; counts that are in every object are here if they changed."""
         fields: dict[str, Any] = {}
-        name, avatar, heroes, _ = (now != known for now, known in zip(self.digests, before.digests, strict=True))
-        if name:
-            fields["name"] = self.name
-        if avatar:
-            fields["avatar"] = self.avatar
-        if not self.name and (name or heroes):
-            fields["heroes"] = self.heroes
-        for count in ("joined_count", "invited_count") if self.counts_members else ():
-            if getattr(self, count) != getattr(before, count):
-                fields[count] = getattr(self, count)
-        for field in ("notification_count", "highlight_count", "is_dm"):
-            if getattr(self, field) != getattr(before, field):
-                fields[field] = getattr(self, field)
+        digests = self.digests
+        if digests != before.digests:
+            name, avatar, heroes, _ = (now != known for now, known in zip(digests, before.digests, strict=True))
+            if name:
+                fields["name"] = self.name
+            if avatar:
+                fields["avatar"] = self.avatar
+            if not self.name and (name or heroes):
+                fields["heroes"] = self.heroes
+        if self.counts_members:
+            if self.joined_count != before.joined_count:
+                fields["joined_count"] = self.joined_count
+            if self.invited_count != before.invited_count:
+                fields["invited_count"] = self.invited_count
+        if self.notification_count != before.notification_count:
+            fields["notification_count"] = self.notification_count
+        if self.highlight_count != before.highlight_count:
+            fields["highlight_count"] = self.highlight_count
+        if self.is_dm != before.is_dm:
+            fields["is_dm"] = self.is_dm
         if self.bump_stamp and self.bump_stamp != before.bump_stamp:
             fields["bump_stamp"] = self.bump_stamp
         return fields
 
 
-def joined(user: UserCache, row: UserRoom, summary: RoomSummary, device_id: str, unread: tuple[int, int]) -> Facts:
-    """The facts of a joined room with this summary."""
+def joined(user: UserCache, row: UserRoom, seen: tuple[RoomSummary, View], unread: tuple[int, int]) -> Facts:
+    """The facts of a joined room of which this is seen."""
+    summary, view = seen
     return Facts(
         name=summary.name or "",
         avatar=summary.avatar_url or None,
         heroes=heroes_for(row.user_id, summary.heroes),
         is_dm=user.is_direct(row.room_id),
-        bump_stamp=user.bump_stamp(row.room_id, device_id),
+        bump_stamp=user.bump_stamp(row, summary, view.to_nid),
         joined_count=summary.joined_count,
         invited_count=summary.invited_count,
         notification_count=unread[0],
@@ -129,3 +140,8 @@ def left(user: UserCache, row: UserRoom) -> Facts:
 def _digest(value: object) -> int:
     """48 bits: small in MessagePack."""
     return int.from_bytes(blake2b(_encode(value), digest_size=6).digest(), "big")
+
+
+#: of names, avatars and heroes, which many clients are told of
+_known_digest = lru_cache(maxsize=2000)(_digest)
+_NO_STATE = _digest(b"")

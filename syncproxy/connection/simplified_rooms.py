@@ -14,7 +14,7 @@ from syncproxy.caches.hot_room import HotRoom, RoomWant
 from syncproxy.caches.updates import Mark
 from syncproxy.connection import frozen, simplified_facts
 from syncproxy.connection.bundles import bare, timeline_events
-from syncproxy.connection.coverage import known_since, served
+from syncproxy.connection.coverage import Coverage, known_since, served
 from syncproxy.connection.due import DueRoom, Reason
 from syncproxy.connection.first_tokens import token_of_run
 from syncproxy.connection.room_answers import EVENTS, NOTHING, Draft, Moment, Told
@@ -27,13 +27,14 @@ from syncproxy.connection.transaction_ids import event_json
 from syncproxy.matrix.events import StoredEvent
 from syncproxy.protocol.required_state import MEMBER
 from syncproxy.protocol.response import RoomAnswer
+from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.rooms.visibility import View, frozen_view, stays_after_leaving, with_history
 
 _STRIPPED = ("invite", "knock")
 _OUT = ("leave", "ban")
 #: these marks alone need none of a room's events
-_WITH_EVENTS = EVENTS | Mark.COUNTS
+_WITH_EVENTS = int(EVENTS | Mark.COUNTS)
 
 
 @attrs.frozen
@@ -78,7 +79,9 @@ class SimplifiedRooms:
             return frozen.want(
                 row, members=wanted.named_members, all_members=wanted.all_members, since=since, ended=ended
             )
-        if due.config != sent.config or due.mark & _WITH_EVENTS:
+        # int's own operator: IntFlag's makes an object of each result
+        both = int.__and__
+        if (due.config is not sent.config and due.config != sent.config) or both(due.mark, _WITH_EVENTS):
             return frozen.want(row, since=min(since, sent.up_to), ended=ended)
         return None
 
@@ -104,8 +107,13 @@ class SimplifiedRooms:
         run = Run(Timeline(), sent.run_from if sent else 0) if hot is None else self._run(due, row, sent, hot, view)
         timeline = run.timeline
         if hot is not None and timeline.limited and timeline.events:
-            timeline = attrs.evolve(timeline, token=token_of_run(hot.timeline, timeline.events[0]))
+            timeline = Timeline(timeline.events, True, token_of_run(hot.timeline, timeline.events[0]))
         return Draft(due, row, sent, view, hot, timeline, frozenset(self._lazy(due, timeline)), run)
+
+    def is_complete(self, draft: Draft) -> bool:
+        """Whether it is known where to page back from, if anything is missing."""
+        timeline = draft.timeline
+        return not timeline.limited or not timeline.events or timeline.prev_batch is not None
 
     async def completed(self, drafts: Mapping[str, Draft]) -> Mapping[str, Draft]:
         """The drafts with a token to page back with, where something is missing before the timeline.
@@ -113,11 +121,10 @@ class SimplifiedRooms:
         Where none is to be had now the timeline is held back: its run has not begun yet, so that it comes whole later.
         """
         search = self._moment.tokens
-        timelines = {room_id: draft.timeline for room_id, draft in drafts.items()}
         wanted = {
-            room_id: timeline.events[0].event_id
-            for room_id, timeline in timelines.items()
-            if timeline.limited and timeline.events and timeline.prev_batch is None
+            room_id: draft.timeline.events[0].event_id
+            for room_id, draft in drafts.items()
+            if not self.is_complete(draft)
         }
         if not wanted:
             return drafts
@@ -176,16 +183,13 @@ class SimplifiedRooms:
             return NOTHING
         if row.membership in _OUT:
             return self._left(draft, row)
-        view = self._view(row)
-        return NOTHING if view is None else self._joined(draft, row, view)
+        seen = self._user.seen(due.room_id, self._device_id)
+        return NOTHING if seen is None else self._joined(draft, row, seen)
 
-    def _joined(self, draft: Draft, row: UserRoom, view: View) -> Told:
-        due, sent = draft.due, draft.sent
-        summary = self._user.summary(due.room_id, self._device_id)
-        if summary is None:
-            return NOTHING
+    def _joined(self, draft: Draft, row: UserRoom, seen: tuple[RoomSummary, View]) -> Told:
+        sent, view = draft.sent, with_history(row, seen[1])
         up_to = draft.view.to_nid if draft.hot is not None else sent.up_to if sent is not None else 0
-        facts = simplified_facts.joined(self._user, row, summary, self._device_id, self._unread(row, sent, up_to))
+        facts = simplified_facts.joined(self._user, row, seen, self._unread(row, sent, up_to))
         # what changed since the timeline was chosen goes along: it has replaced what was there then
         state = list(due_state(draft, draft.view.to_nid if sent is not None else view.to_nid))
         members = lazy_members(draft, self._moment.sent, state, view)
@@ -219,7 +223,7 @@ class SimplifiedRooms:
         if before is None or sent is not None:
             # the answer with the own leave has no other state
             coverage = served(coverage, wanted, up_to)
-        now = attrs.evolve(_sent(row, facts, due), up_to=up_to, run_from=draft.run.from_nid, coverage=coverage)
+        now = _sent(row, facts, due, up_to, draft.run.from_nid, coverage)
         members = {event.state_key or "": event.event_id for event in events.state if event.type == MEMBER}
         all_members = draft.hot is not None and wanted.all_members
         delta = RoomDelta(
@@ -333,11 +337,13 @@ def _same_stay(due: DueRoom, row: UserRoom) -> SentRoom | None:
     return due.sent if due.reason is not Reason.INITIAL and due.sent is not None and due.sent.is_of(row) else None
 
 
-def _sent(row: UserRoom, facts: Facts, due: DueRoom) -> SentRoom:
+def _sent(
+    row: UserRoom, facts: Facts, due: DueRoom, up_to: int = 0, run_from: int = 0, coverage: Coverage = ()
+) -> SentRoom:
     return SentRoom(
         membership=row.membership,
         membership_nid=row.membership_nid,
-        up_to=0,
+        up_to=up_to,
         config=due.config,
         joined_count=facts.joined_count,
         invited_count=facts.invited_count,
@@ -345,6 +351,8 @@ def _sent(row: UserRoom, facts: Facts, due: DueRoom) -> SentRoom:
         highlight_count=facts.highlight_count,
         is_dm=facts.is_dm,
         bump_stamp=facts.bump_stamp,
+        run_from=run_from,
+        coverage=coverage,
         digests=facts.digests,
     )
 

@@ -17,11 +17,13 @@ from syncproxy.caches.user_cache import UserCache
 from syncproxy.connection.params import ListConfig
 from syncproxy.connection.windows import Advanced, ListWindow
 from syncproxy.protocol.list_ops import Window
+from syncproxy.protocol.request import Range
 from syncproxy.protocol.response import ListAnswer, Sync
 
 #: a room's key, and the room
 Entry = tuple[Key, str]
 _LEFT = frozenset({"removed", "left"})
+_NONE: frozenset[str] = frozenset()
 
 
 def kept_entries(spec: ListSpec, source: SortedList, room_ids: Iterable[str], user: UserCache) -> tuple[Entry, ...]:
@@ -41,15 +43,33 @@ def sliced(
 ) -> Advanced:
     """The list's window now, and the rooms in each range; `kept` are put where their keys belong."""
     ranges = config.ranges or ()
+    if before is not None and not kept and _is_unchanged(before, spec, source, ranges):
+        return Advanced(before, ListAnswer(before.window.count, _ops(before.window)), news=False)
     window = Window(len(source) + len(kept), ranges, tuple(_slice(source, kept, *one) for one in ranges))
-    shown = frozenset[str]().union(*window.rooms)
+    shown = frozenset(window.rooms[0]) if len(window.rooms) == 1 else _NONE.union(*window.rooms)
     now = ListWindow(spec, source, source.version, slow=False, window=window, shown=shown)
-    ops = tuple(Sync(one, rooms) for one, rooms in zip(ranges, window.rooms, strict=True))
     news = before is None or before.window.count != window.count or before.shown != shown
     if before is not None and not news and before.spec == spec and before.source is source:
         # the same rooms are shown, in whatever order
-        now = attrs.evolve(before, window=window, version=source.version) if before.window != window else before
-    return Advanced(now, ListAnswer(window.count, ops), news)
+        now = before
+        if before.window != window:
+            now = ListWindow(spec, source, source.version, before.slow, window, before.shown, before.reach)
+    return Advanced(now, ListAnswer(window.count, _ops(window)), news)
+
+
+def _is_unchanged(before: ListWindow, spec: ListSpec, source: SortedList, ranges: tuple[Range, ...]) -> bool:
+    """Whether a window without rooms put in between is what it was; it may have had some before."""
+    return (
+        before.source is source
+        and before.version == source.version
+        and before.window.ranges == ranges
+        and before.window.count == len(source)
+        and before.spec == spec
+    )
+
+
+def _ops(window: Window) -> tuple[Sync, ...]:
+    return tuple(Sync(one, rooms) for one, rooms in zip(window.ranges, window.rooms, strict=True))
 
 
 def _slice(source: SortedList, kept: Sequence[Entry], first: int, last: int) -> tuple[str, ...]:

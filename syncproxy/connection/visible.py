@@ -24,10 +24,11 @@ class Configs:
 
     lists: Mapping[str, tuple[RoomConfig, RoomConfig | None]]
     subscriptions: Mapping[str, tuple[RoomConfig, RoomConfig | None]]
+    #: whether predecessors are wanted at all
+    has_old_rooms: bool = attrs.field(init=False)
 
-    @property
-    def has_old_rooms(self) -> bool:
-        """Whether predecessors are wanted at all."""
+    @has_old_rooms.default
+    def _has_old_rooms(self) -> bool:
         return any(old for _, old in (*self.lists.values(), *self.subscriptions.values()))
 
 
@@ -122,6 +123,8 @@ def may_be_changed(before: Visible, wanted: Configs, marks: Marks) -> bool:
         # whoever is ignored now: their invites are not shown
         return True
     chained = wanted.has_old_rooms
+    if not (chained or subscriptions):
+        return False
 
     def affects(room_id: str, mark: Mark) -> bool:
         if mark & Mark.MEMBERSHIP:

@@ -9,8 +9,8 @@ import attrs
 import msgspec
 
 from syncproxy.caches.updates import Mark, UserMark
-from syncproxy.extensions.core import Context, Extended
-from syncproxy.extensions.scope import Scope, initial_rooms, marked_rooms
+from syncproxy.extensions.core import NOTHING_NEW, Context, Extended
+from syncproxy.extensions.scope import Scope, marked_rooms
 from syncproxy.protocol.request import ExtensionParams
 from syncproxy.rooms.changes import AccountDataChange
 
@@ -40,8 +40,10 @@ class AccountDataExtension:
 
     async def answer(self, params: ExtensionParams, context: Context) -> Extended:
         """What is new to this connection."""
-        scope = Scope(params, context)
         changes = self._changes(context)
+        if not (changes or self._missed or context.initial or self._position is None):
+            return NOTHING_NEW
+        scope = Scope(params, context)
         initial = {room_id for room_id in _whole_rooms(context) if room_id in scope}
         caught_up = scope.among(self._missed) | (initial & self._missed.keys())
         rooms = {room_id: list(context.user.account_data(room_id).values()) for room_id in initial}
@@ -51,7 +53,7 @@ class AccountDataExtension:
         data = _encode([change for change in changes if change.room_id is None], rooms)
         first = self._position is None
         if data is None and not (first or changes or caught_up):
-            return Extended()
+            return NOTHING_NEW
         position = max((change.nid for change in changes), default=self._position or 0)
         return Extended(data, data is not None, _Delta(position, missed, frozenset(caught_up)))
 
@@ -101,7 +103,7 @@ class AccountDataExtension:
 
 def _whole_rooms(context: Context) -> Iterable[str]:
     """The rooms all of whose account data is due."""
-    rooms = initial_rooms(context)
+    rooms = context.initial
     return rooms if context.rules.repeats_room_data else (room_id for room_id in rooms if room_id not in context.sent)
 
 

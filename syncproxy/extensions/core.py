@@ -6,7 +6,7 @@ answer adds comes back as a delta, which the connection folds in once the client
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Container, Mapping
+from collections.abc import Awaitable, Callable, Collection, Container, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -18,6 +18,9 @@ from syncproxy.matrix.devices import Device
 from syncproxy.protocol.dialect import EXTENSION_RULES, ExtensionRules
 from syncproxy.protocol.request import ExtensionParams
 from syncproxy.protocol.response import RoomAnswer
+
+# int's own operator: IntFlag's makes an object of each result
+_either = int.__or__
 
 
 async def _at_once() -> None:
@@ -51,6 +54,21 @@ class Context:
     is_listed: Callable[[str], bool] = lambda room_id: False
     unheard: object = None
     pause: Callable[[], Awaitable[None]] = _at_once
+    #: the rooms of this answer that the client takes as new
+    initial: Collection[str] = attrs.field(init=False)
+    #: all that is marked in any room
+    any_marks: int = attrs.field(init=False)
+
+    @initial.default
+    def _initial(self) -> Collection[str]:
+        return [room_id for room_id, answer in self.rooms.items() if answer.initial]
+
+    @any_marks.default
+    def _any_marks(self) -> int:
+        both = 0
+        for mark in self.room_marks.values():
+            both = _either(both, mark)
+        return both
 
 
 @attrs.frozen
@@ -66,6 +84,10 @@ class Extended:
     news: bool = False
     delta: Any = None
     repeats: bool = False
+
+
+#: an extension has nothing to say, and nothing to remember
+NOTHING_NEW = Extended()
 
 
 class Extension(Protocol):

@@ -12,6 +12,7 @@ from syncproxy.extensions.acknowledging import acknowledge
 from syncproxy.extensions.core import Context, Extended
 from syncproxy.matrix.devices import Device
 from syncproxy.protocol.request import ExtensionParams
+from syncproxy.rooms.changes import DeviceFacts
 from syncproxy.storage.reader import Reader
 from syncproxy.storage.work import AcknowledgeDeviceLists
 from syncproxy.storage.writer import Writer
@@ -41,10 +42,14 @@ class E2eeExtension:
         self._writer = writer
         #: `None`: before the first answer
         self._known: _Delta | None = None
+        #: what was told last of which facts to a client that knew what, and left that as it was
+        self._repeated: tuple[DeviceFacts, _Delta, Extended] | None = None
 
     async def answer(self, params: ExtensionParams, context: Context) -> Extended:
         """What is new; one statement if device lists changed, none otherwise."""
         facts, rules = context.user.facts(self._device.device_id), context.rules
+        if self._repeated is not None and self._repeated[0] is facts and self._repeated[1] is self._known:
+            return self._repeated[2]
         known = self._known or _NOTHING
         members: list[bytes] = []
         up_to = known.up_to
@@ -65,7 +70,10 @@ class E2eeExtension:
                 members.append(b'"%b":%b' % (name, now))
         then = _Delta(up_to, counts or known.counts, fallback or known.fallback)
         delta = None if then == self._known else then
-        return Extended(b"{%b}" % b",".join(members) if members else None, news, delta)
+        said = Extended(b"{%b}" % b",".join(members) if members else None, news, delta)
+        if self._known is not None and delta is None and not news:
+            self._repeated = facts, self._known, said
+        return said
 
     def fold(self, delta: Any) -> None:
         """The client has the changes: only now may they be forgotten."""

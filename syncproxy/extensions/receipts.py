@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
@@ -11,9 +11,9 @@ import msgspec
 
 from syncproxy.caches.hot_room import HotRoom, RoomWant
 from syncproxy.caches.updates import Mark
-from syncproxy.extensions.core import Context, Extended
+from syncproxy.extensions.core import NOTHING_NEW, Context, Extended
 from syncproxy.extensions.receipt_content import receipt_content
-from syncproxy.extensions.scope import Scope, initial_rooms, is_joined, live_bound, marked_rooms
+from syncproxy.extensions.scope import Scope, is_joined, live_bound, marked_rooms
 from syncproxy.protocol.request import ExtensionParams
 from syncproxy.rooms.receipts import Receipt
 
@@ -90,10 +90,14 @@ class ReceiptsExtension:
     async def answer(self, params: ExtensionParams, context: Context) -> Extended:
         """What is new to this connection; reads from the database only rooms that are not in memory."""
         now = context.global_cache.position
-        due = self._due(Scope(params, context), context, now, await self._changed_rooms(context, now))
+        changed = await self._changed_rooms(context, now)
         ignored = context.user.ignored
-        if not due and self._base is not None and ignored == self._ignored:
-            return Extended()
+        is_as_before = self._base is not None and ignored == self._ignored
+        if is_as_before and not (changed or self._missed or context.initial or _are_expanded(context)):
+            return NOTHING_NEW
+        due = self._due(Scope(params, context), context, now, changed)
+        if not due and is_as_before:
+            return NOTHING_NEW
         bounds: dict[str, int] = {}
         rooms: dict[str, dict[str, Any]] = {}
         left = iter(due.rooms)
@@ -130,7 +134,7 @@ class ReceiptsExtension:
         self._known = dict(packed.get("known", {}))
         self._ignored = frozenset(packed.get("ignored", ()))
 
-    async def _changed_rooms(self, context: Context, now: int) -> Iterable[str]:
+    async def _changed_rooms(self, context: Context, now: int) -> Collection[str]:
         """The rooms in which there may be new receipts."""
         marked = marked_rooms(context, Mark.RECEIPTS)
         if context.unheard is None or self._base is None:
@@ -145,7 +149,7 @@ class ReceiptsExtension:
         return await self._reader.rooms_with_receipts(after, now, context.user.user_id)
 
     def _due(self, scope: Scope, context: Context, now: int, changed: Iterable[str]) -> _Due:
-        initial = frozenset(room_id for room_id in initial_rooms(context) if room_id in scope)
+        initial = frozenset(room_id for room_id in context.initial if room_id in scope)
         marked = [room_id for room_id in changed if room_id not in initial]
         in_scope = {room_id for room_id in marked if room_id in scope}
         base = now if self._base is None else self._base
@@ -154,6 +158,11 @@ class ReceiptsExtension:
         again = frozenset(scope.every()) - initial if freed else frozenset()
         expanded = frozenset(room_id for room_id, room in context.rooms.items() if room.expanded and room_id in scope)
         return _Due(initial, since, frozenset(marked) - in_scope, expanded - initial, freed, again)
+
+
+def _are_expanded(context: Context) -> bool:
+    """Whether any room is sent a longer timeline."""
+    return any(room.expanded for room in context.rooms.values())
 
 
 async def _hot_rooms(context: Context, due: _Due, room_ids: Iterable[str]) -> dict[str, HotRoom]:

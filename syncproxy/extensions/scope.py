@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from syncproxy.caches.updates import Mark
 from syncproxy.extensions.core import Context
@@ -27,14 +27,11 @@ def live_bound(context: Context, room_id: str) -> int | None:
     return context.user.bound(room_id)
 
 
-def initial_rooms(context: Context) -> Iterator[str]:
-    """The rooms of this answer that the client takes as new."""
-    return (room_id for room_id, answer in context.rooms.items() if answer.initial)
-
-
 def marked_rooms(context: Context, mark: Mark) -> list[str]:
     """The rooms that carry this mark."""
     bit = int(mark)
+    if not context.any_marks & bit:
+        return []
     # int's own operator: IntFlag's makes an object of each result
     both = int.__and__
     return [room_id for room_id, marks in context.room_marks.items() if both(marks, bit)]

@@ -34,6 +34,8 @@ class ToDeviceExtension:
         self._tokens = tokens
         self._delivery = delivery
         self._known = 0
+        #: what is said while there is nothing after a nid, and that nid
+        self._nothing: tuple[int, Extended] | None = None
 
     async def answer(self, params: ExtensionParams, context: Context) -> Extended:
         """Always a block; reads the database only if the device has messages after `since`."""
@@ -43,11 +45,13 @@ class ToDeviceExtension:
             after = max(after, self._known)
         newest = context.user.facts(self._device.device_id).to_device_position
         rows: list[Row] = []
+        if newest <= after <= self._known:
+            return self._none_after(after)
         if newest > after:
             limit = min(max(params.limit or _DEFAULT_LIMIT, 1), _MOST)
             rows, after = await self._pages.page(after, newest, limit)
         events = b",".join(message for _, message in rows)
-        data = b'{"next_batch":"%b","events":[%b]}' % (self._tokens.make(after).encode("ascii"), events)
+        data = self._block(after, events)
         news = any(nid > self._known for nid, _ in rows)
         # another connection of the device may acknowledge them
         return Extended(data, news, after if after > self._known else None, repeats=bool(rows))
@@ -63,6 +67,14 @@ class ToDeviceExtension:
     def restore(self, packed: dict[str, Any]) -> None:
         """Begin with what was kept."""
         self._known = packed.get("up_to", 0)
+
+    def _none_after(self, nid: int) -> Extended:
+        if self._nothing is None or self._nothing[0] != nid:
+            self._nothing = nid, Extended(self._block(nid, b""))
+        return self._nothing[1]
+
+    def _block(self, nid: int, events: bytes) -> bytes:
+        return b'{"next_batch":"%b","events":[%b]}' % (self._tokens.make(nid).encode("ascii"), events)
 
     def _acknowledge(self, since: str | None) -> int:
         """Delete what `since` says the client has; returns up to which nid the device has everything."""

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from syncproxy.caches.updates import Mark
-from syncproxy.extensions.core import Context, Extended
-from syncproxy.extensions.scope import Scope, hears_live, initial_rooms, marked_rooms
+from syncproxy.extensions.core import NOTHING_NEW, Context, Extended
+from syncproxy.extensions.scope import Scope, hears_live, marked_rooms
 from syncproxy.protocol.request import ExtensionParams
 
 _Typists = tuple[str, ...]
@@ -31,11 +31,13 @@ class TypingExtension:
 
     async def answer(self, params: ExtensionParams, context: Context) -> Extended:
         """The rooms whose typists are not what this connection was told."""
-        scope = Scope(params, context)
         due = {*self._busy, *marked_rooms(context, Mark.TYPING)}
-        if context.rules.types_on_entry:
-            due |= scope.among(context.global_cache.typing_rooms())
-        initial = set(initial_rooms(context))
+        initial = set(context.initial)
+        typing = context.global_cache.typing_rooms() if context.rules.types_on_entry else ()
+        if not (due or initial or typing):
+            return NOTHING_NEW
+        scope = Scope(params, context)
+        due |= scope.among(typing)
         told: dict[str, _Typists] = {}
         stale: dict[str, None] = {}
         for room_id in due | initial:

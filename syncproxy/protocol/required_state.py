@@ -84,6 +84,25 @@ class RequiredState:
     _parts: tuple[_Pairs, ...] = attrs.field(eq=False, repr=False)
     #: whether members come lazily
     lazy: bool = attrs.field(eq=False)
+    #: whether every member event is asked for
+    all_members: bool = attrs.field(eq=False, init=False, repr=False)
+    #: members asked for by user id
+    named_members: frozenset[str] = attrs.field(eq=False, init=False, repr=False)
+    #: whether members are asked for that need not have anything to do with the timeline: all, or others by name
+    other_members: bool = attrs.field(eq=False, init=False, repr=False)
+
+    @all_members.default
+    def _all_members(self) -> bool:
+        return any(part.all_members for part in self._parts)
+
+    @named_members.default
+    def _named_members(self) -> frozenset[str]:
+        found = [part.keys.get(MEMBER, _NONE) | part.any_type for part in self._parts]
+        return _shared(frozenset().union(*found) - {_ANY})
+
+    @other_members.default
+    def _other_members(self) -> bool:
+        return self.all_members or any(key.startswith("@") for key in self.named_members - {self.user_id})
 
     def __or__(self, other: RequiredState) -> RequiredState:
         """What either asks for."""
@@ -97,25 +116,9 @@ class RequiredState:
         """Whether this state event is asked for, lazy members aside."""
         return any(part.matches(event_type, state_key) for part in self._parts)
 
-    @property
-    def all_members(self) -> bool:
-        """Whether every member event is asked for."""
-        return any(part.all_members for part in self._parts)
-
-    @property
-    def named_members(self) -> frozenset[str]:
-        """Members asked for by user id."""
-        found = [part.keys.get(MEMBER, _NONE) | part.any_type for part in self._parts]
-        return frozenset().union(*found) - {_ANY}
-
-    @property
-    def other_members(self) -> bool:
-        """Whether members are asked for that need not have anything to do with the timeline: all, or others by name."""
-        return self.all_members or any(key.startswith("@") for key in self.named_members - {self.user_id})
-
     def widens(self, other: RequiredState) -> bool:
         """Whether this asks for something that `other` does not."""
-        if self.configs <= other.configs:
+        if self is other or self.configs <= other.configs:
             return False
         return (self.lazy and not other.lazy) or any(not other._covers(part) for part in self._parts)
 
