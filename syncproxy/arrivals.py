@@ -20,6 +20,8 @@ from syncproxy.turns import SLICE_S
 PATIENCE_S = 0.2
 #: and so long what a client sends next that was told of this news: others were not
 TOLD_PATIENCE_S = 0.5
+#: how long the telling has for itself before another slice of what waited for too long, in seconds
+_REST_S = 2 * SLICE_S
 #: bytes that wait on one connection; with more they are handled
 _MOST_BYTES = 64 * 1024
 
@@ -27,8 +29,8 @@ _MOST_BYTES = 64 * 1024
 class Arrivals:
     """The order in which what came is handled: as it came, for 10 ms a turn; the rest in later turns.
 
-    While there is `telling`, it waits, for 0.2 s at the most: then both go on, a slice of each a turn. What clients
-    send that were told already waits longer.
+    While there is `telling`, it waits, for 0.2 s at the most: then both go on, the telling with twice the time. What
+    clients send that were told already waits longer.
     """
 
     def __init__(self, clock: IReactorTime, now: Callable[[], float] = perf_counter) -> None:
@@ -86,8 +88,9 @@ class Arrivals:
             now, (until, handle) = self._now(), queue[0]
             patience_s = until - now if self._telling else 0.0
             if patience_s > 0 or now >= ends:
-                self._next_for = until
-                self._next = self._clock.callLater(max(patience_s, 0), self._turn)
+                rest_s = max(patience_s, _REST_S if self._telling and now >= ends else 0.0)
+                self._next_for = now + rest_s
+                self._next = self._clock.callLater(rest_s, self._turn)
                 return
             queue.popleft()
             handle()

@@ -87,11 +87,21 @@ class TellingTests(ArrivalsTestCase):
         self.assertEqual(["a", "b"], self.turn())
 
     def test_patience(self) -> None:
-        """What waited for long is handled all the same, a slice a turn; what came later waits on."""
+        """What waited for long is handled all the same, a slice at a time, between two of the telling."""
         self.come("a", "b", "c")
         self.now_s += PATIENCE_S
         self.come("d")
-        self.assertEqual([["a", "b"], ["c"], []], [self.turn(), self.turn(), self.turn()])
+        self.assertEqual([["a", "b"], []], [self.turn(), self.turn()])
+        self.clock.advance(2 * SLICE_S)
+        self.assertEqual(["a", "b", "c"], self.handled)
+
+    def test_no_rest_at_the_end(self) -> None:
+        """Once all is told, what waits between two slices waits no longer."""
+        self.come("a", "b", "c")
+        self.now_s += PATIENCE_S
+        self.turn()
+        self.arrivals.telling = False
+        self.assertEqual(["c"], self.turn())
 
     def test_told_wait_longer(self) -> None:
         """What those sent who know the news waits longer than what others sent later."""
