@@ -137,7 +137,7 @@ class Batches:
         return self.position
 
     def drop_ahead(self) -> None:
-        """Something was told besides: what comes next is not as it was."""
+        """Something else comes first, or was told: what comes next is not what it would have been."""
         if self._ahead is not None:
             self._ahead.drop()
             self._ahead = None

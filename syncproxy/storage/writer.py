@@ -130,11 +130,9 @@ class Writer:
             item.done.errback(_stopped())
             return item.done
         self._waiting.append(item)
+        self._batches.drop_ahead()
         self._metrics.writer_queue.set(len(self._waiting))
-        if item.may_wait and not self._stopping:
-            self._let_ride()
-        else:
-            self._go_on()
+        self._let_ride() if item.may_wait and not self._stopping else self._go_on()
         return item.done
 
     def _let_ride(self) -> None:
@@ -327,8 +325,7 @@ class Writer:
         began = perf_counter()
         parts = [part for item in batch for part in item.parts]
         work = [item.work for item in batch if item.work is not None]
-        then = self._waiting.upcoming(batch[-1])
-        stored = await self._lasting(lambda: self._batches.commit(parts, work, then))
+        stored = await self._lasting(lambda: self._batches.commit(parts, work, self._waiting.upcoming(batch[-1])))
         self._metrics.batch_seconds.observe(perf_counter() - began)
         self._metrics.batch_answers.observe(len(parts))
         return stored
