@@ -20,8 +20,6 @@ from syncproxy.storage.slices import BlockSlice, Part, Slice
 from syncproxy.turns import Turn
 
 _T = TypeVar("_T")
-#: how long it may hold the reactor, in seconds
-_SLICE_S = 0.003
 
 
 class _Dropped(Exception):
@@ -29,11 +27,9 @@ class _Dropped(Exception):
 
 
 class _Turn(Turn):
-    """A short one, for nobody waits for this yet; its next pause ends what is made, once it was dropped."""
+    """One whose next pause ends what is made, once it was dropped."""
 
-    def __init__(self, clock: IReactorTime) -> None:
-        super().__init__(clock, _SLICE_S)
-        self.is_dropped = False
+    is_dropped = False
 
     async def pause(self) -> None:
         """Let others run."""
