@@ -227,13 +227,7 @@ class Batches:
             carry_over(before.facts, facts, asked)
         accumulator = Accumulator(facts, nids, self.known_users, self.polls)
         self._pending.lay_over(asked, facts, accumulator.writes)
-        changes: list[Change] = []
-        for part in parts:
-            for change in accumulator.add(part):
-                if change is not None:
-                    changes.append(change)
-                if turn.is_over:
-                    await turn.pause()
+        changes = await _changes(accumulator, parts, turn)
         if changes and nids.newest == written:
             # each batch that tells something has a position of its own, by which it is found out if it was committed
             nids.draw()
@@ -381,6 +375,18 @@ def _guard(new: Sequence[tuple[str, str]]) -> list[Statement]:
         return []
     room_ids, event_ids = (list(column) for column in zip(*new, strict=True))
     return [_GUARD.call([room_ids, event_ids, room_ids, event_ids])]
+
+
+async def _changes(accumulator: Accumulator, parts: Sequence[Part], turn: Turn) -> list[Change]:
+    """What the parts change, one after the other."""
+    changes: list[Change] = []
+    for part in parts:
+        for change in accumulator.add(part):
+            if change is not None:
+                changes.append(change)
+            if turn.is_over:
+                await turn.pause()
+    return changes
 
 
 async def _copied(copy: Copy, turn: Turn) -> Copied:
