@@ -182,3 +182,18 @@ class MemberTests(AheadCase):
         await self.writer.store(huge(named, timeline=(event("$redaction", "m.room.redaction", redacts="$named"),)))
         ((json,),) = await self.database.query("SELECT json FROM events WHERE event_id = '$named'")
         self.assertNotIn(b"displayname", bytes(json))
+
+    async def test_redacted_meanwhile(self) -> None:
+        """So is one whose redaction came by another's poll while others of the members were stored."""
+        named = member("$named", "@named:hs", "join", displayname="N")
+        room = JoinedRoom(ROOM, timeline=Timeline((event("$redaction", "m.room.redaction", redacts="$named"),)))
+        others: list[Deferred[None]] = []
+
+        def redact() -> None:
+            others.append(self.writer.store(answer(BOB, room, position=self.writer.position)))
+
+        self.hooks[Point.SLICE_STORED] = redact
+        await self.writer.store(huge(named))
+        await gatherResults(others)
+        ((json,),) = await self.database.query("SELECT json FROM events WHERE event_id = '$named'")
+        self.assertNotIn(b"displayname", bytes(json))
