@@ -7,14 +7,16 @@ from time import perf_counter
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-#: how long a slice may hold the reactor, in seconds
+#: how long what comes in and what is told may hold the reactor, in seconds
 SLICE_S = 0.010
+#: and long work, which comes in rows of slices: whatever takes several turns meanwhile has one of them between each two
+_TURN_S = 0.005
 
 
 class Turn:
     """A budget of reactor time: `await turn.pause()` between steps lets others run once it is used up."""
 
-    def __init__(self, clock: IReactorTime, slice_s: float = SLICE_S) -> None:
+    def __init__(self, clock: IReactorTime, slice_s: float = _TURN_S) -> None:
         self._clock = clock
         self._slice_s = slice_s
         self._ends = perf_counter() + slice_s

@@ -30,7 +30,7 @@ from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.device_accumulator import DeviceAccumulator
 from syncproxy.storage.facts import Facts, RoomFacts
 from syncproxy.storage.nids import Nids
-from syncproxy.storage.polls import Polls
+from syncproxy.storage.polls import BatchPolls, Polls
 from syncproxy.storage.room_accumulator import RoomAccumulator, Source
 from syncproxy.storage.room_events import stored_event
 from syncproxy.storage.slices import BlockSlice, Part, Slice, TokenPart
@@ -57,8 +57,8 @@ class Accumulator:
         self._facts = facts
         self._nids = nids
         self._known_users = known_users
-        self._polls = polls or Polls()
-        self._polls.begun()
+        #: what the batch says of them counts once it is committed
+        self.polls = (polls or Polls()).of_batch()
         self.writes = Writes()
 
     def add(self, part: Part) -> Iterator[Change | None]:
@@ -70,7 +70,7 @@ class Accumulator:
             return self._add_block(part)
         if isinstance(part, TokenPart):
             return self._add_token(part.answer)
-        whole = _AnswerAccumulator(part, self._facts, self._nids, self._known_users, self._polls, self.writes)
+        whole = _AnswerAccumulator(part, self._facts, self._nids, self._known_users, self.polls, self.writes)
         return whole.changes()
 
     def _add_token(self, answer: ContextAnswer) -> Iterator[Change | None]:
@@ -102,7 +102,7 @@ class Accumulator:
         change = work.finish()
         if change is not None:
             yield msgspec.structs.replace(change, fetched=True)
-        claims = Standings(self._facts, self.writes, self._known_users, self._polls)
+        claims = Standings(self._facts, self.writes, self._known_users, self.polls)
         yield from claims.changes(work, answer.position, None)
 
 
@@ -110,7 +110,7 @@ class _AnswerAccumulator:
     """One answer. Its changes are made one after the other, in the order of spec/upstream.md."""
 
     def __init__(
-        self, part: Slice, facts: Facts, nids: Nids, known_users: Collection[str], polls: Polls, writes: Writes
+        self, part: Slice, facts: Facts, nids: Nids, known_users: Collection[str], polls: BatchPolls, writes: Writes
     ) -> None:
         self._part = part
         self._answer = part.answer

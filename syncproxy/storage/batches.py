@@ -5,19 +5,20 @@ Most batches touch what batches before them touched: those know all they need, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, groupby
 from typing import TypeGuard
 
 import attrs
 import psycopg2
-from psycopg2.errors import DivisionByZero
+from psycopg2.errors import DivisionByZero, UniqueViolation
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from syncproxy.matrix.devices import Device
 from syncproxy.rooms.changes import Change
 from syncproxy.storage.accumulator import Accumulator
+from syncproxy.storage.ahead import Ahead, can_follow, carry_over
 from syncproxy.storage.copy_session import CopySession
 from syncproxy.storage.copying import Copied, Copy, copied
 from syncproxy.storage.database import Database, Session
@@ -25,11 +26,11 @@ from syncproxy.storage.facts import LOAD, Facts, Questions, learn, loading, ques
 from syncproxy.storage.nids import Nids
 from syncproxy.storage.pending import Pending
 from syncproxy.storage.points import Observer, Point, nobody
-from syncproxy.storage.polls import Polls
+from syncproxy.storage.polls import BatchPolls, Polls
 from syncproxy.storage.prepared import Prepared, Statement
 from syncproxy.storage.problems import Blame, DatabaseGone, Superseded, blame
 from syncproxy.storage.remembered import Recalled, Remembered
-from syncproxy.storage.slices import Part, Slice
+from syncproxy.storage.slices import BlockSlice, Part, Slice
 from syncproxy.storage.work import Purge, Work
 from syncproxy.storage.working import statements_of
 from syncproxy.storage.writes import STORE, Writes
@@ -57,7 +58,8 @@ _OUTCOME = "SELECT position, generation FROM meta FOR SHARE"
 class Batch:
     """A batch: its statements (read once), what it changes, the position that it makes, and the facts after it.
 
-    `writes` are the rows of its answers.
+    `writes` are the rows of its answers, `polls` what these say of their polls. `untouched` are rooms of which nothing
+    is stored but what an answer brought whose members follow, with their positions. `is_guess`: it took some for such.
     """
 
     statements: Iterable[Statement | Copy]
@@ -66,10 +68,22 @@ class Batch:
     asked: Questions
     facts: Facts
     writes: Writes
+    polls: BatchPolls
+    untouched: Mapping[str, int]
+    is_guess: bool
+
+
+@attrs.frozen
+class _Ready:
+    """A batch and all that is sent for it; `is_kept`: it ends with COMMIT."""
+
+    batch: Batch
+    script: Sequence[bytes | Copied]
+    is_kept: bool = True
 
 
 class WrongGuess(Exception):
-    """An event that was taken for new is stored, or was redacted: nothing was stored, and facts have to be loaded."""
+    """What was taken for new is stored, or was redacted: nothing was stored, and facts have to be loaded."""
 
 
 class Batches:
@@ -98,6 +112,10 @@ class Batches:
         self.known_users: set[str] = set()
         self.polls = Polls()
         self._remembered = Remembered()
+        #: what is made of what probably comes next
+        self._ahead: Ahead[_Ready] | None = None
+        #: as in a batch, of all that are committed
+        self._untouched: dict[str, int] = {}
 
     async def start(self) -> None:
         """Learn where the database stands."""
@@ -109,6 +127,7 @@ class Batches:
 
     def close(self) -> None:
         """Close the connections; the next batch makes new ones, perhaps to a server that fares better."""
+        self.drop_ahead()
         self._session.close()
         self._copies.close()
 
@@ -117,8 +136,17 @@ class Batches:
         self.position += 1
         return self.position
 
-    async def commit(self, parts: Sequence[Part], work: Sequence[Work]) -> Batch:
-        """Store these; the batch that did. After an unknown outcome the same ones are to be given again."""
+    def drop_ahead(self) -> None:
+        """Something else comes first, or was told: what comes next is not what it would have been."""
+        if self._ahead is not None:
+            self._ahead.drop()
+            self._ahead = None
+
+    async def commit(self, parts: Sequence[Part], work: Sequence[Work], upcoming: Sequence[Part] = ()) -> Batch:
+        """Store these; the batch that did. After an unknown outcome the same ones are to be given again.
+
+        `upcoming` probably come next: if these take long to send, those are made ready meanwhile.
+        """
         # unless all goes well, nothing is known any more
         remembered, self._remembered = self._remembered, Remembered()
         stored = await self._stored_after_all()
@@ -126,11 +154,13 @@ class Batches:
             # what else the broken try left is not known
             remembered = Remembered()
         else:
-            stored = await self._stored_now(parts, work, remembered)
+            stored = await self._stored_now(parts, work, remembered, upcoming)
         self._reached(Point.COMMITTED)
         self._in_doubt = None
         self.position = self._written = stored.position
         self._pending.written(stored.asked)
+        others = {room_id: nid for room_id, nid in self._untouched.items() if room_id not in stored.facts.rooms}
+        self._untouched = {**others, **stored.untouched}
         if not any(isinstance(one, Purge) for one in work):
             remembered.learn(stored.facts, stored.writes)
             self._remembered = remembered
@@ -139,44 +169,74 @@ class Batches:
     async def try_out(self, part: Part) -> None:
         """See whether this could be stored, and store nothing."""
         turn = Turn(self._clock)
-        await self._run(await self._prepare([part], (), turn, Remembered()), "ROLLBACK", turn)
+        batch = await self._prepare([part], (), turn, Remembered())
+        await self._run(_Ready(batch, await self._script(batch, self._written, turn, "ROLLBACK"), False))
 
-    async def _stored_now(self, parts: Sequence[Part], work: Sequence[Work], remembered: Remembered) -> Batch:
-        turn = Turn(self._clock)
+    async def _stored_now(
+        self, parts: Sequence[Part], work: Sequence[Work], remembered: Remembered, upcoming: Sequence[Part]
+    ) -> Batch:
+        ahead, self._ahead = self._ahead, None
+        ready = await ahead.made() if ahead is not None and not work and ahead.is_for(parts) else None
+        if ahead is not None:
+            ahead.drop()
         try:
-            stored = await self._prepare(parts, work, turn, remembered)
-            await self._run(stored, "COMMIT", turn)
+            ready = ready or await self._made(parts, work, Turn(self._clock), remembered)
+            await self._run(ready, upcoming)
         except WrongGuess:
-            stored = await self._prepare(parts, work, turn, None)
-            await self._run(stored, "COMMIT", turn)
-        return stored
+            ready = await self._made(parts, work, Turn(self._clock), None)
+            await self._run(ready)
+        return ready.batch
+
+    async def _made(
+        self,
+        parts: Sequence[Part],
+        work: Sequence[Work],
+        turn: Turn,
+        remembered: Remembered | None,
+        before: Batch | None = None,
+    ) -> _Ready:
+        batch = await self._prepare(parts, work, turn, remembered, before)
+        written = self._written if before is None else before.position
+        return _Ready(batch, await self._script(batch, written, turn))
 
     async def _prepare(
-        self, parts: Sequence[Part], work: Sequence[Work], turn: Turn, remembered: Remembered | None
+        self,
+        parts: Sequence[Part],
+        work: Sequence[Work],
+        turn: Turn,
+        remembered: Remembered | None,
+        before: Batch | None = None,
     ) -> Batch:
-        """`None`: the guess was wrong, and its transaction is still open."""
-        nids = Nids(self.position)
-        asked = questions_of(parts, self.known_users, self.polls.live_users, await self._new_rooms(parts))
+        """The batch, to follow what is committed, or `before`.
+
+        `None` as `remembered`: the guess was wrong, and its transaction is still open.
+        """
+        told, written = (self.position, self._written) if before is None else (before.position, before.position)
+        nids = Nids(told)
+        new_rooms, untouched = await self._new_rooms(parts, before)
+        if remembered is None:
+            untouched.clear()
+        asked = questions_of(parts, self.known_users, self.polls.live_users, new_rooms | untouched)
         self._pending.ask(asked)
-        recalled = None if remembered is None or any(map(_is_of_first, parts)) else remembered.recall(asked)
+        is_loaded = before is not None or bool(untouched) or any(map(_is_of_first, parts))
+        recalled = None if remembered is None or is_loaded else remembered.recall(asked)
         if recalled is None:
             recalled = Recalled(await self._loaded(asked, turn, ends_another=remembered is None), [])
         facts = recalled.facts
+        if before is not None:
+            carry_over(before.facts, facts, asked)
         accumulator = Accumulator(facts, nids, self.known_users, self.polls)
         self._pending.lay_over(asked, facts, accumulator.writes)
-        changes: list[Change] = []
-        for part in parts:
-            for change in accumulator.add(part):
-                if change is not None:
-                    changes.append(change)
-                if turn.is_over:
-                    await turn.pause()
-        if changes and nids.newest == self._written:
+        changes = await _changes(accumulator, parts, turn)
+        if changes and nids.newest == written:
             # each batch that tells something has a position of its own, by which it is found out if it was committed
             nids.draw()
         guard = _guard(recalled.new)
         statements = chain(guard, accumulator.writes.statements(), *map(statements_of, work))
-        return Batch(statements, tuple(changes), nids.newest, asked, facts, accumulator.writes)
+        return Batch(
+            statements, tuple(changes), nids.newest, asked, facts, accumulator.writes, accumulator.polls,
+            untouched=_left_untouched(parts, facts, new_rooms, untouched), is_guess=bool(untouched),
+        )  # fmt: skip
 
     async def _loaded(self, asked: Questions, turn: Turn, *, ends_another: bool) -> Facts:
         facts = Facts()
@@ -189,31 +249,49 @@ class Batches:
             await turn.pause()
         return facts
 
-    async def _new_rooms(self, parts: Sequence[Part]) -> set[str]:
-        """The rooms of first syncs that are not known: nothing has to be looked up of what they bring."""
-        answers = [part.answer for part in parts if _is_of_first(part)]
-        room_ids = {room.room_id for answer in answers for room in answer.joined}
-        if not room_ids:
-            return set()
-        rows = await self._session.query("SELECT room_id FROM rooms WHERE room_id = ANY(%s)", (list(room_ids),))
-        return room_ids - {room_id for (room_id,) in rows}
+    async def _new_rooms(self, parts: Sequence[Part], before: Batch | None) -> tuple[set[str], set[str]]:
+        """The rooms of first syncs that are not known, and those of members that are untouched.
 
-    async def _run(self, batch: Batch, end: str, turn: Turn) -> None:
-        """The transaction, from BEGIN to its end."""
-        generation = self._database.generation()
-        fence = (_FENCE, (generation, self._written, batch.position))
-        statements = chain((("BEGIN", ()), fence), batch.statements, ((end, ()),))
-        script = await self._script(statements, turn)
-        if end == "COMMIT" and batch.position != self._written:
+        Nothing has to be looked up of what the parts bring of them.
+        """
+        answers = [part.answer for part in parts if _is_of_first(part)]
+        firsts = {room.room_id for answer in answers for room in answer.joined}
+        members = {part.answer.room_id for part in parts if isinstance(part, BlockSlice)}
+        untouched = set() if before is None else members & before.untouched.keys()
+        touched = set() if before is None else before.facts.rooms.keys()
+        doubtful = (members & self._untouched.keys()) - touched
+        if not firsts and not doubtful:
+            return set(), untouched
+        rows = await self._session.query(
+            "SELECT room_id, position FROM rooms WHERE room_id = ANY(%s)", (list(firsts | doubtful),)
+        )
+        stored: dict[str, int] = dict(rows)
+        untouched |= {room_id for room_id in doubtful if stored.get(room_id) == self._untouched[room_id]}
+        return firsts - stored.keys(), untouched
+
+    async def _run(self, ready: _Ready, upcoming: Sequence[Part] = ()) -> None:
+        """The transaction, from BEGIN to its end; what comes next is made meanwhile."""
+        batch = ready.batch
+        if ready.is_kept and batch.position != self._written:
             self._in_doubt = batch
         self._reached(Point.BATCH_READY)
+        if len(ready.script) > 1 and can_follow(upcoming, batch.facts):
+            self._ahead = Ahead(self._clock, upcoming, lambda turn: self._made(upcoming, (), turn, Remembered(), batch))
         try:
-            await self._send(script)
+            await self._sent(ready)
+        except Exception:
+            self.drop_ahead()
+            raise
+
+    async def _sent(self, ready: _Ready) -> None:
+        try:
+            await self._send(ready.script)
         except psycopg2.Error as problem:
             if problem.diag.table_name == "meta":
                 raise await self._fenced_off() from None
             self._in_doubt = None
-            if isinstance(problem, DivisionByZero):
+            is_known = isinstance(problem, UniqueViolation) and ready.batch.is_guess
+            if is_known or isinstance(problem, DivisionByZero):
                 raise WrongGuess from None
             raise
         except Exception as problem:
@@ -222,8 +300,13 @@ class Batches:
             self._log.failure("A statement broke off by an error of ours")
             raise DatabaseGone(f"a statement broke off: {type(problem).__name__}") from problem
 
-    async def _script(self, statements: Iterable[Statement | Copy], turn: Turn) -> list[bytes | Copied]:
-        """All that is sent: the statements between COPYs as one text each."""
+    async def _script(self, batch: Batch, written: int, turn: Turn, end: str = "COMMIT") -> list[bytes | Copied]:
+        """All that is sent, from BEGIN to the end: the statements between COPYs as one text each.
+
+        `written` is the position that the database has before it.
+        """
+        fence = (_FENCE, (self._database.generation(), written, batch.position))
+        statements = chain((("BEGIN", ()), fence), batch.statements, ((end, ()),))
         script: list[bytes | Copied] = []
         for is_copy, some in groupby(statements, lambda one: isinstance(one, Copy)):
             if is_copy:
@@ -273,12 +356,37 @@ def _is_of_first(part: Part) -> TypeGuard[Slice]:
     return isinstance(part, Slice) and part.answer.is_first
 
 
+def _left_untouched(parts: Sequence[Part], facts: Facts, new_rooms: set[str], untouched: set[str]) -> dict[str, int]:
+    """Rooms that a batch found new or untouched and of whose members more follow, with their positions after it."""
+    left = set(untouched)
+    for part in parts:
+        if isinstance(part, Slice):
+            joined = {room.room_id for room in part.answer.joined} if part.followed else set()
+            left |= part.followed & joined & new_rooms
+        elif isinstance(part, BlockSlice) and part.is_last:
+            left.discard(part.answer.room_id)
+    summaries = (facts.room(room_id).summary for room_id in left)
+    return {summary.room_id: summary.position for summary in summaries if summary is not None}
+
+
 def _guard(new: Sequence[tuple[str, str]]) -> list[Statement]:
     """What fails unless nothing is stored of these events."""
     if not new:
         return []
     room_ids, event_ids = (list(column) for column in zip(*new, strict=True))
     return [_GUARD.call([room_ids, event_ids, room_ids, event_ids])]
+
+
+async def _changes(accumulator: Accumulator, parts: Sequence[Part], turn: Turn) -> list[Change]:
+    """What the parts change, one after the other."""
+    changes: list[Change] = []
+    for part in parts:
+        for change in accumulator.add(part):
+            if change is not None:
+                changes.append(change)
+            if turn.is_over:
+                await turn.pause()
+    return changes
 
 
 async def _copied(copy: Copy, turn: Turn) -> Copied:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
@@ -14,6 +15,9 @@ from syncproxy.storage.problems import DatabaseGone, in_one_line, is_farewell
 
 #: bytes that are handed to the driver at a time
 _CHUNK = 1 << 18
+#: how long the reactor's thread may keep the interpreter when the one that copies wants it, in seconds: it does so some
+#: ten times a script, for moments
+_SWITCH_S = 0.0005
 
 
 class CopySession:
@@ -33,6 +37,8 @@ class CopySession:
 
         Raises DatabaseGone if the connection broke or cannot be made, psycopg2.Error for what failed.
         """
+        # of the whole process; it costs nothing while no thread waits
+        sys.setswitchinterval(min(_SWITCH_S, sys.getswitchinterval()))
         await deferToThread(self._run, script)
 
     def close(self) -> None:

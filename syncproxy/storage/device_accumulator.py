@@ -23,14 +23,14 @@ from syncproxy.rooms.sticky import StickyEvent, expires_ms
 from syncproxy.rooms.timelines import sent_without_id
 from syncproxy.storage.facts import Facts
 from syncproxy.storage.nids import Nids
-from syncproxy.storage.polls import Polls
+from syncproxy.storage.polls import BatchPolls
 from syncproxy.storage.writes import DeviceUpdate, Writes
 
 
 class DeviceAccumulator:
     """Stores them for one answer."""
 
-    def __init__(self, answer: PollAnswer, facts: Facts, nids: Nids, writes: Writes, polls: Polls) -> None:
+    def __init__(self, answer: PollAnswer, facts: Facts, nids: Nids, writes: Writes, polls: BatchPolls) -> None:
         self._answer = answer
         self._me = answer.device.user_id
         self._facts = facts

@@ -119,7 +119,7 @@ def questions_of(
     """What must be known to store these answers and slices of answers.
 
     `known_users` are those that have a device here; `polled_users` gives those that are polled now, which few answers
-    need to know; of `new_rooms` no events are stored.
+    need to know; of `new_rooms` no events are stored, or none that these parts bring.
     """
     asked = Questions()
     for part in parts:
@@ -135,7 +135,7 @@ def questions_of(
             asked.events.add(event)
             asked.targets.add(event)
         else:
-            _ask_block(asked, part.answer, known_users)
+            _ask_block(asked, part.answer, known_users, new_rooms)
             if part.behind is not None:
                 asked.events.add((part.answer.room_id, part.behind))
     if asked.doubtful:
@@ -209,13 +209,16 @@ def _ask_users(asked: Questions, room_id: str, events: Iterable[Event], known_us
             asked.users.add((event.state_key, room_id))
 
 
-def _ask_block(asked: Questions, answer: MembersAnswer | StateAnswer, known_users: Collection[str]) -> None:
+def _ask_block(
+    asked: Questions, answer: MembersAnswer | StateAnswer, known_users: Collection[str], new_rooms: Collection[str]
+) -> None:
     asked.rooms.add(answer.room_id)
     if isinstance(answer, StateAnswer):
         asked.whole_rooms.add(answer.room_id)
-    for event in answer.state:
-        asked.events.add((answer.room_id, event.event_id))
-        _ask_state(asked, answer.room_id, event)
+    if isinstance(answer, StateAnswer) or answer.room_id not in new_rooms:
+        for event in answer.state:
+            asked.events.add((answer.room_id, event.event_id))
+            _ask_state(asked, answer.room_id, event)
     _ask_users(asked, answer.room_id, answer.state, known_users)
 
 

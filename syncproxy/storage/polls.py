@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 
@@ -23,20 +23,21 @@ class Polls:
         self._stored: set[Device] = set()
         #: by device, the rooms of which its last timeline was dropped
         self._detached: dict[Device, set[str]] = {}
-        #: what the batch under way says of that; it counts once that is committed
-        self._pending: dict[Device, dict[str, bool]] = {}
         self.live: Callable[[], Collection[Device]] = lambda: self._stored
 
     def load(self, device: Device, detached: bytes) -> None:
         """Learn what was stored of a device: the rooms of which its last timeline was dropped, as JSON."""
         self._detached[device] = msgspec.json.decode(detached, type=set[str])
 
-    def stored(self, part: Slice) -> None:
-        """An answer, or a slice of one, was committed."""
+    def of_batch(self) -> BatchPolls:
+        """The polls as a new batch goes by them."""
+        return BatchPolls(self)
+
+    def stored(self, part: Slice, dropped: Mapping[str, bool]) -> None:
+        """An answer, or a slice of one, was committed; `dropped` says of rooms whether its timeline was dropped."""
         answer = part.answer
-        if answer.device in self._pending:
-            self._detached[answer.device] = self.detached(answer.device)
-            del self._pending[answer.device]
+        if dropped:
+            self._detached[answer.device] = self.detached(answer.device, dropped)
         if part.is_last:
             self._finished(answer)
 
@@ -48,24 +49,14 @@ class Polls:
         """*s* of the user's newest stored poll; 0: none was stored in this process."""
         return self._positions.get(user_id, 0)
 
-    def begun(self) -> None:
-        """A batch begins; what was said of one that was not committed is forgotten."""
-        self._pending.clear()
-
-    def dropped(self, device: Device, room_id: str, *, was_dropped: bool) -> None:
-        """Whether the timeline that this device's poll brings of a room is dropped."""
-        self._pending.setdefault(device, {})[room_id] = was_dropped
-
     def joins_up(self, device: Device, room_id: str) -> bool:
         """Whether what this device's poll brings of a room follows what is stored of it."""
-        was_dropped = self._pending.get(device, {}).get(room_id)
-        return room_id not in self._detached.get(device, ()) if was_dropped is None else not was_dropped
+        return room_id not in self._detached.get(device, ())
 
-    def detached(self, device: Device) -> set[str]:
-        """The rooms of which what this device's poll brings next does not follow what is stored."""
-        pending = self._pending.get(device, {})
-        dropped = {room_id for room_id, was_dropped in pending.items() if was_dropped}
-        return (self._detached.get(device, set()) - pending.keys()) | dropped
+    def detached(self, device: Device, dropped: Mapping[str, bool]) -> set[str]:
+        """The rooms of which what this device's poll brings next does not follow what is stored, after this."""
+        are_dropped = {room_id for room_id, was_dropped in dropped.items() if was_dropped}
+        return (self._detached.get(device, set()) - dropped.keys()) | are_dropped
 
     def live_users(self) -> set[str]:
         """The users who are polled now."""
@@ -85,3 +76,30 @@ class Polls:
         self._stored.add(answer.device)
         if answer.complete:
             self._positions[answer.device.user_id] = max(answer.position, self.polled_at(answer.device.user_id))
+
+
+class BatchPolls:
+    """The polls as one batch goes by them: what it says of timelines counts for others once it is committed."""
+
+    def __init__(self, polls: Polls) -> None:
+        self._polls = polls
+        self._dropped: dict[Device, dict[str, bool]] = {}
+        self.polled_at = polls.polled_at
+        self.others_poll = polls.others_poll
+
+    def dropped(self, device: Device, room_id: str, *, was_dropped: bool) -> None:
+        """Whether the timeline that this device's poll brings of a room is dropped."""
+        self._dropped.setdefault(device, {})[room_id] = was_dropped
+
+    def joins_up(self, device: Device, room_id: str) -> bool:
+        """Whether what this device's poll brings of a room follows what is stored of it."""
+        was_dropped = self._dropped.get(device, {}).get(room_id)
+        return self._polls.joins_up(device, room_id) if was_dropped is None else not was_dropped
+
+    def detached(self, device: Device) -> set[str]:
+        """The rooms of which what this device's poll brings next does not follow what is stored."""
+        return self._polls.detached(device, self._dropped.get(device, {}))
+
+    def stored(self, part: Slice) -> None:
+        """An answer, or a slice of one, was committed with this batch."""
+        self._polls.stored(part, self._dropped.pop(part.answer.device, {}))

@@ -39,7 +39,8 @@ class Slice:
     """A part of an answer. The last one has its `since`, and everything that is not about rooms.
 
     `room_ids` are all rooms of the whole answer, `times` say when those came that have live events, in ms. `size` is
-    that of its events, messages and account data, in bytes.
+    that of its events, messages and account data, in bytes. `followed` are rooms of which members follow in slices of
+    their own, and nothing in the answer redacts them.
     """
 
     answer: PollAnswer
@@ -48,6 +49,7 @@ class Slice:
     events: int
     times: Mapping[str, int] = attrs.field(factory=dict)
     size: int = 0
+    followed: frozenset[str] = frozenset()
 
 
 @attrs.frozen
@@ -142,13 +144,14 @@ def slices_of(answer: PollAnswer) -> list[Part]:
     newest_ts = {room.room_id: _newest_ts(room) for room in live if room.timeline.events}
     times = times_of_receipt(newest_ts, answer.received_ms)
     joined, members = _without_many_members(answer)
+    followed = {part.answer.room_id for part in members} - {room.room_id for room in joined if _redacts(room)}
     groups = list(_groups(sorted(joined, key=_newest_ts)))
     # the last one comes after the members: with it everything is stored
     *others, last = [*groups, _Group()] if members or not groups else groups
     parts: list[Part] = []
     for group in others:
         some = msgspec.structs.replace(answer, joined=tuple(group.rooms), left=(), stripped=())
-        parts.append(Slice(some, False, room_ids, group.events, times, group.size))
+        parts.append(Slice(some, False, room_ids, group.events, times, group.size, frozenset(followed)))
     parts += members
     rest = msgspec.structs.replace(answer, joined=tuple(last.rooms))
     parts.append(Slice(rest, True, room_ids, last.events, times, last.size + _size_of_rest(answer)))
@@ -181,6 +184,10 @@ def _member_slices(answer: PollAnswer, room: JoinedRoom, members: tuple[Event, .
 
 def _is_counted(room: JoinedRoom) -> bool:
     return room.summary is not None and room.summary.joined_count is not None
+
+
+def _redacts(room: JoinedRoom) -> bool:
+    return any(event.redacts is not None for event in room.timeline.events)
 
 
 def _newest_ts(room: JoinedRoom | LeftRoom) -> int:

@@ -9,7 +9,7 @@ from syncproxy.rooms.changes import UserRoomChange
 from syncproxy.rooms.memberships import MemberNews
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.facts import Facts
-from syncproxy.storage.polls import Polls
+from syncproxy.storage.polls import BatchPolls
 from syncproxy.storage.room_accumulator import RoomAccumulator
 from syncproxy.storage.writes import Writes
 
@@ -17,7 +17,7 @@ from syncproxy.storage.writes import Writes
 class Standings:
     """The standings of users with a device here that member events change. `None` as `me`: nobody's own poll."""
 
-    def __init__(self, facts: Facts, writes: Writes, known_users: Collection[str], polls: Polls) -> None:
+    def __init__(self, facts: Facts, writes: Writes, known_users: Collection[str], polls: BatchPolls) -> None:
         self._facts = facts
         self._writes = writes
         self._known_users = known_users

@@ -77,6 +77,12 @@ class Item:
                 break
             self.taken += 1
 
+    def after(self, most_events: int) -> Sequence[Part]:
+        """What it would `take` when what is taken now is stored."""
+        left = Item(self.done, slices=deque(islice(self.slices, self.taken, None)))
+        left.take(most_events)
+        return left.parts
+
     def stored(self) -> None:
         """What was taken is stored."""
         for _ in self.parts:
@@ -153,6 +159,10 @@ class Waiting:
         self._is_their_turn = False
         item.take(FEW_EVENTS if self._small_ones else MOST_EVENTS)
         self._small_ones = max(self._small_ones - 1, 0)
+
+    def upcoming(self, item: Item) -> Sequence[Part]:
+        """What of an item that was taken comes next if nothing else does; none where others have something to store."""
+        return [] if self._items or self._begun or self._small_ones else item.after(MOST_EVENTS)
 
     def others_took(self) -> None:
         """A batch was taken that is not of a long answer."""

@@ -21,6 +21,7 @@ from syncproxy.storage.database import Database
 from syncproxy.storage.outages import Outage
 from syncproxy.storage.pending import Pending
 from syncproxy.storage.points import Observer, Point, nobody
+from syncproxy.storage.polls import BatchPolls
 from syncproxy.storage.problems import Blame, Superseded, blame, in_one_line
 from syncproxy.storage.pruning import pruned
 from syncproxy.storage.shortcut import Shortcut
@@ -129,11 +130,9 @@ class Writer:
             item.done.errback(_stopped())
             return item.done
         self._waiting.append(item)
+        self._batches.drop_ahead()
         self._metrics.writer_queue.set(len(self._waiting))
-        if item.may_wait and not self._stopping:
-            self._let_ride()
-        else:
-            self._go_on()
+        self._let_ride() if item.may_wait and not self._stopping else self._go_on()
         return item.done
 
     def _let_ride(self) -> None:
@@ -233,6 +232,8 @@ class Writer:
             return False
         if changes is None:
             return False
+        if answer.joined:
+            self._batches.drop_ahead()
         self._try_to_tell(lambda: self.committed(changes))
         self._metrics.repeats.inc()
         if self._pending and self._writing is None:
@@ -324,7 +325,7 @@ class Writer:
         began = perf_counter()
         parts = [part for item in batch for part in item.parts]
         work = [item.work for item in batch if item.work is not None]
-        stored = await self._lasting(lambda: self._batches.commit(parts, work))
+        stored = await self._lasting(lambda: self._batches.commit(parts, work, self._waiting.upcoming(batch[-1])))
         self._metrics.batch_seconds.observe(perf_counter() - began)
         self._metrics.batch_answers.observe(len(parts))
         return stored
@@ -357,7 +358,7 @@ class Writer:
         self._try_to_tell(lambda: self._shortcut.learn(stored.facts, stored.changes))
         self._try_to_tell(lambda: self._tell_caches(stored.changes))
         for item in batch:
-            self._try_to_tell(partial(self._note_stored, item))
+            self._try_to_tell(partial(self._note_stored, item, stored.polls))
             self._settled(item)
         # what the next batch asks for takes its time, too
         await turn.pause()
@@ -374,12 +375,12 @@ class Writer:
             self.committed(changes)
         self._reached(Point.TOLD)
 
-    def _note_stored(self, item: Item) -> None:
+    def _note_stored(self, item: Item, polls: BatchPolls) -> None:
         """Remember of the part of an answer, or the work, what later batches go by."""
         for part in item.parts:
             if isinstance(part, Slice):
                 self._batches.known_users.add(part.answer.device.user_id)
-                self.polls.stored(part)
+                polls.stored(part)
         if isinstance(item.work, SaveToken):
             self._batches.known_users.add(item.work.device.user_id)
 

@@ -55,7 +55,7 @@ class Stored:
             for part in parts_of(one):
                 self._tell(tuple(change for change in accumulator.add(part) if change is not None))
                 if isinstance(part, Slice):
-                    self.polls.stored(part)
+                    accumulator.polls.stored(part)
         self.writes = accumulator.writes
         self.position = self.nids.newest
 

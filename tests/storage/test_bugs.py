@@ -133,7 +133,7 @@ class TellingTests(BugCase):
     async def test_polls(self) -> None:
         """What is remembered of polls fails."""
 
-        def broken(part: Any) -> None:
+        def broken(*args: Any) -> None:
             raise KeyError("a bug")
 
         self.patch(self.writer.polls, "stored", broken)

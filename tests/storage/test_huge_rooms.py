@@ -8,7 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import Event
-from syncproxy.rooms.answers import SummaryBlock
+from syncproxy.rooms.answers import Answer, SummaryBlock
+from syncproxy.storage import batches
+from syncproxy.storage.facts import Questions, loading
 from syncproxy.storage.slices import MOST_EVENTS
 from tests.rooms.events import event, member
 from tests.storage.cases import StorageCase
@@ -106,11 +108,27 @@ class HugeRoomTests(SynchronousTestCase):
 class StoredTests(StorageCase):
     """The same in the database."""
 
+    def first(self) -> Answer:
+        """A first sync with the whole room."""
+        block: dict[str, Any] = {"state": STATE, "since": None, "limited": True}
+        return Stored().answer(ALICE, event("$said"), summary=SummaryBlock(*COUNTS), **block)
+
     async def test_stored(self) -> None:
         """All members can be read, as many as there are."""
-        block: dict[str, Any] = {"state": STATE, "since": None, "limited": True, "summary": SummaryBlock(*COUNTS)}
-        one = Stored().answer(ALICE, event("$said"), **block)
-        await self.writer.store(one)
+        await self.writer.store(self.first())
         (summary,) = await self.reader.summaries()
         self.assertEqual((summary.joined_count, summary.members_complete), (COUNTS[0], True))
+        self.assertEqual(len(await self.reader.all_members(ROOM, self.writer.position)), MANY + 2)
+
+    async def test_nothing_is_looked_up(self) -> None:
+        """Of a room that is new the database is not asked for the members that follow: the others came just before."""
+        asked: list[Questions] = []
+
+        def noted(questions: Questions) -> Any:
+            asked.append(questions)
+            return loading(questions)
+
+        self.patch(batches, "loading", noted)
+        await self.writer.store(self.first())
+        self.assertEqual(max(len(questions.events) for questions in asked), 1)
         self.assertEqual(len(await self.reader.all_members(ROOM, self.writer.position)), MANY + 2)

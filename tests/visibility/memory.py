@@ -20,7 +20,7 @@ from syncproxy.storage.nids import Nids
 from syncproxy.storage.pending import Pending
 from syncproxy.storage.polls import Polls
 from syncproxy.storage.remembered import Recalled, Remembered
-from syncproxy.storage.slices import Part
+from syncproxy.storage.slices import Part, Slice
 from syncproxy.storage.writes import DeviceUpdate, EventRow, StateRow, Writes
 
 _MEMBER = "m.room.member"
@@ -72,6 +72,9 @@ class MemoryDatabase:
         self._write(accumulator.writes)
         self.remembered.learn(facts, accumulator.writes)
         self.pending.written(asked)
+        for part in parts:
+            if isinstance(part, Slice):
+                accumulator.polls.stored(part)
         self.position = nids.newest
         known.update(newcomers)
         return changes, facts

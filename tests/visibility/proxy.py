@@ -294,7 +294,6 @@ class Proxy:
 
     def _store(self, part: Slice) -> None:
         changes, facts = self.database.store([part], self._polls, self._nids, [part.answer.device.user_id])
-        self._polls.stored(part)
         self._dispatcher.received(Payload(changes))
         self._shortcut.learn(facts, changes)
         self.settle()
