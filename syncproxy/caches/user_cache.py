@@ -87,6 +87,10 @@ class UserCache:
         """The room's facts as the user may know them now, on this device or on all; `None`: nothing live."""
         return self._rooms.summary(room_id, device_id)
 
+    def seen(self, room_id: str, device_id: str) -> tuple[RoomSummary, View] | None:
+        """What `summary` and `view` say of the room on this device; `None`: nothing live."""
+        return self._rooms.seen(room_id, device_id)
+
     def position(self) -> int:
         """The newest nid that was dispatched, less what waits for its transaction id on any device, all rooms alike."""
         first = self._tracker.held.first_nid(self.user_id, self._rooms.device_ids)
@@ -117,9 +121,9 @@ class UserCache:
         """Whether `m.direct` names the room."""
         return self._rooms.is_direct(room_id)
 
-    def bump_stamp(self, room_id: str, device_id: str) -> int:
-        """The `recency` in ms of the newest event that lifts a joined room in a room list (spec/msc4186.md)."""
-        return self._rooms.bump_stamp(room_id, device_id)
+    def bump_stamp(self, row: UserRoom, summary: RoomSummary, up_to: int) -> int:
+        """The `recency` in ms of the newest event up to a nid that lifts a joined room in a list (spec/msc4186.md)."""
+        return self._rooms.bump_stamp(row, summary, up_to)
 
     def stripped(self, row: UserRoom) -> StrippedFacts:
         """What the stripped state of an invite or knock tells."""

@@ -106,7 +106,7 @@ class UserRooms:
 
     def view(self, room_id: str, device_id: str | None = None) -> View | None:
         """Which nids of the room the user may see now, on this device or on all; `None`: nothing live."""
-        seen = self._seen(room_id, device_id)
+        seen = self.seen(room_id, device_id)
         return None if seen is None else seen[1]
 
     def user_view(self, room_id: str) -> View | None:
@@ -116,7 +116,7 @@ class UserRooms:
 
     def summary(self, room_id: str, device_id: str | None = None) -> RoomSummary | None:
         """The room's facts as the user may know them, on this device or on all; `None`: nothing live."""
-        seen = self._seen(room_id, device_id)
+        seen = self.seen(room_id, device_id)
         return None if seen is None else seen[0]
 
     def bound(self, room_id: str) -> int | None:
@@ -183,7 +183,7 @@ class UserRooms:
             return 0
         if row.membership in _STRIPPED:
             return row.invite_ts
-        seen = self._seen(room_id, device_id)
+        seen = self.seen(room_id, device_id)
         if seen is None:
             leave = self.leave_event(room_id)
             return row.join_ts if leave is None else leave.origin_server_ts
@@ -212,12 +212,8 @@ class UserRooms:
         """Notifications and highlights of a room of which nothing past the nid `up_to` is shown."""
         return self._unread.shown(row, up_to)
 
-    def bump_stamp(self, room_id: str, device_id: str) -> int:
-        """The `recency` in ms of the newest event that lifts a joined room in a room list (spec/msc4186.md)."""
-        row, seen = self._rows.of(room_id), self._seen(room_id, device_id)
-        if row is None or seen is None:
-            return 0
-        summary, up_to = seen[0], seen[1].to_nid
+    def bump_stamp(self, row: UserRoom, summary: RoomSummary, up_to: int) -> int:
+        """The `recency` in ms of the newest event up to a nid that lifts a joined room in a list (spec/msc4186.md)."""
         bump = self.bumps.newest(summary, BUMP_STAMP_TYPES, time_floor(row), up_to)
         return self.activity(row, summary, up_to)[0] if bump is None else max(bump.recency, row.recency)
 
@@ -243,7 +239,7 @@ class UserRooms:
         if row is None:
             return None
         if row.membership == "join":
-            seen = self._seen(room_id)
+            seen = self.seen(room_id)
             return None if seen is None else ListedRoom(self, row, "join", summary=seen[0], up_to=seen[1].to_nid)
         if row.membership in _STRIPPED:
             facts = self._stripped_facts(row)
@@ -260,7 +256,7 @@ class UserRooms:
         index = self._index
         return {room_id, *index.replaced_by(room_id), *index.with_successors(index.children(room_id))}
 
-    def _seen(self, room_id: str, device_id: str | None = None) -> tuple[RoomSummary, View] | None:
+    def seen(self, room_id: str, device_id: str | None = None) -> tuple[RoomSummary, View] | None:
         """The room as the user may know it on this device, or on all that have connections."""
         seen = self._seen_by_user(room_id)
         if seen is None:

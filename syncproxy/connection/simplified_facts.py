@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
-import attrs
 import msgspec
 
 from syncproxy.caches.user_cache import UserCache
@@ -19,8 +19,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _NOTHING = FrozenFacts()
 
 
-@attrs.frozen
-class Facts:
+class Facts(msgspec.Struct, frozen=True, gc=False):
     """A room's facts, as its user may know them now. Counts are `None` where they are not told."""
 
     #: empty: it has none
@@ -84,14 +83,14 @@ class Facts:
         return fields
 
 
-def joined(user: UserCache, row: UserRoom, summary: RoomSummary, device_id: str, unread: tuple[int, int]) -> Facts:
-    """The facts of a joined room with this summary."""
+def joined(user: UserCache, row: UserRoom, summary: RoomSummary, up_to: int, unread: tuple[int, int]) -> Facts:
+    """The facts of a joined room with this summary, of which the user sees what is up to this nid."""
     return Facts(
         name=summary.name or "",
         avatar=summary.avatar_url or None,
         heroes=heroes_for(row.user_id, summary.heroes),
         is_dm=user.is_direct(row.room_id),
-        bump_stamp=user.bump_stamp(row.room_id, device_id),
+        bump_stamp=user.bump_stamp(row, summary, up_to),
         joined_count=summary.joined_count,
         invited_count=summary.invited_count,
         notification_count=unread[0],
@@ -128,4 +127,12 @@ def left(user: UserCache, row: UserRoom) -> Facts:
 
 def _digest(value: object) -> int:
     """48 bits: small in MessagePack."""
+    return _computed(value) if value else _OF_NOTHING[value]
+
+
+def _computed(value: object) -> int:
     return int.from_bytes(blake2b(_encode(value), digest_size=6).digest(), "big")
+
+
+#: most rooms have no avatar, no stripped state, and a name in place of heroes
+_OF_NOTHING: Mapping[object, int] = {value: _computed(value) for value in ("", None, (), b"")}

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import attrs
+import msgspec
+from msgspec.structs import replace
 
 from syncproxy.caches.hot_room import HotRoom, RoomWant
 from syncproxy.caches.updates import Mark
 from syncproxy.connection import frozen, simplified_facts
 from syncproxy.connection.bundles import bare, timeline_events
-from syncproxy.connection.coverage import known_since, served
+from syncproxy.connection.coverage import Coverage, known_since, served
 from syncproxy.connection.due import DueRoom, Reason
 from syncproxy.connection.first_tokens import token_of_run
 from syncproxy.connection.room_answers import EVENTS, NOTHING, Draft, Moment, Told
@@ -27,6 +28,7 @@ from syncproxy.connection.transaction_ids import event_json
 from syncproxy.matrix.events import StoredEvent
 from syncproxy.protocol.required_state import MEMBER
 from syncproxy.protocol.response import RoomAnswer
+from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.rooms.visibility import View, frozen_view, stays_after_leaving, with_history
 
@@ -36,8 +38,7 @@ _OUT = ("leave", "ban")
 _WITH_EVENTS = EVENTS | Mark.COUNTS
 
 
-@attrs.frozen
-class _Events:
+class _Events(msgspec.Struct, frozen=True, gc=False):
     """What an object has of a room's events; it shows what is up to this nid."""
 
     timeline: Timeline
@@ -84,6 +85,8 @@ class SimplifiedRooms:
 
     def want_members(self, draft: Draft) -> RoomWant | None:
         """What must be in memory to make the object of a draft, beside what is; `None`: nothing."""
+        if draft.hot is not None and not draft.hot.missing_members(draft.lazy):
+            return None
         return frozen.want(draft.row, members=draft.lazy) if draft.lazy else None
 
     # Timelines
@@ -104,7 +107,7 @@ class SimplifiedRooms:
         run = Run(Timeline(), sent.run_from if sent else 0) if hot is None else self._run(due, row, sent, hot, view)
         timeline = run.timeline
         if hot is not None and timeline.limited and timeline.events:
-            timeline = attrs.evolve(timeline, token=token_of_run(hot.timeline, timeline.events[0]))
+            timeline = replace(timeline, token=token_of_run(hot.timeline, timeline.events[0]))
         return Draft(due, row, sent, view, hot, timeline, frozenset(self._lazy(due, timeline)), run)
 
     async def completed(self, drafts: Mapping[str, Draft]) -> Mapping[str, Draft]:
@@ -176,18 +179,15 @@ class SimplifiedRooms:
             return NOTHING
         if row.membership in _OUT:
             return self._left(draft, row)
-        view = self._view(row)
-        return NOTHING if view is None else self._joined(draft, row, view)
+        seen = self._user.seen(row.room_id, self._device_id)
+        return NOTHING if seen is None else self._joined(draft, row, seen[0], with_history(row, seen[1]))
 
-    def _joined(self, draft: Draft, row: UserRoom, view: View) -> Told:
-        due, sent = draft.due, draft.sent
-        summary = self._user.summary(due.room_id, self._device_id)
-        if summary is None:
-            return NOTHING
+    def _joined(self, draft: Draft, row: UserRoom, summary: RoomSummary, view: View) -> Told:
+        sent = draft.sent
         up_to = draft.view.to_nid if draft.hot is not None else sent.up_to if sent is not None else 0
-        facts = simplified_facts.joined(self._user, row, summary, self._device_id, self._unread(row, sent, up_to))
+        facts = simplified_facts.joined(self._user, row, summary, view.to_nid, self._unread(row, sent, up_to))
         # what changed since the timeline was chosen goes along: it has replaced what was there then
-        state = list(due_state(draft, draft.view.to_nid if sent is not None else view.to_nid))
+        state = due_state(draft, draft.view.to_nid if sent is not None else view.to_nid)
         members = lazy_members(draft, self._moment.sent, state, view)
         ended = list(ended_keys(draft)) if self._tells_ended else []
         events = _Events(draft.timeline, [*state, *members], up_to, ended)
@@ -200,10 +200,10 @@ class SimplifiedRooms:
         facts = simplified_facts.left(self._user, row)
         timeline = draft.timeline
         if draft.sent is None and all(event.event_id != leave.event_id for event in timeline.events):
-            timeline = attrs.evolve(timeline, events=[*timeline.events, leave])
+            timeline = replace(timeline, events=[*timeline.events, leave])
         state: list[StoredEvent] = []
         if draft.sent is not None or due.sent is None:
-            state = list(due_state(draft, frozen.end(row)))
+            state = due_state(draft, frozen.end(row))
             state += lazy_members(draft, self._moment.sent, state, draft.view)
             state = [event for event in state if (event.type, event.state_key) != (MEMBER, row.user_id)]
         if draft.sent is None and (due.config.state.lazy or due.config.state.matches(MEMBER, row.user_id)):
@@ -219,7 +219,7 @@ class SimplifiedRooms:
         if before is None or sent is not None:
             # the answer with the own leave has no other state
             coverage = served(coverage, wanted, up_to)
-        now = attrs.evolve(_sent(row, facts, due), up_to=up_to, run_from=draft.run.from_nid, coverage=coverage)
+        now = _sent(row, facts, due, up_to, draft.run.from_nid, coverage)
         members = {event.state_key or "": event.event_id for event in events.state if event.type == MEMBER}
         all_members = draft.hot is not None and wanted.all_members
         delta = RoomDelta(
@@ -242,7 +242,7 @@ class SimplifiedRooms:
         answer = RoomAnswer(
             initial=before is None,
             expanded=draft.run.expanded,
-            required_state=[self._json(bare(event)) for event in events.state],
+            required_state=[self._bare_json(event) for event in events.state],
             removed_state=events.ended,
             timeline=[self._json(event) for event in shown_events],
             timeline_ids=[event.event_id for event in timeline.events],
@@ -262,7 +262,7 @@ class SimplifiedRooms:
         sent = _same_stay(due, row)
         facts = simplified_facts.asked(self._user, row)
         now = _sent(row, facts, due)
-        if sent is not None and attrs.evolve(sent, config=now.config) == now:
+        if sent is not None and replace(sent, config=now.config) == now:
             # how the room is asked for does not matter to it
             return Told(None, RoomDelta(now) if now != sent else None)
         answer = RoomAnswer(
@@ -327,17 +327,24 @@ class SimplifiedRooms:
     def _json(self, event: StoredEvent) -> bytes:
         return event_json(event, self._user, self._device_id)
 
+    def _bare_json(self, event: StoredEvent) -> bytes:
+        if event.sender != self._user.user_id and not event.relations_nid:
+            return event.json
+        return self._json(bare(event))
+
 
 def _same_stay(due: DueRoom, row: UserRoom) -> SentRoom | None:
     """The room as last sent, if the client is to go on from there."""
     return due.sent if due.reason is not Reason.INITIAL and due.sent is not None and due.sent.is_of(row) else None
 
 
-def _sent(row: UserRoom, facts: Facts, due: DueRoom) -> SentRoom:
+def _sent(
+    row: UserRoom, facts: Facts, due: DueRoom, up_to: int = 0, run_from: int = 0, coverage: Coverage = ()
+) -> SentRoom:
     return SentRoom(
         membership=row.membership,
         membership_nid=row.membership_nid,
-        up_to=0,
+        up_to=up_to,
         config=due.config,
         joined_count=facts.joined_count,
         invited_count=facts.invited_count,
@@ -345,6 +352,8 @@ def _sent(row: UserRoom, facts: Facts, due: DueRoom) -> SentRoom:
         highlight_count=facts.highlight_count,
         is_dm=facts.is_dm,
         bump_stamp=facts.bump_stamp,
+        run_from=run_from,
+        coverage=coverage,
         digests=facts.digests,
     )
 
@@ -352,8 +361,8 @@ def _sent(row: UserRoom, facts: Facts, due: DueRoom) -> SentRoom:
 def _with_token(draft: Draft, token: str | None) -> Draft:
     """The draft whose timeline pages back from here; if that is not known, without the timeline."""
     if token is not None:
-        return attrs.evolve(draft, timeline=attrs.evolve(draft.timeline, token=token))
-    return attrs.evolve(
+        return replace(draft, timeline=replace(draft.timeline, token=token))
+    return replace(
         draft,
         timeline=Timeline(),
         lazy=frozenset(),

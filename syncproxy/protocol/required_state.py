@@ -14,6 +14,8 @@ EVERYTHING = ("*", "*")
 _ANY = "*"
 _ME = "$ME"
 _LAZY = "$LAZY"
+#: stands for all users
+_NOBODY = ""
 _NONE: frozenset[str] = frozenset()
 #: the pairs that are asked for, and those that are taken from them
 Config = tuple[tuple[StatePair, ...], tuple[StatePair, ...]]
@@ -84,6 +86,12 @@ class RequiredState:
     _parts: tuple[_Pairs, ...] = attrs.field(eq=False, repr=False)
     #: whether members come lazily
     lazy: bool = attrs.field(eq=False)
+    #: whether every member event is asked for
+    all_members: bool = attrs.field(eq=False, repr=False)
+    #: members asked for by user id
+    named_members: frozenset[str] = attrs.field(eq=False, repr=False)
+    #: asks for the same beside members, and is one for all users; `None`: what is asked for depends on the user
+    _anybodys: RequiredState | None = attrs.field(eq=False, repr=False)
 
     def __or__(self, other: RequiredState) -> RequiredState:
         """What either asks for."""
@@ -98,15 +106,9 @@ class RequiredState:
         return any(part.matches(event_type, state_key) for part in self._parts)
 
     @property
-    def all_members(self) -> bool:
-        """Whether every member event is asked for."""
-        return any(part.all_members for part in self._parts)
-
-    @property
-    def named_members(self) -> frozenset[str]:
-        """Members asked for by user id."""
-        found = [part.keys.get(MEMBER, _NONE) | part.any_type for part in self._parts]
-        return frozenset().union(*found) - {_ANY}
+    def beside_members(self) -> RequiredState:
+        """What asks for the same state, members aside: the same object for all users for whom that is the same."""
+        return self if self._anybodys is None else self._anybodys
 
     @property
     def other_members(self) -> bool:
@@ -139,8 +141,26 @@ class RequiredState:
 @lru_cache(maxsize=10_000)
 def _of(user_id: str, configs: frozenset[Config]) -> RequiredState:
     parts = tuple(_worked_out(config, user_id) for config in configs)
-    lazy = any((MEMBER, _LAZY) in pairs for pairs, _ in configs)
-    return RequiredState(user_id, configs, parts, lazy)
+    return RequiredState(
+        user_id,
+        configs,
+        parts,
+        lazy=any((MEMBER, _LAZY) in pairs for pairs, _ in configs),
+        all_members=any(part.all_members for part in parts),
+        named_members=_named_members(parts),
+        anybodys=None if user_id == _NOBODY or _names_reader(configs) else _of(_NOBODY, configs),
+    )
+
+
+def _named_members(parts: Iterable[_Pairs]) -> frozenset[str]:
+    named = [keys for part in parts for keys in (part.keys.get(MEMBER, _NONE), part.any_type) if keys]
+    found = named[0] if len(named) == 1 else frozenset[str]().union(*named)
+    return found - {_ANY} if _ANY in found else found
+
+
+def _names_reader(configs: Iterable[Config]) -> bool:
+    """Whether state is asked for by the user's own id that is no member event."""
+    return any(kind != MEMBER and key == _ME for pairs, _ in configs for kind, key in pairs)
 
 
 def required_state(pairs: Iterable[StatePair], user_id: str, excluded: Iterable[StatePair] = ()) -> RequiredState:

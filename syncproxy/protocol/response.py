@@ -60,8 +60,7 @@ _OBJECT_BYTES = 400
 _CHARACTER_BYTES = 4
 
 
-@attrs.frozen(kw_only=True)
-class RoomAnswer:
+class RoomAnswer(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One room's object. `UNSET` and `None` fields are left out, save `avatar`, where `None` is `null`.
 
     `timeline` and `required_state` are event JSON, oldest first. `stripped_state` is a JSON array.
