@@ -104,6 +104,20 @@ class UserRooms:
         row = self._rows.of(room_id)
         return row.leave_event if row is not None and is_told_of_leave(row) else None
 
+    def seen(self, room_id: str, device_id: str | None = None) -> tuple[RoomSummary, View] | None:
+        """The room as the user may know it, on this device or on all that have connections; `None`: nothing live."""
+        seen = self._seen_by_user(room_id)
+        if seen is None:
+            return None
+        device_ids = self.device_ids if device_id is None else (device_id,)
+        own = self._own_events.first(self._user_id, room_id, device_ids)
+        if own is None or seen[1].to_nid < own.from_nid:
+            return seen
+        if own.before is None:
+            return None
+        view = live_view(self._rows[room_id], own.before, horizon=self.horizon)
+        return None if view is None else (own.before, view)
+
     def view(self, room_id: str, device_id: str | None = None) -> View | None:
         """Which nids of the room the user may see now, on this device or on all; `None`: nothing live."""
         seen = self.seen(room_id, device_id)
@@ -255,20 +269,6 @@ class UserRooms:
         """The room, those it replaces, and if it is a space those it lists: what joining or leaving it affects."""
         index = self._index
         return {room_id, *index.replaced_by(room_id), *index.with_successors(index.children(room_id))}
-
-    def seen(self, room_id: str, device_id: str | None = None) -> tuple[RoomSummary, View] | None:
-        """The room as the user may know it on this device, or on all that have connections."""
-        seen = self._seen_by_user(room_id)
-        if seen is None:
-            return None
-        device_ids = self.device_ids if device_id is None else (device_id,)
-        own = self._own_events.first(self._user_id, room_id, device_ids)
-        if own is None or seen[1].to_nid < own.from_nid:
-            return seen
-        if own.before is None:
-            return None
-        view = live_view(self._rows[room_id], own.before, horizon=self.horizon)
-        return None if view is None else (own.before, view)
 
     def _seen_by_user(self, room_id: str) -> tuple[RoomSummary, View] | None:
         """The room as the user may know it; notes it as held if there is more."""

@@ -103,6 +103,9 @@ class RequiredState:
 
     def matches(self, event_type: str, state_key: str) -> bool:
         """Whether this state event is asked for, lazy members aside."""
+        if len(self._parts) == 1:
+            # as with most clients
+            return self._parts[0].matches(event_type, state_key)
         return any(part.matches(event_type, state_key) for part in self._parts)
 
     @property
