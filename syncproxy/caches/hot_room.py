@@ -105,12 +105,13 @@ class HotRoom:
         return [*self._state_asked_for(wanted.beside_members), *self._members_asked_for(wanted)]
 
     def _state_asked_for(self, wanted: RequiredState) -> Sequence[StateEntry]:
-        if self._asked_for is None or len(self._asked_for) >= _MOST_CONFIGS:
-            self._asked_for = {}
-        found = self._asked_for.get(wanted)
+        known = self._asked_for
+        found = None if known is None else known.get(wanted)
         if found is None:
             found = [entry for (kind, key), entry in self._state.items() if wanted.matches(kind, key)]
-            self._asked_for[wanted] = found
+            if known is None or len(known) >= _MOST_CONFIGS:
+                known = self._asked_for = {}
+            known[wanted] = found
         return found
 
     def _members_asked_for(self, wanted: RequiredState) -> Iterator[StateEntry]:
