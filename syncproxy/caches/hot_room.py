@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
-import attrs
+import msgspec
 
 from syncproxy.caches.change_log import ChangeLog
 from syncproxy.caches.hot_receipts import HotReceipts
 from syncproxy.matrix.events import StateEntry, StoredEvent
+from syncproxy.protocol.required_state import MEMBER, RequiredState
 from syncproxy.rooms.changes import RoomChange
 from syncproxy.rooms.receipts import Receipt
 
@@ -18,11 +19,11 @@ TIMELINE_EVENTS = 51
 _TIMELINE_CEILING = 100
 #: what an entry weighs besides its JSON, in bytes, roughly
 ENTRY_BYTES = 600
-_MEMBER = "m.room.member"
+#: configs of which it is remembered what they ask for of a room's state: clients have two or three
+_MOST_CONFIGS = 4
 
 
-@attrs.frozen
-class RoomWant:
+class RoomWant(msgspec.Struct, frozen=True, gc=False):
     """What must be in memory of a room: always its newest events and its state save members, and what is named here.
 
     `members`: these users' member events; `all_members`: everybody's; `receipts`: those on the timeline's events;
@@ -53,6 +54,7 @@ class HotRoom:
     __slots__ = (
         "__weakref__",
         "_all_members",
+        "_asked_for",
         "_ended_floor",
         "_log",
         "_members",
@@ -79,6 +81,8 @@ class HotRoom:
         self._state: dict[tuple[str, str], StateEntry] = {}
         #: `None`: known to be no member
         self._members: dict[str, StateEntry | None] = {}
+        #: what each of these asks for of the state; `None`: nobody asked since it changed
+        self._asked_for: dict[RequiredState, Sequence[StateEntry]] | None = None
         self._all_members = False
         self._log = ChangeLog(position)
         #: the log has the keys that ended after this nid, as far as it reaches
@@ -92,17 +96,29 @@ class HotRoom:
 
     def entry(self, event_type: str, state_key: str) -> StateEntry | None:
         """The current state of this type and key; a member is found only if it was wanted or changed since."""
-        if event_type == _MEMBER:
+        if event_type == MEMBER:
             return self._members.get(state_key)
         return self._state.get((event_type, state_key))
 
-    def state(self) -> Iterable[StateEntry]:
-        """All current state but members."""
-        return self._state.values()
+    def asked_for(self, wanted: RequiredState) -> list[StateEntry]:
+        """The current state that is asked for, lazy members aside; of members those that are in memory."""
+        return [*self._state_asked_for(wanted.beside_members), *self._members_asked_for(wanted)]
 
-    def members(self) -> Iterable[StateEntry]:
-        """The member events that are in memory: all if all were wanted."""
-        return (entry for entry in self._members.values() if entry is not None)
+    def _state_asked_for(self, wanted: RequiredState) -> Sequence[StateEntry]:
+        known = self._asked_for
+        found = None if known is None else known.get(wanted)
+        if found is None:
+            found = [entry for (kind, key), entry in self._state.items() if wanted.matches(kind, key)]
+            if known is None or len(known) >= _MOST_CONFIGS:
+                known = self._asked_for = {}
+            known[wanted] = found
+        return found
+
+    def _members_asked_for(self, wanted: RequiredState) -> Iterator[StateEntry]:
+        for user_id in self._members if wanted.all_members else wanted.named_members:
+            entry = self._members.get(user_id)
+            if entry is not None and wanted.matches(MEMBER, user_id):
+                yield entry
 
     def state_since(self, nid: int) -> list[StateEntry]:
         """Current rows, members included, that became current after `nid`, oldest first."""
@@ -234,21 +250,23 @@ class HotRoom:
     def _put(self, entry: StateEntry) -> None:
         event = entry.event
         state_key = event.state_key or ""
-        if event.type == _MEMBER:
+        if event.type == MEMBER:
             old, self._members[state_key] = self._members.get(state_key), entry
         else:
             old = self._state.get((event.type, state_key))
             self._state[event.type, state_key] = entry
+            self._asked_for = None
         self.cost += len(event.json) + ENTRY_BYTES
         if old is not None:
             self.cost -= len(old.event.json) + ENTRY_BYTES
 
     def _end(self, key: tuple[str, str]) -> None:
         event_type, state_key = key
-        if event_type == _MEMBER:
+        if event_type == MEMBER:
             old, self._members[state_key] = self._members.get(state_key), None
         else:
             old = self._state.pop(key, None)
+            self._asked_for = None
         if old is not None:
             self.cost -= len(old.event.json) + ENTRY_BYTES
 

@@ -104,9 +104,23 @@ class UserRooms:
         row = self._rows.of(room_id)
         return row.leave_event if row is not None and is_told_of_leave(row) else None
 
+    def seen(self, room_id: str, device_id: str | None = None) -> tuple[RoomSummary, View] | None:
+        """The room as the user may know it, on this device or on all that have connections; `None`: nothing live."""
+        seen = self._seen_by_user(room_id)
+        if seen is None:
+            return None
+        device_ids = self.device_ids if device_id is None else (device_id,)
+        own = self._own_events.first(self._user_id, room_id, device_ids)
+        if own is None or seen[1].to_nid < own.from_nid:
+            return seen
+        if own.before is None:
+            return None
+        view = live_view(self._rows[room_id], own.before, horizon=self.horizon)
+        return None if view is None else (own.before, view)
+
     def view(self, room_id: str, device_id: str | None = None) -> View | None:
         """Which nids of the room the user may see now, on this device or on all; `None`: nothing live."""
-        seen = self._seen(room_id, device_id)
+        seen = self.seen(room_id, device_id)
         return None if seen is None else seen[1]
 
     def user_view(self, room_id: str) -> View | None:
@@ -114,13 +128,9 @@ class UserRooms:
         seen = self._seen_by_user(room_id)
         return None if seen is None else seen[1]
 
-    def seen(self, room_id: str, device_id: str | None = None) -> tuple[RoomSummary, View] | None:
-        """Both of these: the room's facts, and what the user may see of it."""
-        return self._seen(room_id, device_id)
-
     def summary(self, room_id: str, device_id: str | None = None) -> RoomSummary | None:
         """The room's facts as the user may know them, on this device or on all; `None`: nothing live."""
-        seen = self._seen(room_id, device_id)
+        seen = self.seen(room_id, device_id)
         return None if seen is None else seen[0]
 
     def bound(self, room_id: str) -> int | None:
@@ -187,7 +197,7 @@ class UserRooms:
             return 0
         if row.membership in _STRIPPED:
             return row.invite_ts
-        seen = self._seen(room_id, device_id)
+        seen = self.seen(room_id, device_id)
         if seen is None:
             leave = self.leave_event(room_id)
             return row.join_ts if leave is None else leave.origin_server_ts
@@ -217,7 +227,7 @@ class UserRooms:
         return self._unread.shown(row, up_to)
 
     def bump_stamp(self, row: UserRoom, summary: RoomSummary, up_to: int) -> int:
-        """The `recency` in ms of a joined room's newest event up to this nid that lifts it (spec/msc4186.md)."""
+        """The `recency` in ms of the newest event up to a nid that lifts a joined room in a list (spec/msc4186.md)."""
         bump = self.bumps.newest(summary, BUMP_STAMP_TYPES, time_floor(row), up_to)
         return self.activity(row, summary, up_to)[0] if bump is None else max(bump.recency, row.recency)
 
@@ -243,7 +253,7 @@ class UserRooms:
         if row is None:
             return None
         if row.membership == "join":
-            seen = self._seen(room_id)
+            seen = self.seen(room_id)
             return None if seen is None else ListedRoom(self, row, "join", summary=seen[0], up_to=seen[1].to_nid)
         if row.membership in _STRIPPED:
             facts = self._stripped_facts(row)
@@ -259,20 +269,6 @@ class UserRooms:
         """The room, those it replaces, and if it is a space those it lists: what joining or leaving it affects."""
         index = self._index
         return {room_id, *index.replaced_by(room_id), *index.with_successors(index.children(room_id))}
-
-    def _seen(self, room_id: str, device_id: str | None = None) -> tuple[RoomSummary, View] | None:
-        """The room as the user may know it on this device, or on all that have connections."""
-        seen = self._seen_by_user(room_id)
-        if seen is None:
-            return None
-        device_ids = self.device_ids if device_id is None else (device_id,)
-        own = self._own_events.first(self._user_id, room_id, device_ids)
-        if own is None or seen[1].to_nid < own.from_nid:
-            return seen
-        if own.before is None:
-            return None
-        view = live_view(self._rows[room_id], own.before, horizon=self.horizon)
-        return None if view is None else (own.before, view)
 
     def _seen_by_user(self, room_id: str) -> tuple[RoomSummary, View] | None:
         """The room as the user may know it; notes it as held if there is more."""

@@ -19,7 +19,7 @@ from syncproxy.caches.user_cache import UserCache
 from syncproxy.caches.user_cache_map import UserCacheMap
 from syncproxy.connection.built import Built, Delta, Prepared
 from syncproxy.connection.due import Due, DueRoom, Reason, Shown, due_rooms, leave_is_due
-from syncproxy.connection.extension_part import Factories, Persistent, enabled, extensions_answer, restored
+from syncproxy.connection.extension_part import Factories, enabled, extensions_answer, is_persistent, restored
 from syncproxy.connection.first_tokens import FindToken, TokenSearch, no_token
 from syncproxy.connection.list_part import ListsAnswer, lists_answer
 from syncproxy.connection.marks import Marks
@@ -248,7 +248,7 @@ class ConnState:
 
     def snapshot(self) -> Snapshot:
         """All that the client is known to have."""
-        extensions = {name: one.packed(None) for name, one in self._extensions.items() if isinstance(one, Persistent)}
+        extensions = {name: one.packed(None) for name, one in self._extensions.items() if is_persistent(one)}
         return Snapshot(self._position or 0, self._sent.rooms, self._params.subscriptions, extensions)
 
     def snapshot_of(self, delta: Delta) -> Snapshot:
@@ -256,7 +256,7 @@ class ConnState:
         extensions = {
             name: one.packed(delta.extensions[name])
             for name, one in delta.prepared.extensions.items()
-            if name in delta.extensions and isinstance(one, Persistent)
+            if name in delta.extensions and is_persistent(one)
         }
         subscriptions = delta.prepared.params.subscriptions if delta.subscribes else None
         rooms = {room_id: room.sent for room_id, room in delta.rooms.items()}

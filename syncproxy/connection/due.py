@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import Enum, auto
 
 import attrs
+import msgspec
 
 from syncproxy.caches.updates import Mark
 from syncproxy.caches.user_cache import UserCache
@@ -29,8 +30,7 @@ class Reason(Enum):
     LEFT = auto()
 
 
-@attrs.frozen
-class DueRoom:
+class DueRoom(msgspec.Struct, frozen=True, gc=False):
     """A room that may have something to say."""
 
     room_id: str

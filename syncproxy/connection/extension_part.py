@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from functools import lru_cache
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import attrs
 from twisted.logger import Logger
@@ -35,6 +36,17 @@ class Persistent(Protocol):
         """Begin with what was kept."""
 
 
+def is_persistent(extension: Extension) -> TypeGuard[Persistent]:
+    """Whether its part of a connection's state is kept."""
+    return _is_persistent(type(extension))
+
+
+@lru_cache(maxsize=100)
+def _is_persistent(kind: type[Extension]) -> bool:
+    # a look at all of a protocol's members takes longer than packing them
+    return issubclass(kind, Persistent)
+
+
 @attrs.frozen
 class ExtensionsAnswer:
     """What the extensions say, whether it is reason enough to answer, and what it changes, by name.
@@ -60,7 +72,7 @@ def restored(kept: Mapping[str, Any], factories: Factories, device: Device) -> M
     """The extensions of which something was kept."""
     found = {name: factories[name](device) for name in kept if name in factories}
     for name, extension in found.items():
-        if isinstance(extension, Persistent):
+        if is_persistent(extension):
             extension.restore(kept[name])
     return found
 

@@ -64,7 +64,8 @@ class Params:
             subscriptions.pop(room_id, None)
         extensions = dict(before.extensions)
         for name, extension in request.extensions.items():
-            extensions[name] = attrs.evolve(extensions.get(name, ExtensionParams()), **_said(extension))
+            known = extensions.get(name)
+            extensions[name] = extension if known is None else attrs.evolve(known, **_said(extension))
         _check(lists, MAX_LISTS, "lists")
         _check(subscriptions, MAX_SUBSCRIPTIONS, "room_subscriptions")
         return self._with(lists, subscriptions, extensions)
@@ -114,7 +115,7 @@ def _list(before: ListConfig | None, params: ListParams, semantics: Semantics) -
     del said["deleted"]
     if before is not None and semantics.zero_is_absent and not said.get("timeline_limit"):
         said.pop("timeline_limit", None)
-    return attrs.evolve(before or ListConfig(), **said)
+    return ListConfig(**said) if before is None else attrs.evolve(before, **said)
 
 
 def _said(params: Any) -> dict[str, Any]:

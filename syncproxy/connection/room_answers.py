@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
+import msgspec
 
 from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.hot_room import HotRoom, RoomWant
@@ -58,8 +59,7 @@ class Moment:
     tells_ended_state: bool = False
 
 
-@attrs.frozen
-class Draft:
+class Draft(msgspec.Struct, frozen=True, gc=False):
     """A joined room whose timeline is chosen. `hot` is `None` where no event is needed."""
 
     due: DueRoom
@@ -79,8 +79,7 @@ class Draft:
     owes_timeline: bool = False
 
 
-@attrs.frozen
-class Told:
+class Told(msgspec.Struct, frozen=True, gc=False):
     """One room of an answer: its object, `None` if there is nothing to tell, and what that changes."""
 
     answer: RoomAnswer | None
@@ -282,11 +281,12 @@ class RoomAnswers:
         wanted = due.config.state
         if draft.sent is None or due.all_state:
             # what changed since the timeline was chosen goes along: it has replaced what was there then
-            entries, bound = [*hot.state(), *hot.members()], view.to_nid
+            entries, bound = hot.asked_for(wanted), view.to_nid
         else:
-            entries = hot.state_since(draft.sent.up_to)
+            changed = hot.state_since(draft.sent.up_to)
+            entries = [one for one in changed if wanted.matches(one.event.type, one.event.state_key or "")]
         for entry in entries:
-            if entry.valid_from <= bound and wanted.matches(entry.event.type, entry.event.state_key or ""):
+            if entry.valid_from <= bound:
                 yield entry
 
     def _lazy_members(self, draft: Draft, view: View) -> list[StoredEvent]:

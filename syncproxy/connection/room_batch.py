@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar, TypeVarTuple
 
-import attrs
+from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
 
 from syncproxy.caches.global_cache import GlobalCache
@@ -108,7 +108,7 @@ class RoomBatch:
                 if members is None:
                     return None
                 if members is not hot:
-                    draft = attrs.evolve(draft, members=members)
+                    draft = replace(draft, members=members)
         return maker.tell(due, draft, hot)
 
     async def _chunk(self, chunk: Sequence[DueRoom]) -> Sequence[DueRoom]:
@@ -125,7 +125,7 @@ class RoomBatch:
         drafts = dict(await maker.completed(drafts))
         members = await self._hot(self._try(room_id, maker.want_members, draft) for room_id, draft in drafts.items())
         for room_id, room in members.items():
-            drafts[room_id] = attrs.evolve(drafts[room_id], members=room)
+            drafts[room_id] = replace(drafts[room_id], members=room)
         for index, due in enumerate(chunk):
             if self._turn.is_over:
                 await self._turn.pause()

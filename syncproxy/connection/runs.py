@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-import attrs
+import msgspec
 
 from syncproxy.connection.timelines import Timeline, newest_timeline, timeline_since
 from syncproxy.matrix.events import StoredEvent
 from syncproxy.rooms.visibility import View
 
 
-@attrs.frozen
-class Run:
+class Run(msgspec.Struct, frozen=True, gc=False):
     """A timeline to be sent, and the nid from which on the client then has everything up to its end."""
 
     timeline: Timeline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 
-import attrs
+import msgspec
 
 from syncproxy.connection.coverage import Coverage
 from syncproxy.connection.room_config import RoomConfig
@@ -16,8 +16,7 @@ from syncproxy.v2.recently_used import RecentlyUsed
 MOST_HIDDEN = 500
 
 
-@attrs.frozen
-class SentRoom:
+class SentRoom(msgspec.Struct, frozen=True, gc=False):
     """A room as last sent. Another membership now, or another stay, means that it was never sent."""
 
     membership: str
@@ -48,14 +47,13 @@ class SentRoom:
         return self.membership == row.membership and self.membership_nid == row.membership_nid
 
 
-@attrs.frozen
-class RoomDelta:
+class RoomDelta(msgspec.Struct, frozen=True, gc=False):
     """What an answer adds to what is known of a room's having been sent."""
 
     #: `None`: the client does not see the room any more
     sent: SentRoom | None
     #: members that were sent one by one: user id to the id of the event
-    members: Mapping[str, str] = attrs.field(factory=dict)
+    members: Mapping[str, str] = msgspec.field(default_factory=dict)
     #: every member event was sent that was current at this nid; 0: they were not
     all_members_up_to: int = 0
     #: the stay is another one: members sent before do not count

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import attrs
+import msgspec
+from msgspec.structs import replace
 
 from syncproxy.caches.hot_room import HotRoom, RoomWant
 from syncproxy.caches.updates import Mark
@@ -37,8 +38,7 @@ _OUT = ("leave", "ban")
 _WITH_EVENTS = int(EVENTS | Mark.COUNTS)
 
 
-@attrs.frozen
-class _Events:
+class _Events(msgspec.Struct, frozen=True, gc=False):
     """What an object has of a room's events; it shows what is up to this nid."""
 
     timeline: Timeline
@@ -87,6 +87,8 @@ class SimplifiedRooms:
 
     def want_members(self, draft: Draft) -> RoomWant | None:
         """What must be in memory to make the object of a draft, beside what is; `None`: nothing."""
+        if draft.hot is not None and not draft.hot.missing_members(draft.lazy):
+            return None
         return frozen.want(draft.row, members=draft.lazy) if draft.lazy else None
 
     # Timelines
@@ -191,7 +193,7 @@ class SimplifiedRooms:
         up_to = draft.view.to_nid if draft.hot is not None else sent.up_to if sent is not None else 0
         facts = simplified_facts.joined(self._user, row, seen, self._unread(row, sent, up_to))
         # what changed since the timeline was chosen goes along: it has replaced what was there then
-        state = list(due_state(draft, draft.view.to_nid if sent is not None else view.to_nid))
+        state = due_state(draft, draft.view.to_nid if sent is not None else view.to_nid)
         members = lazy_members(draft, self._moment.sent, state, view)
         ended = list(ended_keys(draft)) if self._tells_ended else []
         events = _Events(draft.timeline, [*state, *members], up_to, ended)
@@ -204,10 +206,10 @@ class SimplifiedRooms:
         facts = simplified_facts.left(self._user, row)
         timeline = draft.timeline
         if draft.sent is None and all(event.event_id != leave.event_id for event in timeline.events):
-            timeline = attrs.evolve(timeline, events=[*timeline.events, leave])
+            timeline = replace(timeline, events=[*timeline.events, leave])
         state: list[StoredEvent] = []
         if draft.sent is not None or due.sent is None:
-            state = list(due_state(draft, frozen.end(row)))
+            state = due_state(draft, frozen.end(row))
             state += lazy_members(draft, self._moment.sent, state, draft.view)
             state = [event for event in state if (event.type, event.state_key) != (MEMBER, row.user_id)]
         if draft.sent is None and (due.config.state.lazy or due.config.state.matches(MEMBER, row.user_id)):
@@ -246,7 +248,7 @@ class SimplifiedRooms:
         answer = RoomAnswer(
             initial=before is None,
             expanded=draft.run.expanded,
-            required_state=[self._json(bare(event)) for event in events.state],
+            required_state=[self._bare_json(event) for event in events.state],
             removed_state=events.ended,
             timeline=[self._json(event) for event in shown_events],
             timeline_ids=[event.event_id for event in timeline.events],
@@ -266,7 +268,7 @@ class SimplifiedRooms:
         sent = _same_stay(due, row)
         facts = simplified_facts.asked(self._user, row)
         now = _sent(row, facts, due)
-        if sent is not None and attrs.evolve(sent, config=now.config) == now:
+        if sent is not None and replace(sent, config=now.config) == now:
             # how the room is asked for does not matter to it
             return Told(None, RoomDelta(now) if now != sent else None)
         answer = RoomAnswer(
@@ -331,6 +333,11 @@ class SimplifiedRooms:
     def _json(self, event: StoredEvent) -> bytes:
         return event_json(event, self._user, self._device_id)
 
+    def _bare_json(self, event: StoredEvent) -> bytes:
+        if event.sender != self._user.user_id and not event.relations_nid:
+            return event.json
+        return self._json(bare(event))
+
 
 def _same_stay(due: DueRoom, row: UserRoom) -> SentRoom | None:
     """The room as last sent, if the client is to go on from there."""
@@ -360,8 +367,8 @@ def _sent(
 def _with_token(draft: Draft, token: str | None) -> Draft:
     """The draft whose timeline pages back from here; if that is not known, without the timeline."""
     if token is not None:
-        return attrs.evolve(draft, timeline=attrs.evolve(draft.timeline, token=token))
-    return attrs.evolve(
+        return replace(draft, timeline=replace(draft.timeline, token=token))
+    return replace(
         draft,
         timeline=Timeline(),
         lazy=frozenset(),

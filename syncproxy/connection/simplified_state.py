@@ -12,18 +12,19 @@ from syncproxy.protocol.required_state import MEMBER
 from syncproxy.rooms.visibility import View
 
 
-def due_state(draft: Draft, bound: int) -> Iterator[StoredEvent]:
+def due_state(draft: Draft, bound: int) -> list[StoredEvent]:
     """The state events up to this nid that are asked for and that the client does not have."""
     hot, wanted = draft.hot, draft.due.config.state
     if hot is None or not wanted:
-        return
+        return []
     coverage = () if draft.sent is None else draft.sent.coverage
     since = known_since(coverage, wanted)
-    entries = [*hot.state(), *hot.members()] if since is None else hot.state_since(since)
-    for entry in entries:
-        kind, key = entry.event.type, entry.event.state_key or ""
-        if entry.valid_from <= bound and wanted.matches(kind, key) and is_due(entry, coverage):
-            yield entry.event
+    if since is None:
+        entries = hot.asked_for(wanted)
+    else:
+        changed = hot.state_since(since)
+        entries = [one for one in changed if wanted.matches(one.event.type, one.event.state_key or "")]
+    return [one.event for one in entries if one.valid_from <= bound and (not coverage or is_due(one, coverage))]
 
 
 def ended_keys(draft: Draft) -> Iterator[tuple[str, str]]:

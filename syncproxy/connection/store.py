@@ -93,8 +93,7 @@ class StoredConnection:
         data = packed(msgspec.structs.replace(delta, since=since))
         self._deltas += 1
         self._delta_bytes += len(data)
-        # a batch of its own would be one more for each answer, for which the next event would have to wait
-        self._do(SaveDelta(self.name, position.version, position.number, data), may_wait=True)
+        self._do(SaveDelta(self.name, position.version, position.number, data))
 
     def acknowledged(self, position: Position, whole: Callable[[], Snapshot]) -> None:
         """The client has everything up to this position; `whole` tells what that is."""
@@ -117,9 +116,10 @@ class StoredConnection:
         """Nobody will ask for it any more."""
         self._do(ForgetConnection(self.name))
 
-    def _do(self, work: Work, *, may_wait: bool = False) -> None:
+    def _do(self, work: Work) -> None:
         """A failure is logged and forgotten: what is not stored is sent again."""
-        self._writer.do(work, may_wait=may_wait).addErrback(
+        # a batch of its own would be one more for each answer, for which the next event would have to wait
+        self._writer.do(work, may_wait=True).addErrback(
             lambda failure: _log.failure("A connection was not stored: {kind}", failure, kind=type(work).__name__)
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-import attrs
+import msgspec
 
 from syncproxy.matrix.events import StoredEvent
 from syncproxy.rooms.visibility import View
@@ -13,8 +13,7 @@ from syncproxy.rooms.visibility import View
 HELD_EVENTS = 51
 
 
-@attrs.frozen
-class Timeline:
+class Timeline(msgspec.Struct, frozen=True, gc=False):
     """Events, oldest first, without a gap among them. `limited`: some are missing before the first."""
 
     events: Sequence[StoredEvent] = ()
@@ -39,8 +38,7 @@ class Timeline:
         return count
 
 
-@attrs.frozen
-class _Run:
+class _Run(msgspec.Struct, frozen=True, gc=False):
     """The newest events that may be seen, back to the first thing that ends them."""
 
     events: Sequence[StoredEvent]

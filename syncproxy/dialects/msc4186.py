@@ -14,7 +14,7 @@ MSC4186 = SimplifiedDialect(
     attrs.evolve(SIMPLIFIED, tells_ended_state=True),
     Spelling(strict=True, all_in_body=True, most_subscriptions=100),
     Words(
-        expanded=b"expanded_timeline",
+        expanded="expanded_timeline",
         stripped_state=b"stripped_state",
         ops=False,
         unread_counts=False,

@@ -19,7 +19,7 @@ _json = msgspec.json.Encoder().encode
 class Words:
     """How a dialect calls what an answer has; `None`: it does not have that."""
 
-    expanded: bytes
+    expanded: str
     stripped_state: bytes
     #: the rooms in each range
     ops: bool
@@ -44,13 +44,9 @@ def encoded(answer: Answer, words: Words) -> bytes:
 
 
 def _room(room: RoomAnswer, words: Words) -> bytes:
-    members = [b'"%b":%b' % (name, _json(value)) for name, value in _plain(room, words) if value is not None]
-    if not isinstance(room.avatar, Unset):
-        members.append(b'"avatar":%b' % _json(room.avatar))
-    if room.name is not None and (room.name or words.null_names):
-        members.append(b'"name":%b' % _json(room.name or None))
-    if room.heroes is not None:
-        members.append(b'"heroes":%b' % _json([_hero(hero) for hero in room.heroes]))
+    plain = _plain(room, words)
+    # without its braces
+    members = [_json(plain)[1:-1]] if plain else []
     state = [*room.required_state, *(_stubs(room) if words.more_of_rooms else ())]
     if state:
         members.append(b'"required_state":[%b]' % b",".join(state))
@@ -61,24 +57,30 @@ def _room(room: RoomAnswer, words: Words) -> bytes:
     return b"{%b}" % b",".join(members)
 
 
-def _plain(room: RoomAnswer, words: Words) -> Iterable[tuple[bytes, Any]]:
-    yield from (
-        (b"initial", room.initial or None),
-        (words.expanded, room.expanded or None),
-        (b"prev_batch", room.prev_batch),
-        (b"limited", room.limited or None),
-        (b"num_live", room.num_live),
-        (b"joined_count", room.joined_count),
-        (b"invited_count", room.invited_count),
-        (b"is_dm", room.is_dm),
-        (b"bump_stamp", room.bump_stamp),
-    )
+def _plain(room: RoomAnswer, words: Words) -> dict[str, Any]:
+    """All but what is made of events."""
+    found: dict[str, Any] = {
+        "initial": room.initial or None,
+        words.expanded: room.expanded or None,
+        "prev_batch": room.prev_batch,
+        "limited": room.limited or None,
+        "num_live": room.num_live,
+        "joined_count": room.joined_count,
+        "invited_count": room.invited_count,
+        "is_dm": room.is_dm,
+        "bump_stamp": room.bump_stamp,
+        "heroes": None if room.heroes is None else [_hero(hero) for hero in room.heroes],
+    }
     if words.unread_counts:
-        yield b"notification_count", room.notification_count
-        yield b"highlight_count", room.highlight_count
+        found |= {"notification_count": room.notification_count, "highlight_count": room.highlight_count}
     if words.more_of_rooms:
-        yield b"membership", room.membership
-        yield b"lists", room.lists
+        found |= {"membership": room.membership, "lists": room.lists}
+    plain = {name: value for name, value in found.items() if value is not None}
+    if not isinstance(room.avatar, Unset):
+        plain["avatar"] = room.avatar
+    if room.name is not None and (room.name or words.null_names):
+        plain["name"] = room.name or None
+    return plain
 
 
 def _stubs(room: RoomAnswer) -> list[bytes]:

@@ -15,7 +15,7 @@ MSC4186_UNSTABLE = SimplifiedDialect(
     # its clients start over, or give up, on any 400: what can be made sense of is
     Spelling(strict=False, all_in_body=False, most_subscriptions=1000),
     Words(
-        expanded=b"unstable_expanded_timeline",
+        expanded="unstable_expanded_timeline",
         stripped_state=b"invite_state",
         ops=True,
         unread_counts=True,

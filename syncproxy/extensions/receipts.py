@@ -166,16 +166,17 @@ def _are_expanded(context: Context) -> bool:
 
 
 async def _hot_rooms(context: Context, due: _Due, room_ids: Iterable[str]) -> dict[str, HotRoom]:
-    """Those of the rooms that the user is in, with their receipts; those not in memory are read at once."""
-    wants = [
-        RoomWant(room_id, receipts=True, since=due.since.get(room_id))
-        for room_id in room_ids
-        if is_joined(context, room_id)
-    ]
+    """The rooms with their receipts; those that the user is in and that are not in memory are read at once."""
     cache = context.global_cache
-    found = {want: cache.hot(want) for want in wants}
-    hot = {want.room_id: room for want, room in found.items() if room is not None}
-    cold = [want for want, room in found.items() if room is None]
+    hot: dict[str, HotRoom] = {}
+    cold: list[RoomWant] = []
+    for room_id in room_ids:
+        want = RoomWant(room_id, receipts=True, since=due.since.get(room_id))
+        room = cache.hot(want)
+        if room is not None:
+            hot[room_id] = room
+        elif is_joined(context, room_id):
+            cold.append(want)
     if cold:
         hot.update(await cache.load(cold))
     return hot

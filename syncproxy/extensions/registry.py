@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -29,10 +30,15 @@ def factories(
     `token_key` is secret and outlives restarts, `epoch` is the database's identity.
     """
 
+    # a device's connections are begun again and again
+    @lru_cache(maxsize=10_000)
+    def tokens(device: Device) -> SinceTokens:
+        return SinceTokens(token_key, epoch, device)
+
     def to_device(device: Device) -> Extension:
         delivery = deliveries.of(device)
         pages = ToDevicePages(device, reader, writer, delivery, clock)
-        return ToDeviceExtension(device, pages, writer, SinceTokens(token_key, epoch, device), delivery)
+        return ToDeviceExtension(device, pages, writer, tokens(device), delivery)
 
     def sticky_events(device: Device) -> Extension:
         # to-device tokens are none of these

@@ -40,7 +40,7 @@ class TypingExtension:
         due |= scope.among(typing)
         told: dict[str, _Typists] = {}
         stale: dict[str, None] = {}
-        for room_id in due | initial:
+        for room_id in due | {room_id for room_id in initial if self._may_tell(room_id, context)}:
             if room_id in scope and hears_live(context, room_id):
                 self._tell(told, room_id, context, is_initial=room_id in initial)
             elif context.rules.types_on_entry and self._sent.get(room_id):
@@ -66,6 +66,13 @@ class TypingExtension:
         """Begin with what was kept."""
         self._sent = {room_id: tuple(users) or None for room_id, users in packed.get("busy", {}).items()}
         self._busy = set(self._sent)
+
+    def _may_tell(self, room_id: str, context: Context) -> bool:
+        """Whether there is something to tell of an initial room, if it may be told at all."""
+        if not context.rules.types_on_entry:
+            return True
+        typing = context.global_cache.typing(room_id)
+        return self._sent.get(room_id, ()) != () or (typing is not None and typing.user_ids != ())
 
     def _tell(self, told: dict[str, _Typists], room_id: str, context: Context, *, is_initial: bool) -> None:
         typing = context.global_cache.typing(room_id)

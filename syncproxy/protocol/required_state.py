@@ -14,6 +14,8 @@ EVERYTHING = ("*", "*")
 _ANY = "*"
 _ME = "$ME"
 _LAZY = "$LAZY"
+#: stands for all users
+_NOBODY = ""
 _NONE: frozenset[str] = frozenset()
 #: the pairs that are asked for, and those that are taken from them
 Config = tuple[tuple[StatePair, ...], tuple[StatePair, ...]]
@@ -85,24 +87,13 @@ class RequiredState:
     #: whether members come lazily
     lazy: bool = attrs.field(eq=False)
     #: whether every member event is asked for
-    all_members: bool = attrs.field(eq=False, init=False, repr=False)
+    all_members: bool = attrs.field(eq=False, repr=False)
     #: members asked for by user id
-    named_members: frozenset[str] = attrs.field(eq=False, init=False, repr=False)
+    named_members: frozenset[str] = attrs.field(eq=False, repr=False)
     #: whether members are asked for that need not have anything to do with the timeline: all, or others by name
-    other_members: bool = attrs.field(eq=False, init=False, repr=False)
-
-    @all_members.default
-    def _all_members(self) -> bool:
-        return any(part.all_members for part in self._parts)
-
-    @named_members.default
-    def _named_members(self) -> frozenset[str]:
-        found = [part.keys.get(MEMBER, _NONE) | part.any_type for part in self._parts]
-        return _shared(frozenset().union(*found) - {_ANY})
-
-    @other_members.default
-    def _other_members(self) -> bool:
-        return self.all_members or any(key.startswith("@") for key in self.named_members - {self.user_id})
+    other_members: bool = attrs.field(eq=False, repr=False)
+    #: asks for the same beside members, and is one for all users; `None`: what is asked for depends on the user
+    _anybodys: RequiredState | None = attrs.field(eq=False, repr=False)
 
     def __or__(self, other: RequiredState) -> RequiredState:
         """What either asks for."""
@@ -114,7 +105,15 @@ class RequiredState:
 
     def matches(self, event_type: str, state_key: str) -> bool:
         """Whether this state event is asked for, lazy members aside."""
+        if len(self._parts) == 1:
+            # as with most clients
+            return self._parts[0].matches(event_type, state_key)
         return any(part.matches(event_type, state_key) for part in self._parts)
+
+    @property
+    def beside_members(self) -> RequiredState:
+        """What asks for the same state, members aside: the same object for all users for whom that is the same."""
+        return self if self._anybodys is None else self._anybodys
 
     def widens(self, other: RequiredState) -> bool:
         """Whether this asks for something that `other` does not."""
@@ -142,8 +141,28 @@ class RequiredState:
 @lru_cache(maxsize=10_000)
 def _of(user_id: str, configs: frozenset[Config]) -> RequiredState:
     parts = tuple(_worked_out(config, user_id) for config in configs)
-    lazy = any((MEMBER, _LAZY) in pairs for pairs, _ in configs)
-    return RequiredState(user_id, configs, parts, lazy)
+    all_members, named = any(part.all_members for part in parts), _named_members(parts)
+    return RequiredState(
+        user_id,
+        configs,
+        parts,
+        lazy=any((MEMBER, _LAZY) in pairs for pairs, _ in configs),
+        all_members=all_members,
+        named_members=named,
+        other_members=all_members or any(key.startswith("@") for key in named - {user_id}),
+        anybodys=None if user_id == _NOBODY or _names_reader(configs) else _of(_NOBODY, configs),
+    )
+
+
+def _named_members(parts: Iterable[_Pairs]) -> frozenset[str]:
+    named = [keys for part in parts for keys in (part.keys.get(MEMBER, _NONE), part.any_type) if keys]
+    found = named[0] if len(named) == 1 else frozenset[str]().union(*named)
+    return found - {_ANY} if _ANY in found else found
+
+
+def _names_reader(configs: Iterable[Config]) -> bool:
+    """Whether state is asked for by the user's own id that is no member event."""
+    return any(kind != MEMBER and key == _ME for pairs, _ in configs for kind, key in pairs)
 
 
 def required_state(pairs: Iterable[StatePair], user_id: str, excluded: Iterable[StatePair] = ()) -> RequiredState:

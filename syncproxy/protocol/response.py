@@ -60,8 +60,7 @@ _OBJECT_BYTES = 400
 _CHARACTER_BYTES = 4
 
 
-@attrs.frozen(kw_only=True)
-class RoomAnswer:
+class RoomAnswer(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One room's object. `UNSET` and `None` fields are left out, save `avatar`, where `None` is `null`.
 
     `timeline` and `required_state` are event JSON, oldest first. `stripped_state` is a JSON array.
@@ -100,9 +99,9 @@ class RoomAnswer:
     @property
     def weight(self) -> int:
         """What it takes in an answer, in bytes, roughly."""
-        texts = [text for hero in self.heroes or () for text in (hero.displayname, hero.avatar_url)]
-        texts += [self.name, self.avatar if isinstance(self.avatar, str) else None]
-        characters = sum(len(text) for text in texts if text)
+        characters = len(self.name or "") + (len(self.avatar) if isinstance(self.avatar, str) else 0)
+        for hero in self.heroes or ():
+            characters += len(hero.displayname or "") + len(hero.avatar_url or "")
         events = sum(map(len, self.timeline)) + sum(map(len, self.required_state))
         return _OBJECT_BYTES + events + len(self.stripped_state or b"") + _CHARACTER_BYTES * characters
 

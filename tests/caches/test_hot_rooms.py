@@ -13,14 +13,24 @@ from syncproxy.caches.change_log import ChangeLog
 from syncproxy.caches.hot_room import TIMELINE_EVENTS, HotRoom, RoomWant
 from syncproxy.errors import NotReady
 from syncproxy.matrix.events import StateEntry
+from syncproxy.protocol.required_state import MEMBER, required_state
 from syncproxy.rooms.changes import ReceiptsChange, RoomChange
 from tests.caches.fakes import ALICE, BOB, CAROL, World
 
 ROOM = "!r:hs"
+_EVERYTHING = required_state([("*", "*")], ALICE)
 
 
 def keys(entries: Collection[StateEntry]) -> list[tuple[str, str | None, int]]:
     return [(entry.event.type, entry.event.state_key, entry.event.nid) for entry in entries]
+
+
+def state_of(room: HotRoom) -> list[StateEntry]:
+    return [entry for entry in room.asked_for(_EVERYTHING) if entry.event.type != MEMBER]
+
+
+def members_of(room: HotRoom) -> list[StateEntry]:
+    return [entry for entry in room.asked_for(_EVERYTHING) if entry.event.type == MEMBER]
 
 
 class HotRoomCase(SynchronousTestCase):
@@ -88,22 +98,53 @@ class HotRoomTests(HotRoomCase):
         """A loaded room has its events and its state; members only on demand."""
         room = self.load()
         self.assertEqual([event.nid for event in room.timeline], [1, 2, 3, 4])
-        self.assertEqual(keys(list(room.state())), [("m.room.topic", "", 3)])
-        self.assertEqual(list(room.members()), [])
+        self.assertEqual(keys(state_of(room)), [("m.room.topic", "", 3)])
+        self.assertEqual(members_of(room), [])
         self.assertIsNone(self.world.global_cache.hot(self.want(members=frozenset([ALICE]))))
 
     def test_wanted_members(self) -> None:
         """The members asked for are there, and who is none is known to be none."""
         room = self.load(members=frozenset([ALICE, CAROL]))
-        self.assertEqual(keys(list(room.members())), [("m.room.member", ALICE, 1)])
+        self.assertEqual(keys(members_of(room)), [("m.room.member", ALICE, 1)])
         self.assertIsNotNone(self.world.global_cache.hot(self.want(members=frozenset([CAROL]))))
         self.assertIsNone(self.world.global_cache.hot(self.want(members=frozenset([BOB]))))
 
     def test_all_members(self) -> None:
         """Everybody is there when everybody was wanted."""
         room = self.load(all_members=True)
-        self.assertEqual(len(list(room.members())), 2)
+        self.assertEqual(len(members_of(room)), 2)
         self.assertIsNotNone(self.world.global_cache.hot(self.want(all_members=True, members=frozenset([CAROL]))))
+
+    def test_what_is_asked_for_is_current(self) -> None:
+        """State that is new, replaced or gone after somebody asked for it is so for who asks again."""
+        room = self.load()
+        self.assertEqual(keys(state_of(room)), [("m.room.topic", "", 3)])
+        name, topic = (self.db.event(kind, state_key="") for kind in ("m.room.name", "m.room.topic"))
+        self.world.told(self.db.stored(ROOM, name, topic))
+        self.assertCountEqual(keys(state_of(room)), [("m.room.name", "", name.nid), ("m.room.topic", "", topic.nid)])
+        self.world.told(self.db.ended(ROOM, ("m.room.topic", "")))
+        self.assertEqual(keys(state_of(room)), [("m.room.name", "", name.nid)])
+
+    def test_each_is_given_what_it_asks_for(self) -> None:
+        """Another's config, or the same config of another user whom it names, brings other state."""
+        room = self.load(all_members=True)
+        calls = [self.db.event("call", state_key=user_id) for user_id in (ALICE, BOB)]
+        self.world.told(self.db.stored(ROOM, *calls))
+        for user_id in (ALICE, BOB, ALICE):
+            own = required_state([("call", "$ME"), ("m.room.member", "$ME")], user_id)
+            self.assertEqual({entry.event.state_key for entry in room.asked_for(own)}, {user_id})
+            self.assertEqual(len(room.asked_for(own)), 2)
+            topic = required_state([("m.room.topic", ""), ("m.room.member", "$ME")], user_id)
+            kinds = [(entry.event.type, entry.event.state_key) for entry in room.asked_for(topic)]
+            self.assertEqual(kinds, [("m.room.topic", ""), ("m.room.member", user_id)])
+
+    def test_many_configs(self) -> None:
+        """However many configs ask, each is given its own."""
+        room = self.load()
+        for number in (*range(10), 0):
+            topic = required_state([("m.room.topic", ""), (f"kind {number}", "*")], ALICE)
+            self.assertEqual(keys(room.asked_for(topic)), [("m.room.topic", "", 3)])
+            self.assertEqual(room.asked_for(required_state([(f"kind {number}", "*")], ALICE)), [])
 
     def test_new_events_are_applied(self) -> None:
         """A room that is held grows with what is dispatched."""
@@ -119,7 +160,7 @@ class HotRoomTests(HotRoomCase):
         room = self.load(all_members=True)
         self.world.told(self.db.ended(ROOM, ("m.room.topic", ""), ("m.room.member", BOB)))
         self.assertIsNone(room.entry("m.room.topic", ""))
-        self.assertEqual([entry.event.state_key for entry in room.members()], [ALICE])
+        self.assertEqual([entry.event.state_key for entry in members_of(room)], [ALICE])
 
     def test_rewritten_events_are_replaced(self) -> None:
         """A redaction changes the bytes in the timeline."""
@@ -140,8 +181,8 @@ class HotRoomTests(HotRoomCase):
         self.open_gate()
         room = self.successResultOf(loading)[ROOM]
         self.assertEqual([event.nid for event in room.timeline], [1, 2, 3, 4, topic.nid, carol.nid])
-        self.assertEqual(keys(list(room.state())), [("m.room.topic", "", topic.nid)])
-        self.assertEqual({entry.event.state_key for entry in room.members()}, {ALICE, CAROL})
+        self.assertEqual(keys(state_of(room)), [("m.room.topic", "", topic.nid)])
+        self.assertEqual({entry.event.state_key for entry in members_of(room)}, {ALICE, CAROL})
 
     def test_members_loaded_later_do_not_roll_back(self) -> None:
         """A member event that came while older ones were read stays."""
@@ -167,7 +208,7 @@ class HotRoomTests(HotRoomCase):
         second = ensureDeferred(self.world.global_cache.load([self.want(all_members=True)]))
         self.open_gate()
         self.successResultOf(first)
-        self.assertEqual(len(list(self.successResultOf(second)[ROOM].members())), 2)
+        self.assertEqual(len(members_of(self.successResultOf(second)[ROOM])), 2)
 
     def test_a_failed_load_fails_alone(self) -> None:
         """An error of the database reaches who asked; who waited reads again; nothing half-read is kept."""

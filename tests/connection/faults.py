@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
+from msgspec.structs import replace
 
 from syncproxy.caches.sorted_lists import ListSpec, SortedList
 from syncproxy.caches.updates import Mark
@@ -121,7 +122,7 @@ def unless_initial(alter: Callable[[RoomAnswer], RoomAnswer]) -> Callable[[RoomA
 
 def without_first_event(answer: RoomAnswer) -> RoomAnswer:
     """The oldest event of a live timeline is left out."""
-    return attrs.evolve(answer, timeline=answer.timeline[1:], timeline_ids=answer.timeline_ids[1:])
+    return replace(answer, timeline=answer.timeline[1:], timeline_ids=answer.timeline_ids[1:])
 
 
 # Caches

@@ -23,9 +23,13 @@ class SilentWriter:
 
     def __init__(self) -> None:
         self.done: list[Work] = []
+        #: what needed a batch at once
+        self.urgent: list[Work] = []
 
     def do(self, work: Work, *, may_wait: bool = False) -> Deferred[None]:
         self.done.append(work)
+        if not may_wait:
+            self.urgent.append(work)
         return succeed(None)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import attrs
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.connection.packing import Snapshot, joined, packed, unpacked
@@ -67,6 +67,6 @@ class PackingTests(SynchronousTestCase):
         state = required_state(tuple((f"m.room.type{number}", "*") for number in range(100)), ALICE)
         config = RoomConfig(state, 20)
         room = SentRoom("join", 10**7, 10**7, config, bump_stamp=10**12, run_from=10**7, digests=(2**47,) * 4)
-        sent = attrs.evolve(room, coverage=((state, 10**7),), joined_count=5)
+        sent = replace(room, coverage=((state, 10**7),), joined_count=5)
         size = len(packed(Snapshot(10**7, {f"!{number:018}:example.org": sent for number in range(1000)})))
         self.assertLess(size / 1000, 130)

@@ -83,6 +83,16 @@ class BoundTests(ConnMapCase):
         """Those that will not be found again."""
         return [work for work in self.writer.done if isinstance(work, ForgetConnection)]
 
+    def test_nothing_is_urgent(self) -> None:
+        """What begins, goes on and ends goes along with what others store, in the order in which it came."""
+        for number in range(MAX_PER_DEVICE + 1):
+            self.sync(conn_id=str(number))
+        begun, kept = self.writer.done[:2]
+        assert isinstance(begun, StartConnection)
+        assert isinstance(kept, SaveDelta)
+        self.assertEqual(begun.name, kept.name)
+        self.assertEqual([], self.writer.urgent)
+
     def test_those_in_memory_are_named(self) -> None:
         """With a connection that begins the device's others are named, but not the one whose place it takes."""
         for conn_id in ("one", "two", "three"):

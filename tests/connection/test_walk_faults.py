@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.caches.user_cache import UserCache
@@ -76,11 +76,11 @@ class RoomTests(FaultCase):
 
     def test_room_that_enters_a_window_is_not_initial(self) -> None:
         """A room that comes into a range is told as if the client had it."""
-        self.assert_red(conn=faults.with_rooms(lambda answer: attrs.evolve(answer, initial=False)))
+        self.assert_red(conn=faults.with_rooms(lambda answer: replace(answer, initial=False)))
 
     def test_gap_that_is_skipped(self) -> None:
         """A timeline is not `limited` where events before it are missing."""
-        unlimited = faults.unless_initial(lambda answer: attrs.evolve(answer, limited=False))
+        unlimited = faults.unless_initial(lambda answer: replace(answer, limited=False))
         self.assert_red(conn=faults.with_rooms(unlimited))
 
     def test_event_that_is_skipped(self) -> None:
@@ -89,7 +89,7 @@ class RoomTests(FaultCase):
 
     def test_state_that_is_left_out(self) -> None:
         """Changed state is not told."""
-        stateless = faults.unless_initial(lambda answer: attrs.evolve(answer, required_state=()))
+        stateless = faults.unless_initial(lambda answer: replace(answer, required_state=()))
         self.assert_red(conn=faults.with_rooms(stateless))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import fields
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.dialects.msc3575 import MSC3575
@@ -166,7 +166,7 @@ class RoomTests(SynchronousTestCase):
         members = {"heroes": [], "required_state": [b"{}"], "timeline": [b"{}"], "stripped_state": b"[]"}
         texts = {"name": "R", "avatar": None, "prev_batch": "p", "timeline_ids": ["$a"]}
         others = {"expanded", "bump_stamp", "membership", "lists", "removed_state"}
-        names = {one.name for one in attrs.fields(RoomAnswer)} - {*members, *texts, *others}
+        names = {one.name for one in fields(RoomAnswer)} - {*members, *texts, *others}
         whole = room(**members, **texts, **dict.fromkeys(names, 1))
         self.assertEqual(set(whole), (names | {*members, *texts, "invite_state"}) - {"stripped_state", "timeline_ids"})
 
