@@ -24,8 +24,7 @@ from syncproxy.storage.newest import put_newest
 
 #: of one room, of each kind
 _MOST_OF_ROOM = 2000
-#: of the rooms that were used last, rooms and all that is known of them, some 8 MB: those who log in together are often in
-#: the same rooms
+#: of the rooms that were used last, rooms and all that is known of them: some 8 MB
 _MOST_WHOLE = 20_000
 #: of all others, in bytes
 _MOST_PACKED = 6 * 1024 * 1024
