@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 _Key = tuple[str, str]
 #: keys remembered; beyond it the older half is forgotten and the floor rises
@@ -46,6 +47,18 @@ class ChangeLog:
         merged.update(self._nids)
         self._nids = dict(sorted(merged.items(), key=lambda item: item[1]))
         self.floor = min(self.floor, floor)
+
+    def packed(self) -> Any:
+        """All of it, as plain values."""
+        return self.floor, [(type_, state_key, nid) for (type_, state_key), nid in self._nids.items()]
+
+    @classmethod
+    def unpacked(cls, packed: Any) -> ChangeLog:
+        """The log that was packed."""
+        floor, nids = packed
+        log = cls(floor)
+        log._nids = {(type_, state_key): nid for type_, state_key, nid in nids}
+        return log
 
     def _forget(self) -> None:
         items = list(self._nids.items())

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from operator import attrgetter
+from typing import Any
 
+from syncproxy.matrix.sharing import shared
 from syncproxy.rooms.receipts import Receipt
+
+_parts_of = attrgetter("user_id", "event_id", "ts", "thread_id", "private", "nid")
 
 
 class HotReceipts:
@@ -36,3 +41,17 @@ class HotReceipts:
     def since(self, nid: int) -> list[Receipt]:
         """Those stored after `nid`, oldest first."""
         return sorted((r for r in self._receipts.values() if r.nid > nid), key=lambda receipt: receipt.nid)
+
+    def packed(self) -> Any:
+        """All of it, as plain values."""
+        return self.floor, self.has_timeline, [_parts_of(receipt) for receipt in self._receipts.values()]
+
+    @classmethod
+    def unpacked(cls, room_id: str, packed: Any) -> HotReceipts:
+        """The receipts that were packed."""
+        floor, has_timeline, receipts = packed
+        room = cls(floor)
+        room.has_timeline = has_timeline
+        for user_id, *rest in receipts:
+            room.put(Receipt(room_id, shared(user_id), *rest))
+        return room

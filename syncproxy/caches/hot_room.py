@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 
 from syncproxy.caches.change_log import ChangeLog
 from syncproxy.caches.hot_receipts import HotReceipts
-from syncproxy.matrix.events import StateEntry, StoredEvent
+from syncproxy.matrix.events import StateEntry, StoredEvent, event_of, parts_of
+from syncproxy.matrix.sharing import shared
 from syncproxy.protocol.required_state import MEMBER, RequiredState
 from syncproxy.rooms.changes import RoomChange
 from syncproxy.rooms.receipts import Receipt
@@ -21,6 +23,8 @@ _TIMELINE_CEILING = 100
 ENTRY_BYTES = 600
 #: configs of which it is remembered what they ask for of a room's state: clients have two or three
 _MOST_CONFIGS = 4
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Any]).decode
 
 
 class RoomWant(msgspec.Struct, frozen=True, gc=False):
@@ -246,6 +250,43 @@ class HotRoom:
         """The receipts stored after `after`."""
         self.receipts_changed(receipts)
         self._receipts.floor = min(after, self._receipts.floor)
+
+    def packed(self) -> bytes:
+        """All of a room that is ready, its events' bytes once, in about half of its memory."""
+        entries = [*self._state.values(), *filter(None, self._members.values())]
+        # equal, not of the same id: what is redacted in the timeline may be current as it was
+        events = dict.fromkeys([*self._timeline, *(entry.event for entry in entries)])
+        places = {event: place for place, event in enumerate(events)}
+        return _encode(
+            (
+                self.position,
+                self.cost,
+                [parts_of(event) for event in events],
+                [places[event] for event in self._timeline],
+                [(entry.valid_from, places[entry.event]) for entry in entries],
+                [user_id for user_id, entry in self._members.items() if entry is None],
+                self._all_members,
+                self._log.packed(),
+                self._ended_floor,
+                self._receipts.packed(),
+            )
+        )
+
+    @classmethod
+    def unpacked(cls, room_id: str, packed: bytes) -> HotRoom:
+        """The room that was packed."""
+        position, cost, events, timeline, entries, absent, all_members, log, ended_floor, receipts = _decode(packed)
+        room = cls(room_id, position, 0)
+        events = [event_of(*parts) for parts in events]
+        room._timeline = [events[place] for place in timeline]
+        room.take_state((StateEntry(valid_from, events[place]) for valid_from, place in entries), 0)
+        room._members.update(dict.fromkeys(map(shared, absent)))
+        room._all_members = all_members
+        room._log = ChangeLog.unpacked(log)
+        room._ended_floor = ended_floor
+        room._receipts = HotReceipts.unpacked(room_id, receipts)
+        room.cost, room.is_ready = cost, True
+        return room
 
     def _put(self, entry: StateEntry) -> None:
         event = entry.event

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from weakref import WeakValueDictionary
 
@@ -17,7 +16,12 @@ from syncproxy.errors import NotReady
 from syncproxy.matrix.events import StateEntry
 from syncproxy.rooms.changes import ReceiptsChange, RoomChange
 from syncproxy.rooms.receipts import Receipt
+from syncproxy.shelf import Shelf
 
+#: of the rooms that nobody holds at the moment, those that were used last are kept as they are, in bytes; others packed
+_MOST_WHOLE = 8 * 1024 * 1024
+#: a room that is larger, for the members in it that somebody asked for, takes too long to be packed: up to 1 ms below
+_LARGEST = 128 * 1024
 #: a room may be loaded for something else, or miss a change, while it is waited for
 _ATTEMPTS = 8
 
@@ -46,19 +50,19 @@ class HotRooms:
         self._reads = reads
         self._position_of = position_of
         self._now = now
-        self._cache_bytes = cache_bytes
         self._rooms: WeakValueDictionary[str, HotRoom] = WeakValueDictionary()
         self._loading: dict[str, _Load] = {}
-        #: the least recently used first, and what each was counted with
-        self._kept: OrderedDict[str, tuple[HotRoom, int]] = OrderedDict()
-        self._kept_bytes = 0
+        whole = min(_MOST_WHOLE, cache_bytes // 2)
+        packed = (cache_bytes - whole) // 2
+        large = cache_bytes - whole - packed
+        self._kept = Shelf(HotRoom.packed, HotRoom.unpacked, whole, lambda room: room.cost, packed, _LARGEST, large)
 
     def get(self, want: RoomWant) -> HotRoom | None:
         """The room, if everything wanted is in memory."""
-        room = None if want.at is not None else self._rooms.get(want.room_id)
+        room = None if want.at is not None else self._known(want.room_id)
         if room is None or not room.satisfies(want):
             return None
-        self._keep(room)
+        self._kept.put(want.room_id, room)
         return room
 
     async def load(self, wants: Iterable[RoomWant]) -> dict[str, HotRoom]:
@@ -100,36 +104,40 @@ class HotRooms:
 
     def room_changed(self, change: RoomChange) -> None:
         """Apply what is new to a room in memory; one that missed a change is forgotten."""
-        room = self._rooms.get(change.room_id)
+        room = self._known(change.room_id)
         if room is None:
             return
         if not room.room_changed(change):
             self._log.warn("A room's cache missed a change and is read anew: {room_id}", room_id=change.room_id)
             self.evict(change.room_id)
-        elif change.room_id in self._kept:
-            self._keep(room, touch=False)
+        else:
+            self._changed(room)
 
     def receipts_changed(self, change: ReceiptsChange) -> None:
         """Apply new receipts to a room in memory."""
-        room = self._rooms.get(change.room_id)
+        room = self._known(change.room_id)
         if room is not None:
             room.receipts_changed(change.receipts)
+            self._changed(room)
 
     def evict(self, room_id: str) -> None:
         """Forget a room; who holds it keeps a value that is not kept current any more."""
         self._rooms.pop(room_id, None)
-        _, cost = self._kept.pop(room_id, (None, 0))
-        self._kept_bytes -= cost
+        self._kept.pop(room_id)
 
-    def _keep(self, room: HotRoom, *, touch: bool = True) -> None:
-        _, counted = self._kept.get(room.room_id, (None, 0))
-        self._kept[room.room_id] = room, room.cost
-        self._kept_bytes += room.cost - counted
-        if touch:
-            self._kept.move_to_end(room.room_id)
-        while self._kept_bytes > self._cache_bytes and self._kept:
-            _, (_, cost) = self._kept.popitem(last=False)
-            self._kept_bytes -= cost
+    def _known(self, room_id: str) -> HotRoom | None:
+        """The room, if somebody holds it or it is kept."""
+        room = self._rooms.get(room_id)
+        if room is None:
+            room = self._kept.get(room_id)
+            if room is not None:
+                self._rooms[room_id] = room
+        return room
+
+    def _changed(self, room: HotRoom) -> None:
+        """It is other than when it was kept, which may be as bytes."""
+        if room.room_id in self._kept:
+            self._kept.put(room.room_id, room)
 
     async def _brought(self, wants: Iterable[RoomWant]) -> dict[str, HotRoom]:
         """Load these rooms, or wait for loads of them that are under way (which may be for something else)."""
@@ -152,7 +160,7 @@ class HotRooms:
         return held
 
     def _registered(self, want: RoomWant) -> _Load:
-        room = self._rooms.get(want.room_id)
+        room = self._known(want.room_id)
         if room is None:
             room = HotRoom(want.room_id, self._position_of(want.room_id), self._now())
             self._rooms[want.room_id] = room
@@ -189,7 +197,7 @@ class HotRooms:
         for load in loads:
             load.room.is_ready = True
             if self._rooms.get(load.room.room_id) is load.room:
-                self._keep(load.room)
+                self._kept.put(load.room.room_id, load.room)
 
     async def _read_rooms(self, loads: list[_Load]) -> None:
         if not loads:

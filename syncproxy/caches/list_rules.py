@@ -82,8 +82,8 @@ class RoomFacts(Protocol):
         """Whether one of these spaces, joined by the user, lists the room; with `follow`, or one that it replaces."""
 
 
-#: ascending: what stands first in a list has the smallest key
-Key = tuple[Any, ...]
+#: ascending: what stands first in a list has the smallest key. Those of one list can be compared
+Key = Any
 Keep = Callable[[RoomFacts], bool]
 KeyOf = Callable[[RoomFacts], Key]
 
@@ -109,7 +109,7 @@ def key_rule(sort: tuple[Sort | Literal["by_activity"], ...], bump_types: frozen
     rules = [by_recency if name == "by_recency" else _SORTS[name] for name in sort]
     if len(rules) == 1:
         return rules[0]
-    return lambda room: tuple(part for rule in rules for part in rule(room))
+    return lambda room: tuple(rule(room) for rule in rules)
 
 
 def _flag_rules(filters: Filters, rules: ListRules) -> list[Keep]:
@@ -155,36 +155,38 @@ def _set_rules(filters: Filters, how: ListRules) -> list[Keep]:
 
 def _recency_rule(bump_types: frozenset[str] | None) -> KeyOf:
     def by_recency(room: RoomFacts) -> Key:
-        sort_ts, ts = room.recency(bump_types)
-        # one number for both where they are the same, which is usual: lists keep the keys of all their rooms
-        return (key := -sort_ts), key if ts == sort_ts else -ts
+        return _latest_first(*room.recency(bump_types))
 
     return by_recency
 
 
+def _latest_first(first: int, second: int) -> int:
+    """A key by two numbers of 64 bits, the highest first: lists keep one for each room, and a pair takes twice that."""
+    return -((first << 64) + second)
+
+
 def _by_name(room: RoomFacts) -> Key:
-    return (room.name.strip(_UNSORTED_ENDS).casefold(),)
+    return room.name.strip(_UNSORTED_ENDS).casefold()
 
 
 def _by_notification_level(room: RoomFacts) -> Key:
     if room.highlight_count > 0:
-        return (0,)
+        return 0
     if room.notification_count > 0:
-        return (1,) if room.is_encrypted else (2,)
-    return (3,)
+        return 1 if room.is_encrypted else 2
+    return 3
 
 
 def _by_notification_count(room: RoomFacts) -> Key:
-    return (-room.notification_count,)
+    return -room.notification_count
 
 
 def _by_highlight_count(room: RoomFacts) -> Key:
-    return (-room.highlight_count,)
+    return -room.highlight_count
 
 
 def _by_activity(room: RoomFacts) -> Key:
-    recency, nid = room.activity()
-    return -recency, -nid
+    return _latest_first(*room.activity())
 
 
 _SORTS: dict[str, KeyOf] = {

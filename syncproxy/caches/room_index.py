@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from syncproxy.rooms.summary import RoomSummary
+from syncproxy.rooms.summary import RoomSummary, packed_summary, unpacked_summary
+from syncproxy.shelf import Shelf
 
+#: how many summaries are kept as they are, some 15 MB: whoever goes through 2,000 rooms again and again finds them so
+_MOST_WHOLE = 5000
 _NONE: frozenset[str] = frozenset()
 
 
@@ -13,7 +16,8 @@ class RoomIndex:
     """The summaries of all rooms, and who names whom in them."""
 
     def __init__(self) -> None:
-        self.summaries: dict[str, RoomSummary] = {}
+        #: of every room
+        self.summaries = Shelf(packed_summary, lambda _, packed: unpacked_summary(packed), _MOST_WHOLE)
         self._replaced: dict[str, set[str]] = {}
         self._children: dict[str, frozenset[str]] = {}
 
@@ -21,7 +25,7 @@ class RoomIndex:
         """Take in a room's newest summary; what it was before."""
         room_id = summary.room_id
         previous = self.summaries.get(room_id)
-        self.summaries[room_id] = summary
+        self.summaries.put(room_id, summary)
         before, after = previous and previous.replacement, summary.replacement
         if before != after:
             if before:
@@ -37,7 +41,7 @@ class RoomIndex:
 
     def remove(self, room_id: str) -> None:
         """Forget a room; what others say of it stays."""
-        summary = self.summaries.pop(room_id, None)
+        summary = self.summaries.pop(room_id)
         if summary is not None and summary.replacement:
             self._replaced[summary.replacement].discard(room_id)
         self._children.pop(room_id, None)

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from operator import attrgetter
-from typing import Any, get_type_hints
 
-import msgspec
-
-from syncproxy.rooms.user_room import UserRoom
+from syncproxy.rooms.user_room import UserRoom, packed_row, unpacked_row
 
 #: how many rows, of all users, are kept as values besides, once they were looked at: some 2 MB
 _MOST_UNPACKED = 4096
-# whoever asks for a row knows its ids
-_NAMES = [name for name in UserRoom.__struct_fields__ if name not in ("user_id", "room_id")]
-_TYPES = get_type_hints(UserRoom)
-_fields = attrgetter(*_NAMES)
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder[Any](tuple.__class_getitem__(tuple(_TYPES[name] for name in _NAMES))).decode
 
 
 class UserRows(Mapping[str, UserRoom]):
@@ -31,7 +21,7 @@ class UserRows(Mapping[str, UserRoom]):
 
     def put(self, row: UserRoom) -> None:
         """Take in a row, in place of the one that there was of the room."""
-        self._packed[row.room_id] = _encode(_fields(row))
+        self._packed[row.room_id] = packed_row(row)
         self._unpacked.pop(row.room_id, None)
 
     def __getitem__(self, room_id: str) -> UserRoom:
@@ -64,7 +54,7 @@ class _Unpacked(dict[str, UserRoom]):
         packed = self._packed.get(room_id)
         if packed is None:
             return None
-        row = UserRoom(self._user_id, room_id, *_decode(packed))
+        row = unpacked_row(self._user_id, room_id, packed)
         _all_unpacked.make_room(self)
         self[room_id] = row
         return row

@@ -34,7 +34,7 @@ _MEMBER = "m.room.member"
 StateKey = tuple[str, str]
 
 
-class CurrentEvent(msgspec.Struct, frozen=True, gc=False):
+class CurrentEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The event that is current for a key; `membership` is that of a member event."""
 
     event_id: str

@@ -6,6 +6,9 @@ Nothing else derives these facts, so the row and the cache cannot disagree.
 
 from __future__ import annotations
 
+from operator import attrgetter
+from typing import Any, get_type_hints
+
 import msgspec
 from msgspec.structs import force_setattr
 
@@ -94,3 +97,38 @@ def frozen_facts(summary: RoomSummary) -> FrozenFacts:
     return FrozenFacts(
         summary.name, summary.avatar_url, summary.room_type, summary.encrypted, summary.tombstoned, summary.heroes
     )
+
+
+# what is not looked at is kept packed (`syncproxy/shelf.py`): by place, and of each bump a time that is the same once
+_OTHERS = [name for name in RoomSummary.__struct_fields__ if name not in ("heroes", "newest_by_type")]
+_TYPES = get_type_hints(RoomSummary)
+_others = attrgetter(*_OTHERS)
+_encode = msgspec.msgpack.Encoder().encode
+_Packed = tuple.__class_getitem__((dict[str, list[int]], list[list[Any]], *(_TYPES[name] for name in _OTHERS)))
+_decode = msgspec.msgpack.Decoder[Any](_Packed).decode
+
+
+def packed_summary(summary: RoomSummary) -> bytes:
+    """The summary in about a quarter of its memory."""
+    bumps = {
+        type_: (bump.nid, ts)
+        if bump.sort_ts == (ts := bump.origin_server_ts) == bump.recency
+        else (bump.nid, ts, bump.sort_ts, bump.recency)
+        for type_, bump in summary.newest_by_type.items()
+    }
+    heroes = [(hero.user_id, hero.membership, hero.displayname, hero.avatar_url) for hero in summary.heroes]
+    return _encode((bumps, heroes, *_others(summary)))
+
+
+def unpacked_summary(packed: bytes) -> RoomSummary:
+    """The summary that was packed."""
+    bumps, heroes, *others = _decode(packed)
+    return RoomSummary(
+        **dict(zip(_OTHERS, others, strict=True)),
+        heroes=tuple(Hero(*hero) for hero in heroes),
+        newest_by_type={shared(type_): _bump(*bump) for type_, bump in bumps.items()},
+    )
+
+
+def _bump(nid: int, ts: int, sort_ts: int | None = None, recency: int | None = None) -> Bump:
+    return Bump(nid, ts if sort_ts is None else sort_ts, ts, ts if recency is None else recency)

@@ -10,7 +10,7 @@ from syncproxy.matrix.events import Event
 from syncproxy.rooms.answers import Timeline
 
 
-class KnownEvent(msgspec.Struct, gc=False):
+class KnownEvent(msgspec.Struct, array_like=True, gc=False):
     """What is stored of an event besides its bytes."""
 
     nid: int

@@ -6,24 +6,32 @@ enters when it is told, never earlier.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 
 import attrs
+import msgspec
 
 from syncproxy.matrix.events import StoredEvent
 from syncproxy.rooms.changes import Change, ReceiptsChange, RoomChange, UserRoomChange
 from syncproxy.rooms.receipts import Slot
 from syncproxy.rooms.repeats import CurrentEvent, KnownRoom, StateKey
-from syncproxy.rooms.summary import RoomSummary
+from syncproxy.rooms.summary import RoomSummary, packed_summary, unpacked_summary
 from syncproxy.rooms.timelines import KnownEvent
-from syncproxy.rooms.user_room import UserRoom
+from syncproxy.rooms.user_room import UserRoom, packed_row, unpacked_row
+from syncproxy.shelf import Shelf
 from syncproxy.storage.facts import Facts, RoomFacts
 from syncproxy.storage.newest import put_newest
 
-#: of one room, of each kind; and of all: some 30 MB
+#: of one room, of each kind
 _MOST_OF_ROOM = 2000
-_MOST = 100_000
+#: of the rooms that were used last, rooms and all that is known of them: some 8 MB
+_MOST_WHOLE = 20_000
+#: of all others, in bytes
+_MOST_PACKED = 6 * 1024 * 1024
+#: a room of which more is known stays whole: it would take more than 1 ms to pack it
+_LARGEST = 500
+#: how much is known of all such rooms
+_MOST_LARGE = 60_000
 _MEMBER = "m.room.member"
 
 
@@ -42,24 +50,39 @@ class _Room:
         return 1 + len(self.events) + len(self.current) + len(self.standings) + len(self.receipts)
 
 
-class Seen:
-    """Rooms as they were told, those that were used last; `most` bounds what is kept of all of them."""
+_Packed = tuple[
+    bytes, dict[str, KnownEvent], dict[StateKey, CurrentEvent], dict[str, bytes], dict[Slot, tuple[int, str]]
+]
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Packed).decode
 
-    def __init__(self, most: int = _MOST) -> None:
-        self._most = most
-        self._size = 0
-        self._rooms: OrderedDict[str, _Room] = OrderedDict()
+
+def _pack(room: _Room) -> bytes:
+    standings = {user_id: packed_row(row) for user_id, row in room.standings.items()}
+    return _encode((packed_summary(room.summary), room.events, room.current, standings, room.receipts))
+
+
+def _unpack(room_id: str, packed: bytes) -> _Room:
+    summary, events, current, standings, receipts = _decode(packed)
+    rows = {user_id: unpacked_row(user_id, room_id, row) for user_id, row in standings.items()}
+    return _Room(unpacked_summary(summary), events, current, rows, receipts)
+
+
+class Seen:
+    """Rooms as they were told, those that were used last: the last of them whole, the others packed."""
+
+    def __init__(self, most_whole: int = _MOST_WHOLE, most_packed: int = _MOST_PACKED) -> None:
+        self._rooms = Shelf(_pack, _unpack, most_whole, lambda room: room.size, most_packed, _LARGEST, _MOST_LARGE)
 
     def __len__(self) -> int:
-        """How much is kept: rooms, events, current state, standings and receipts."""
-        return self._size
+        """Of how many rooms something is known."""
+        return len(self._rooms)
 
     def room(self, room_id: str) -> KnownRoom | None:
         """What is known of the room; `None`: nothing is."""
         room = self._rooms.get(room_id)
         if room is None:
             return None
-        self._rooms.move_to_end(room_id)
         return KnownRoom(room.summary, room.events, room.current, room.standings, room.receipts)
 
     def learn(self, facts: Facts, changes: Iterable[Change]) -> None:
@@ -73,43 +96,52 @@ class Seen:
                 self._learn_room(room_id, facts_of_room, facts_of_room.summary)
         # standings may change in rooms that the batch knows nothing of: those that are left, and invites
         for row in facts.users.values():
-            if row.room_id in self._rooms:
-                self._size += put_newest(self._rooms[row.room_id].standings, row.user_id, row, _MOST_OF_ROOM)
+            room = self._rooms.get(row.room_id)
+            if room is not None:
+                put_newest(room.standings, row.user_id, row, _MOST_OF_ROOM)
+                self._rooms.put(row.room_id, room)
         for slot, receipt in facts.receipts.items():
-            if slot[0] in self._rooms:
-                self._size += put_newest(self._rooms[slot[0]].receipts, slot, receipt, _MOST_OF_ROOM)
-        while self._size > self._most:
-            self._size -= self._rooms.popitem(last=False)[1].size
+            room = self._rooms.get(slot[0])
+            if room is not None:
+                put_newest(room.receipts, slot, receipt, _MOST_OF_ROOM)
+                self._rooms.put(slot[0], room)
 
     def told(self, changes: Iterable[Change]) -> None:
         """An answer was told without a batch: a known room's counts and receipts are these now."""
         for change in changes:
             if isinstance(change, UserRoomChange):
-                self._rooms[change.row.room_id].standings[change.row.user_id] = change.row
+                room = self._known(change.row.room_id)
+                room.standings[change.row.user_id] = change.row
+                self._rooms.put(change.row.room_id, room)
             elif isinstance(change, ReceiptsChange):
-                room = self._rooms[change.room_id]
+                room = self._known(change.room_id)
                 room.receipts.update((one.slot, (one.ts, one.event_id)) for one in change.receipts)
+                self._rooms.put(change.room_id, room)
 
     def forget(self, room_id: str) -> None:
         """Forget the room."""
-        room = self._rooms.pop(room_id, None)
-        self._size -= 0 if room is None else room.size
+        self._rooms.pop(room_id)
+
+    def _known(self, room_id: str) -> _Room:
+        """A room that is known to be known."""
+        room = self._rooms.get(room_id)
+        assert room is not None
+        return room
 
     def _learn_room(self, room_id: str, facts: RoomFacts, summary: RoomSummary) -> None:
-        is_new = room_id not in self._rooms
-        if is_new:
-            self._rooms[room_id] = _Room(summary)
-            self._size += 1
-        room = self._rooms[room_id]
-        self._rooms.move_to_end(room_id)
+        room = self._rooms.get(room_id)
+        is_new = room is None
+        if room is None:
+            room = _Room(summary)
         room.summary = summary
         for event_id, known in facts.known.items():
             if known.in_timeline:
-                self._size += put_newest(room.events, event_id, known, _MOST_OF_ROOM)
+                put_newest(room.events, event_id, known, _MOST_OF_ROOM)
         for key, row in facts.state.items():
             # of the state that first syncs bring only members are repeated
             if not is_new or key[0] == _MEMBER:
-                self._size += put_newest(room.current, key, _current(row.event), _MOST_OF_ROOM)
+                put_newest(room.current, key, _current(row.event), _MOST_OF_ROOM)
+        self._rooms.put(room_id, room)
 
 
 def _current(event: StoredEvent) -> CurrentEvent:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from weakref import ref
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from syncproxy.caches import hot_rooms
 from syncproxy.caches.change_log import ChangeLog
 from syncproxy.caches.hot_room import TIMELINE_EVENTS, HotRoom, RoomWant
 from syncproxy.errors import NotReady
@@ -292,13 +295,107 @@ class HotReceiptsTests(HotRoomCase):
         self.assertEqual(self.load(receipts=True, since=1).receipts_since(1), [old, new])
 
 
+class PackedRoomTests(HotRoomCase):
+    """Rooms that were not used for a while are kept as bytes."""
+
+    def setUp(self) -> None:
+        """A second room, and none stays whole but the two that were used last."""
+        self.patch(hot_rooms, "_MOST_WHOLE", 0)
+        super().setUp()
+        self.db.stored("!other:hs", self.db.event())
+        self.db.stored("!third:hs", self.db.event())
+        self.successResultOf(ensureDeferred(self.world.global_cache.start()))
+
+    def pack(self) -> None:
+        """Use other rooms; nothing is to be read from now on."""
+        for room_id in ("!other:hs", "!third:hs", "!other:hs"):
+            self.successResultOf(ensureDeferred(self.world.global_cache.load([RoomWant(room_id)])))
+        self.db.reads.clear()
+
+    def hot(self, **want: object) -> HotRoom:
+        room = self.world.global_cache.hot(self.want(**want))
+        assert room is not None
+        self.assertEqual(self.db.reads, [])
+        return room
+
+    def test_all_of_it(self) -> None:
+        """Timeline, state, members, receipts and what changed are as they were."""
+        self.db.receipt(ROOM, BOB, "$4")
+        want = {"members": frozenset([ALICE, CAROL]), "since": 1, "ended": True, "receipts": True}
+        room = self.load(**want)
+        self.world.told(self.db.stored(ROOM, self.db.event("m.room.name", state_key=""), self.db.member(BOB)))
+        self.world.told(self.db.ended(ROOM, ("m.room.topic", "")))
+        before, gone, cost = _told_by(room), ref(room), room.cost
+        del room
+        self.pack()
+        self.assertIsNone(gone())
+        again = self.hot(**want)
+        self.assertEqual(_told_by(again), before)
+        self.assertEqual(again.cost, cost)
+
+    def test_events_are_there_once(self) -> None:
+        """The event that is both state and in the timeline is one object."""
+        self.load()
+        self.pack()
+        room = self.hot()
+        topic = room.entry("m.room.topic", "")
+        assert topic is not None
+        self.assertIs(topic.event, room.timeline[2])
+
+    def test_what_was_rewritten(self) -> None:
+        """What is redacted in the timeline stays so, whatever the current state has."""
+        topic = self.load().timeline[2]
+        change = self.db.stored(ROOM, self.db.event("m.room.redaction"))
+        redacted = msgspec.structs.replace(topic, json=b'{"redacted":1}')
+        self.world.told(RoomChange(change.summary, change.previous, change.timeline, rewritten=(redacted,)))
+        self.pack()
+        room = self.hot()
+        self.assertEqual(room.timeline[2], redacted)
+        self.assertEqual(room.entry("m.room.topic", ""), StateEntry(topic.nid, topic))
+
+    def test_what_is_new(self) -> None:
+        """They hear of new events and receipts, whether anybody holds them or not."""
+        held = self.load(receipts=True)
+        for _ in range(2):
+            self.pack()
+            self.world.told(self.db.stored(ROOM, self.db.event()))
+            receipt = self.db.receipt(ROOM, CAROL, "$1")
+            self.world.told(ReceiptsChange(ROOM, (receipt,)))
+            del held
+            self.pack()
+            held = self.hot(receipts=True)
+            self.assertEqual(held.timeline[-1].nid, receipt.nid - 1)
+            self.assertEqual(held.receipts_on(["$1"]), [receipt])
+
+    def test_purged(self) -> None:
+        """A room that was purged is not kept as bytes, either."""
+        self.load()
+        self.pack()
+        self.world.global_cache.room_purged(ROOM, self.world.global_cache.position_of(ROOM))
+        self.assertIsNone(self.world.global_cache.hot(self.want()))
+
+
+def _told_by(room: HotRoom) -> list[object]:
+    """All that a room tells."""
+    return [
+        room.position,
+        list(room.timeline),
+        room.asked_for(required_state([("*", "*")], ALICE)),
+        room.missing_members([ALICE, BOB, CAROL, "@dan:hs"]),
+        room.state_since(1),
+        room.ended_since(1),
+        room.receipts_since(1),
+    ]
+
+
 class CacheSizeTests(SynchronousTestCase):
     """How much is kept."""
 
     def setUp(self) -> None:
-        """Three rooms of 30 kB and room for two."""
-        self.world = World(cache_bytes=70_000)
-        for room_id in ("!1", "!2", "!3"):
+        """Thirty rooms of 30 kB and room for twenty."""
+        self.world = World(cache_bytes=840_000)
+        self.room_ids = [f"!{number}" for number in range(30)]
+        for room_id in self.room_ids:
             self.world.told(self.world.database.stored(room_id, self.world.database.event(json=b"x" * 30_000)))
 
     def load(self, *room_ids: str) -> dict[str, HotRoom]:
@@ -310,27 +407,27 @@ class CacheSizeTests(SynchronousTestCase):
 
     def test_the_least_recently_used_goes(self) -> None:
         """Beyond the bound the room that was used longest ago is dropped."""
-        self.load("!1")
-        self.load("!2")
-        self.load("!1")
-        self.load("!3")
-        self.assertEqual([self.is_hot(room) for room in ("!1", "!2", "!3")], [True, False, True])
+        for room_id in self.room_ids:
+            self.load(room_id)
+            self.load("!0")
+        self.assertEqual([self.is_hot(room) for room in ("!0", "!1", "!29")], [True, False, True])
 
     def test_what_is_loaded_together_is_there_together(self) -> None:
         """One load may exceed the bound; what is held stays current, and goes when it is let go."""
-        rooms = self.load("!1", "!2", "!3")
-        self.assertEqual(len(rooms), 3)
+        rooms = self.load(*self.room_ids)
+        self.assertEqual(len(rooms), 30)
         self.assertTrue(self.is_hot("!1"))
         self.world.told(self.world.database.stored("!1", self.world.database.event()))
         self.assertEqual(len(rooms["!1"].timeline), 2)
         rooms.clear()
-        self.assertEqual(sum(map(self.is_hot, ("!1", "!2", "!3"))), 2)
+        self.assertIn(sum(map(self.is_hot, self.room_ids)), range(10, 21))
 
     def test_rooms_that_grow_count(self) -> None:
-        """What a kept room gains is counted: others go."""
-        self.load("!1")
-        self.load("!2")
-        self.world.told(self.world.database.stored("!2", self.world.database.event(json=b"x" * 30_000)))
+        """What a kept room gains is counted: of two large ones the one that was used longest ago goes."""
+        self.load("!1", "!2")
+        for room_id in ("!1", "!2"):
+            for _ in range(4):
+                self.world.told(self.world.database.stored(room_id, self.world.database.event(json=b"x" * 30_000)))
         self.assertEqual((self.is_hot("!1"), self.is_hot("!2")), (False, True))
 
 

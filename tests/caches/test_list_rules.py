@@ -87,7 +87,7 @@ class SortTests(SynchronousTestCase):
 
     def test_by_name_keeps_signs_inside(self) -> None:
         """Only leading and trailing signs are left out."""
-        self.assertEqual(key_rule(("by_name",), None)(Room(name="_A_b_")), ("a_b",))
+        self.assertEqual(key_rule(("by_name",), None)(Room(name="_A_b_")), "a_b")
 
     def test_by_notification_level(self) -> None:
         """Highlights, then unread encrypted rooms, then unread ones, then the rest; counts do not matter."""

@@ -12,7 +12,7 @@ from syncproxy.matrix.events import StoredEvent
 from syncproxy.matrix.names import Hero
 from syncproxy.rooms.answers import SummaryBlock
 from syncproxy.rooms.summarising import MOST_HEROES, with_bump, with_counts, with_heroes, with_state
-from syncproxy.rooms.summary import RoomSummary
+from syncproxy.rooms.summary import Bump, RoomSummary, packed_summary, unpacked_summary
 from syncproxy.rooms.times import recency, sort_ts, times_of_receipt
 from tests.rooms.events import event, member, stored
 
@@ -124,6 +124,35 @@ class BumpTests(SynchronousTestCase):
             summary = with_bump(summary, stored(event("$1", f"t{kind}"), nid), in_timeline=True)
         expected = list(dict.fromkeys(f"t{kind}" for kind in reversed(kinds)))[:64]
         self.assertEqual(set(summary.newest_by_type), set(expected))
+
+
+_BUMPS = st.builds(Bump, *[st.integers(-(2**63), 2**63 - 1)] * 4)
+_TEXTS = st.text(st.characters(codec="utf-8"))
+_HEROES = st.builds(Hero, _TEXTS, _TEXTS, st.none() | _TEXTS, st.none() | _TEXTS)
+
+
+class PackedTests(SynchronousTestCase):
+    """Summaries as bytes."""
+
+    @given(
+        st.builds(
+            RoomSummary,
+            _TEXTS,
+            heroes=st.lists(_HEROES, max_size=6).map(tuple),
+            newest=st.none() | _BUMPS,
+            newest_by_type=st.dictionaries(_TEXTS, _BUMPS | st.builds(Bump, *[st.just(7)] * 4)),
+        )
+    )
+    def test_round_trip(self, summary: RoomSummary) -> None:
+        """Whatever is packed comes back."""
+        self.assertEqual(unpacked_summary(packed_summary(summary)), summary)
+
+    def test_size(self) -> None:
+        """Times that are the same, as is usual, are there once."""
+        ts = 1_764_365_000_000
+        same, others = Bump(5, ts, ts, ts), Bump(5, ts, ts + 1, ts + 2)
+        small, large = (packed_summary(RoomSummary("!r", newest_by_type={"t": bump})) for bump in (same, others))
+        self.assertEqual(len(large) - len(small), 18)
 
 
 class CountTests(SynchronousTestCase):
