@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 _V = TypeVar("_V")
@@ -50,13 +50,12 @@ class Shelf(Generic[_V]):
         self.get: Callable[[str], _V | None] = self._newer.__getitem__
 
     def __contains__(self, key: object) -> bool:
-        return any(key in part for part in self._parts())
+        whole = key in self._newer or key in self._older or key in self._oldest
+        return whole or key in self._packed or key in self._large
 
     def __len__(self) -> int:
-        return sum(map(len, self._parts()))
-
-    def _parts(self) -> tuple[Collection[str], ...]:
-        return self._newer, self._older, self._oldest, self._packed, self._large
+        whole = len(self._newer) + len(self._older) + len(self._oldest)
+        return whole + len(self._packed) + len(self._large)
 
     def put(self, key: str, value: _V) -> None:
         """Take in a value, in place of the one that there was."""
@@ -154,9 +153,6 @@ class _Large(Generic[_V]):
 
     def __contains__(self, key: object) -> bool:
         return key in self._values
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
 
     def __len__(self) -> int:
         return len(self._values)
