@@ -32,13 +32,16 @@ from syncproxy.storage.problems import Blame, DatabaseGone, Superseded, blame
 from syncproxy.storage.remembered import Recalled, Remembered
 from syncproxy.storage.slices import BlockSlice, Part, Slice
 from syncproxy.storage.work import Purge, Work
-from syncproxy.storage.working import statements_of
+from syncproxy.storage.working import DELTAS, statements_of
 from syncproxy.storage.writes import STORE, Writes
 from syncproxy.turns import Turn
 
 #: comes first and writes the position, which may not be null: the transaction fails if another process has had the
 #: lock since, or another try of ours was committed. From here on it has the row, for which all others wait
-_FENCE = "UPDATE meta SET position = CASE WHEN generation = %s AND position = %s THEN %s END"
+_FENCE = Prepared(
+    "fence",
+    """UPDATE meta SET position = CASE WHEN generation = %s::bigint AND position = %s::bigint THEN %s::bigint END""",
+)
 #: fails if any of these events, or a redaction of it, is stored: a batch took them for new without a look
 _GUARD = Prepared(
     "guard",
@@ -47,6 +50,8 @@ _GUARD = Prepared(
         AND NOT EXISTS (SELECT FROM unnest(%s::text[], %s::text[]) q(room_id, redacts)
             JOIN events e USING (room_id, redacts)))::int""",
 )
+#: what both connections run
+_OURS = (_FENCE, _GUARD, DELTAS, *STORE)
 #: facts that are taken in at a time
 _ROWS_AT_A_TIME = 500
 _DETACHED = "SELECT user_id, device_id, detached_rooms FROM devices WHERE detached_rooms IS NOT NULL"
@@ -101,9 +106,9 @@ class Batches:
         self._clock = clock
         self._pending = pending
         self._reached = reached
-        self._session: Session = database.session((LOAD, _GUARD, *STORE))
+        self._session: Session = database.session((LOAD, *_OURS))
         #: for batches with a COPY, whose whole transaction is on it
-        self._copies: CopySession = database.copy_session((_GUARD, *STORE))
+        self._copies: CopySession = database.copy_session(_OURS)
         #: the batch whose transaction broke off, unless it tells nothing: only the same batch may come next
         self._in_doubt: Batch | None = None
         self.position = 0
@@ -232,7 +237,7 @@ class Batches:
             # each batch that tells something has a position of its own, by which it is found out if it was committed
             nids.draw()
         guard = _guard(recalled.new)
-        statements = chain(guard, accumulator.writes.statements(), *map(statements_of, work))
+        statements = chain(guard, accumulator.writes.statements(), statements_of(work))
         return Batch(
             statements, tuple(changes), nids.newest, asked, facts, accumulator.writes, accumulator.polls,
             untouched=_left_untouched(parts, facts, new_rooms, untouched), is_guess=bool(untouched),
@@ -305,7 +310,7 @@ class Batches:
 
         `written` is the position that the database has before it.
         """
-        fence = (_FENCE, (self._database.generation(), written, batch.position))
+        fence = _FENCE.call((self._database.generation(), written, batch.position))
         statements = chain((("BEGIN", ()), fence), batch.statements, ((end, ()),))
         script: list[bytes | Copied] = []
         for is_copy, some in groupby(statements, lambda one: isinstance(one, Copy)):

@@ -115,7 +115,8 @@ class ForgetConnection:
     name: str
 
 
-Work = (
+#: what takes statements of its own
+OtherWork = (
     AcknowledgeToDevice
     | HandOutToDevice
     | AcknowledgeDeviceLists
@@ -124,8 +125,8 @@ Work = (
     | DeviceSeen
     | Purge
     | StartConnection
-    | SaveDelta
     | ConnectionUsed
     | FoldConnection
     | ForgetConnection
 )
+Work = OtherWork | SaveDelta

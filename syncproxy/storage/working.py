@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from psycopg2 import Binary
 
-from syncproxy.storage.prepared import Statement
+from syncproxy.storage.prepared import Prepared, Statement
 from syncproxy.storage.work import (
     AcknowledgeDeviceLists,
     AcknowledgeToDevice,
@@ -14,6 +16,7 @@ from syncproxy.storage.work import (
     ForgetConnection,
     ForgetToken,
     HandOutToDevice,
+    OtherWork,
     Purge,
     SaveDelta,
     SaveToken,
@@ -42,9 +45,13 @@ _BEGIN = """INSERT INTO connections (user_id, device_id, conn_id, name, base, us
     ON CONFLICT (user_id, device_id, conn_id) DO UPDATE
         SET name = excluded.name, version = 0, base = '', used_ms = excluded.used_ms"""
 #: one whose connection was started anew, or forgotten, meanwhile is of no use
-_DELTA = """INSERT INTO connection_deltas (name, version, counter, delta)
-    SELECT name, %s, %s, %s FROM connections WHERE name = %s AND version < %s
-    ON CONFLICT (name, version) DO UPDATE SET counter = excluded.counter, delta = excluded.delta"""
+DELTAS = Prepared(
+    "store_deltas",
+    """INSERT INTO connection_deltas (name, version, counter, delta)
+    SELECT q.* FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bytea[]) q(name, version, counter, delta)
+    JOIN connections c ON c.name = q.name AND c.version < q.version
+    ON CONFLICT (name, version) DO UPDATE SET counter = excluded.counter, delta = excluded.delta""",
+)
 #: a client that makes up a new `conn_id` again and again must not fill the table
 _PRUNE_CONNECTIONS = """DELETE FROM connections WHERE name IN (
     SELECT name FROM connections WHERE user_id = %s AND device_id = %s
@@ -52,8 +59,25 @@ _PRUNE_CONNECTIONS = """DELETE FROM connections WHERE name IN (
 _USED = "UPDATE connections SET used_ms = greatest(used_ms, %s) WHERE name = %s"
 
 
-def statements_of(work: Work) -> list[Statement]:
-    """The statements that do this work."""
+def statements_of(work: Iterable[Work]) -> Iterator[Statement]:
+    """The statements that do this work, in order; deltas that follow each other are written together."""
+    deltas: dict[tuple[str, int], SaveDelta] = {}
+    for one in work:
+        if isinstance(one, SaveDelta):
+            # of two of one version the later one counts, and one statement must not write a row twice
+            deltas[one.name, one.version] = one
+            continue
+        yield from _deltas(deltas.values())
+        deltas.clear()
+        yield from _statements_of(one)
+    yield from _deltas(deltas.values())
+
+
+def _deltas(deltas: Iterable[SaveDelta]) -> Iterator[Statement]:
+    return DELTAS.bulk((one.name, one.version, one.counter, Binary(one.delta)) for one in deltas)
+
+
+def _statements_of(work: OtherWork) -> list[Statement]:
     match work:
         case AcknowledgeToDevice(device, up_to):
             return [("DELETE FROM to_device WHERE user_id = %s AND device_id = %s AND nid <= %s", (*device, up_to))]
@@ -78,7 +102,7 @@ def statements_of(work: Work) -> list[Statement]:
 
 
 def _of_connection(
-    work: StartConnection | SaveDelta | ConnectionUsed | FoldConnection | ForgetConnection,
+    work: StartConnection | ConnectionUsed | FoldConnection | ForgetConnection,
 ) -> list[Statement]:
     match work:
         case StartConnection(device, conn_id, name, now_ms, most, others):
@@ -89,8 +113,6 @@ def _of_connection(
                 (_BEGIN, (*device, conn_id, name, now_ms)),
                 (_PRUNE_CONNECTIONS, (*device, [name, *others], most)),
             ]
-        case SaveDelta(name, version, counter, delta):
-            return [(_DELTA, (version, counter, Binary(delta), name, version))]
         case ConnectionUsed(name, now_ms):
             return [(_USED, (now_ms, name))]
         case FoldConnection(name, version, base):

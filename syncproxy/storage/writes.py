@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
 
 import attrs
 from psycopg2 import Binary
@@ -17,11 +16,9 @@ from syncproxy.rooms.sticky import StickyEvent
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.copying import COPIED_EVENTS, COPIED_STATE, Copy, Texts, copied_event, copied_state
-from syncproxy.storage.prepared import Prepared, Statement
+from syncproxy.storage.prepared import ROWS_AT_A_TIME, Prepared, Statement
 from syncproxy.storage.rows import encode
 
-#: rows in one statement: some 5 ms of work for those that are largest
-_ROWS_AT_A_TIME = 250
 #: so many events go by COPY, and their state with them
 _MANY = 100
 StateKey = tuple[str, str, str]
@@ -120,39 +117,32 @@ class Writes:
         if are_many:
             yield Copy(COPIED_EVENTS, _joined(_copied_event(row, texts) for row in self.events.values() if row.is_new))
         others = (row for row in self.events.values() if not (are_many and row.is_new))
-        yield from _bulk(_EVENTS, map(_event_columns, others))
-        yield from _bulk(_REWRITTEN, (_rewritten_columns(*key, event) for key, event in self.rewritten.items()))
-        yield from _bulk(_ENDED, ((*key, nid) for key, nid in self.ended.items()))
+        yield from _EVENTS.bulk(map(_event_columns, others))
+        yield from _REWRITTEN.bulk((_rewritten_columns(*key, event) for key, event in self.rewritten.items()))
+        yield from _ENDED.bulk(((*key, nid) for key, nid in self.ended.items()))
         if are_many:
             rows = (copied_state(texts, key, row.event_id, row.valid_from, row.valid_to) for key, row in state)
             yield Copy(COPIED_STATE, _joined(rows))
         else:
-            yield from _bulk(_STATE, ((*key, row.event_id, row.valid_from, row.valid_to) for key, row in state))
-        yield from _bulk(_ROOMS, ((room_id, row.position, Binary(encode(row))) for room_id, row in self.rooms.items()))
-        yield from _bulk(_USERS, ((*key, row.membership, Binary(encode(row))) for key, row in self.users.items()))
-        yield from _bulk(_SNAPSHOTS_GONE, self.snapshots)
-        yield from _bulk(_SNAPSHOTS, _snapshot_columns(self.snapshots))
-        yield from _bulk(_ACCOUNT_DATA, ((*key, nid, Binary(json)) for key, (nid, json) in self.account_data.items()))
-        yield from _bulk(_RECEIPTS, ((*key, row.event_id, row.ts, row.nid) for key, row in self.receipts.items()))
-        yield from _bulk(_STICKY, map(_sticky_columns, self.sticky.values()))
-        yield from _bulk(_UNSTUCK, self.unstuck)
-        yield from _bulk(_TO_DEVICE, ((*row[:3], Binary(row[3])) for row in self.to_device))
-        yield from _bulk(_DEVICE_LISTS, self.device_lists)
-        yield from _bulk(_TRANSACTION_IDS, self.transaction_ids)
-        yield from _bulk(_DEVICES, (_device_columns(device, row) for device, row in self.devices.items()))
-
-
-def _bulk(statement: Prepared, rows: Iterable[Sequence[Any]]) -> Iterator[Statement]:
-    """The statement over the rows' columns, so many rows at a time that none takes long to make."""
-    left = iter(rows)
-    while some := list(islice(left, _ROWS_AT_A_TIME)):
-        yield statement.call([list(column) for column in zip(*some, strict=True)])
+            yield from _STATE.bulk(((*key, row.event_id, row.valid_from, row.valid_to) for key, row in state))
+        yield from _ROOMS.bulk(((room_id, row.position, Binary(encode(row))) for room_id, row in self.rooms.items()))
+        yield from _USERS.bulk(((*key, row.membership, Binary(encode(row))) for key, row in self.users.items()))
+        yield from _SNAPSHOTS_GONE.bulk(self.snapshots)
+        yield from _SNAPSHOTS.bulk(_snapshot_columns(self.snapshots))
+        yield from _ACCOUNT_DATA.bulk(((*key, nid, Binary(json)) for key, (nid, json) in self.account_data.items()))
+        yield from _RECEIPTS.bulk(((*key, row.event_id, row.ts, row.nid) for key, row in self.receipts.items()))
+        yield from _STICKY.bulk(map(_sticky_columns, self.sticky.values()))
+        yield from _UNSTUCK.bulk(self.unstuck)
+        yield from _TO_DEVICE.bulk((*row[:3], Binary(row[3])) for row in self.to_device)
+        yield from _DEVICE_LISTS.bulk(self.device_lists)
+        yield from _TRANSACTION_IDS.bulk(self.transaction_ids)
+        yield from _DEVICES.bulk((_device_columns(device, row) for device, row in self.devices.items()))
 
 
 def _joined(rows: Iterable[bytes]) -> Iterator[bytes]:
     """So many rows at a time that none takes long to make."""
     left = iter(rows)
-    while some := b"".join(islice(left, _ROWS_AT_A_TIME)):
+    while some := b"".join(islice(left, ROWS_AT_A_TIME)):
         yield some
 
 

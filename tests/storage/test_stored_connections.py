@@ -9,6 +9,7 @@ from syncproxy.connection.resumable import Position
 from syncproxy.connection.store import MAX_PER_DEVICE, ConnectionStore, Found, StoredConnection
 from syncproxy.matrix.devices import Device
 from syncproxy.storage import purging
+from syncproxy.storage.pool import Row
 from syncproxy.storage.work import DeviceSeen, FoldConnection, ForgetToken, Purge
 from tests.storage.events import ALICE, BOB
 from tests.storage.test_purging import DAY_S, HOUR_S, PurgingCase
@@ -178,6 +179,35 @@ class BoundTests(StoredCase):
         await self.begun("phone's", PHONE)
         await self.all_begun(BOB)
         self.assertEqual(({"phone's"}, MAX_PER_DEVICE), (await self.kept(PHONE), len(await self.kept(BOB))))
+
+
+class TogetherTests(StoredCase):
+    """What is written of connections in one batch."""
+
+    async def rows(self) -> list[Row]:
+        """Version and counter of each delta."""
+        return await self.database.query("SELECT version, counter FROM connection_deltas ORDER BY 1")
+
+    async def test_two_answers_of_one_version(self) -> None:
+        """Of an answer and one that was made in its place the later one counts."""
+        stored = await self.begun("c")
+        stored.answered(Position(2, 2), Snapshot(2, {}))
+        stored.answered(Position(2, 3), Snapshot(2, {}))
+        stored.answered(Position(3, 4), Snapshot(3, {}))
+        await self.written()
+        self.assertEqual([(1, 1), (2, 3), (3, 4)], await self.rows())
+
+    async def test_in_order(self) -> None:
+        """A delta before the whole is in it, one after it is not, and one of a connection that is forgotten is gone."""
+        stored, other = await self.begun("c"), await self.begun("other")
+        other.forget()
+        other.answered(Position(2, 2), Snapshot(2, {}))
+        stored.answered(Position(2, 2), Snapshot(2, {}))
+        self.writer.do(FoldConnection(stored.name, 2, packed(Snapshot(2, {}))))
+        stored.answered(Position(2, 3), Snapshot(2, {}))
+        stored.answered(Position(3, 4), Snapshot(3, {}))
+        await self.written()
+        self.assertEqual([(3, 4)], await self.rows())
 
 
 class DeadDeviceTests(StoredCase):
