@@ -27,14 +27,32 @@ class Prepared:
         return f"PREPARE {self.name} AS " + re.sub("%s", lambda _: f"${next(numbers)}", self.sql)
 
     def call(self, args: Sequence[object]) -> Statement:
-        """The statement that runs it."""
-        return f"EXECUTE {self.name}({', '.join(['%s'] * len(args))})", args
+        """The statement that runs it; a list is an array of texts, numbers, booleans or bytes, and of nulls."""
+        made = [array_text(arg) if isinstance(arg, list) else arg for arg in args]
+        return f"EXECUTE {self.name}({', '.join(['%s'] * len(args))})", made
 
     def bulk(self, rows: Iterable[Sequence[object]]) -> Iterator[Statement]:
         """The statements that run it over the rows' columns, so many rows at a time that none takes long to make."""
         left = iter(rows)
         while some := list(islice(left, ROWS_AT_A_TIME)):
             yield self.call([list(column) for column in zip(*some, strict=True)])
+
+
+def array_text(elements: Sequence[object]) -> str:
+    """An array as PostgreSQL reads it: an ARRAY[] of constants would be an expression, which it plans and runs."""
+    return "{" + ",".join(map(_element, elements)) + "}"
+
+
+def _element(value: object) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        if "\\" in value or '"' in value:
+            value = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{value}"'
+    if isinstance(value, bytes):
+        return f'"\\\\x{value.hex()}"'
+    return str(value)
 
 
 #: every statement looks rows up by their keys; a plan made while the tables are small must not scan them for ever

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 import attrs
-from psycopg2 import Binary
 
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import Event, StoredEvent
@@ -125,15 +124,15 @@ class Writes:
             yield Copy(COPIED_STATE, _joined(rows))
         else:
             yield from _STATE.bulk(((*key, row.event_id, row.valid_from, row.valid_to) for key, row in state))
-        yield from _ROOMS.bulk(((room_id, row.position, Binary(encode(row))) for room_id, row in self.rooms.items()))
-        yield from _USERS.bulk(((*key, row.membership, Binary(encode(row))) for key, row in self.users.items()))
+        yield from _ROOMS.bulk(((room_id, row.position, encode(row)) for room_id, row in self.rooms.items()))
+        yield from _USERS.bulk(((*key, row.membership, encode(row)) for key, row in self.users.items()))
         yield from _SNAPSHOTS_GONE.bulk(self.snapshots)
         yield from _SNAPSHOTS.bulk(_snapshot_columns(self.snapshots))
-        yield from _ACCOUNT_DATA.bulk(((*key, nid, Binary(json)) for key, (nid, json) in self.account_data.items()))
+        yield from _ACCOUNT_DATA.bulk(((*key, nid, json) for key, (nid, json) in self.account_data.items()))
         yield from _RECEIPTS.bulk(((*key, row.event_id, row.ts, row.nid) for key, row in self.receipts.items()))
         yield from _STICKY.bulk(map(_sticky_columns, self.sticky.values()))
         yield from _UNSTUCK.bulk(self.unstuck)
-        yield from _TO_DEVICE.bulk((*row[:3], Binary(row[3])) for row in self.to_device)
+        yield from _TO_DEVICE.bulk(self.to_device)
         yield from _DEVICE_LISTS.bulk(self.device_lists)
         yield from _TRANSACTION_IDS.bulk(self.transaction_ids)
         yield from _DEVICES.bulk((_device_columns(device, row) for device, row in self.devices.items()))
@@ -155,12 +154,12 @@ def _event_columns(row: EventRow) -> tuple[object, ...]:
     return (
         row.room_id, event.event_id, event.nid, event.type, event.sender, event.state_key, event.membership,
         event.origin_server_ts, event.recency, event.sort_ts, row.in_timeline, event.gap_before, event.prev_batch,
-        row.redacts, row.relates_to, event.relations_nid or None, Binary(event.json),
+        row.redacts, row.relates_to, event.relations_nid or None, event.json,
     )  # fmt: skip
 
 
 def _rewritten_columns(room_id: str, event_id: str, event: StoredEvent) -> tuple[object, ...]:
-    return room_id, event_id, Binary(event.json), event.prev_batch, event.relations_nid or None
+    return room_id, event_id, event.json, event.prev_batch, event.relations_nid or None
 
 
 def _snapshot_columns(snapshots: Mapping[tuple[str, str], Snapshot | None]) -> Iterator[tuple[object, ...]]:
@@ -173,25 +172,21 @@ def _snapshot_columns(snapshots: Mapping[tuple[str, str], Snapshot | None]) -> I
             yield (
                 user_id, room_id, nid in in_state, nid in in_timeline, event.event_id, nid, event.type, event.sender,
                 event.state_key, event.membership, event.origin_server_ts, event.recency, event.sort_ts,
-                event.gap_before, event.prev_batch, Binary(event.json),
+                event.gap_before, event.prev_batch, event.json,
             )  # fmt: skip
 
 
 def _device_columns(device: Device, row: DeviceUpdate) -> tuple[object, ...]:
     return (
-        *device, row.since, row.sequence, row.horizon, _binary(row.one_time_key_counts),
-        _binary(row.unused_fallback_key_types), row.to_device_position, row.device_list_position,
-        _binary(row.detached_rooms),
+        *device, row.since, row.sequence, row.horizon, row.one_time_key_counts,
+        row.unused_fallback_key_types, row.to_device_position, row.device_list_position,
+        row.detached_rooms,
     )  # fmt: skip
 
 
 def _sticky_columns(event: StickyEvent) -> tuple[object, ...]:
     row = event.room_id, event.event_id, event.for_user, event.nid, event.sender, event.expires_ms
-    return *row, Binary(event.json)
-
-
-def _binary(data: bytes | None) -> object:
-    return None if data is None else Binary(data)
+    return *row, event.json
 
 
 _EVENTS = Prepared(
