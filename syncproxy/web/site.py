@@ -11,6 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import connectionDone
+from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.http import parse_qs
@@ -140,17 +141,21 @@ class BoundedChannel(http.HTTPChannel):
         else:
             self._inbox.received(data)
 
-    def requestDone(self, request: Any) -> None:
-        """An answer was sent."""
-        if self._inbox is not None:
-            self._inbox.answered()
-        super().requestDone(request)
-
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client hung up; what it sent before is done all the same."""
         if self._inbox is not None:
             self._inbox.empty()
         super().connectionLost(reason)
+
+    def requestDone(self, request: Any) -> None:
+        """A request is answered: the client need not wait for what else this turn of the reactor does."""
+        transport: Any = self.transport
+        # what cannot be sent now is when the socket takes it, and who closes it does so when all is sent
+        if isinstance(transport, Connection) and transport.connected and not transport.disconnecting:
+            transport.doWrite()
+        if self._inbox is not None:
+            self._inbox.answered()
+        super().requestDone(request)
 
     def _take_in(self, data: bytes) -> None:
         if not self._is_deaf:
