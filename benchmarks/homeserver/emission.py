@@ -20,6 +20,7 @@ class Emitted(msgspec.Struct):
     due_ns: int
     listeners: list[str]
     left_ns: int = 0
+    room_id: str = ""
 
 
 async def emit(
@@ -44,7 +45,8 @@ async def emit(
         await asyncio.sleep(max(0.0, (due_ns - monotonic_ns()) / 1e9))
         # nobody talks in spaces, and room lists leave them out
         room = rng.choice([room for room in rng.choice(users).rooms if room.kind != "space"])
-        emitted.append(Emitted(send(room), due_ns, [user.user_id for user in room.locals]))
+        listeners = [user.user_id for user in room.locals]
+        emitted.append(Emitted(send(room), due_ns, listeners, room_id=room.room_id))
 
 
 class FloodResult(msgspec.Struct):

@@ -15,6 +15,7 @@ from benchmarks.load.jobs import Arrival, Done, FirstRequests, Hold, Job, Polls,
 
 _POS = re.compile(rb'"pos"\s*:\s*"([^"]+)"')
 _EVENT_ID = re.compile(rb'"event_id"\s*:\s*"([^"]+)"')
+_LIMITED = re.compile(rb'"limited"\s*:\s*true')
 _WARM_TRIES = 30
 #: problems in a row after which a session gives up
 _ENOUGH = 5
@@ -177,10 +178,11 @@ async def _hold(job: Hold, clients: list[Client], tally: Tally, holding: Callabl
             answer = await client.next(job.later_body, timeout_ms=job.timeout_ms)
             if answer is None:
                 continue
+            limited = _LIMITED.search(answer.body) is not None
             for event_id in _EVENT_ID.findall(answer.body):
                 if event_id not in known:
                     known.add(event_id)
-                    tally.arrivals.append(Arrival(index, event_id.decode(), answer.first_ns))
+                    tally.arrivals.append(Arrival(index, event_id.decode(), answer.first_ns, limited))
 
     tasks = [asyncio.ensure_future(hold(index, client)) for index, client in enumerate(clients)]
     # the requests are out; give them the time to be held

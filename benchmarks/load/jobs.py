@@ -75,11 +75,15 @@ class Holding(msgspec.Struct, tag=True):
 
 
 class Arrival(msgspec.Struct, array_like=True):
-    """The first byte of the answer in which a session first got an event."""
+    """The first byte of the answer in which a session first got an event.
+
+    `limited`: the answer says that there is more in a room than it brings: the client asks for so many events.
+    """
 
     session: int
     event_id: str
     first_ns: int
+    limited: bool = False
 
 
 class Done(msgspec.Struct, tag=True, kw_only=True):

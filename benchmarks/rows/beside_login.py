@@ -124,7 +124,7 @@ def _live(bench: Bench, server: Server, name: str, seconds: float, begun: Callab
 
     def taken_ns(since_ns: int, until_ns: int) -> list[int]:
         among = [event for event in emitted if since_ns <= event.due_ns < until_ns]
-        return live.latencies_ns(among, done, [user.user_id for user in users])[0]
+        return live.latencies_ns(among, done, [user.user_id for user in users]).from_left
 
     done, usage = server.measured(lambda: bench.do(live.held(bench, server, users, seconds), holding=emit))
     return Seen(taken_ns, done.problems, usage)

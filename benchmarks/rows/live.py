@@ -10,7 +10,7 @@ from benchmarks.bench import Bench, Identity, sessions
 from benchmarks.figures import Measurement, Usage, milliseconds
 from benchmarks.homeserver.emission import Emitted
 from benchmarks.homeserver.world import Group
-from benchmarks.load.jobs import Done, Hold
+from benchmarks.load.jobs import Arrival, Done, Hold
 from benchmarks.rows.common import hold, per_request_us, ratio, warm
 from benchmarks.server import Meter, Server
 
@@ -25,13 +25,25 @@ _NATIVE_USERS, _NATIVE_CIRCLE, _NATIVE_RATE = 5, 5, 2.0
 _REST_S = 2.0
 
 
+@attrs.define
+class Latencies:
+    """For each event and listener: ns from the first answer that had it, ns from when it was due.
+
+    `behind` counts those that a newer event of the room took the place of, as the listener was told: it asks for one
+    event of each room. `missing` counts those that never came.
+    """
+
+    from_left: list[int] = attrs.field(factory=list)
+    from_due: list[int] = attrs.field(factory=list)
+    behind: int = 0
+    missing: int = 0
+
+
 @attrs.frozen
 class Seen:
-    """What stand-in and client saw together: ns for each event and listener, and how many lack it."""
+    """What stand-in and client saw together."""
 
-    from_left: list[int]
-    from_due: list[int]
-    missing: int
+    latencies: Latencies
     events: int
     problems: dict[str, int]
     usage: Usage
@@ -67,8 +79,8 @@ def _see(bench: Bench, server: Server, group: Group, rate: float) -> Seen:
 
     done = bench.do(job, holding=emit)
     usage = meters[0].usage()
-    from_left, from_due, missing = latencies_ns(emitted, done, [user.user_id for user in users])
-    return Seen(from_left, from_due, missing, len(emitted), done.problems, usage)
+    latencies = latencies_ns(emitted, done, [user.user_id for user in users])
+    return Seen(latencies, len(emitted), done.problems, usage)
 
 
 def held(bench: Bench, server: Server, users: list[Identity], seconds: float) -> Hold:
@@ -79,34 +91,40 @@ def held(bench: Bench, server: Server, users: list[Identity], seconds: float) ->
 def _measurement(seen: Seen, least: Seen | None, circle: int, rate: float) -> Measurement:
     name = f"live, {rate:g} events/s, {circle} held per room"
     one = Measurement(row=4, what=name, usage=seen.usage, problems=seen.problems)
-    live = milliseconds(seen.from_left)
-    cpu_us = per_request_us(seen.usage.cpu_s, len(seen.from_left))
+    latencies = seen.latencies
+    live = milliseconds(latencies.from_left)
+    cpu_us = per_request_us(seen.usage.cpu_s, len(latencies.from_left))
     one.put("latency", live)
-    one.put("from when the event was due", milliseconds(seen.from_due))
-    one.values |= {"events": seen.events, "missing": seen.missing, "CPU a delivery, us": cpu_us}
-    one.expect("missing", seen.missing, 0)
+    one.put("from when the event was due", milliseconds(latencies.from_due))
+    one.values |= {"events": seen.events, "behind a newer one": latencies.behind, "CPU a delivery, us": cpu_us}
+    one.expect("missing", latencies.missing, 0)
     if live is not None and circle == 1:
         one.expect("p50 ms", live.p50, 3)
         one.expect("p99 ms", live.p99, 15)
-    floor = None if least is None else milliseconds(least.from_left)
+    floor = None if least is None else milliseconds(least.latencies.from_left)
     if live is not None and least is not None and floor is not None:
-        least_us = per_request_us(least.usage.cpu_s, len(least.from_left))
+        least_us = per_request_us(least.usage.cpu_s, len(least.latencies.from_left))
         one.floor = {"p50 ms": floor.p50, "p99 ms": floor.p99, "CPU a delivery, us": least_us}
         one.values |= {"ratio to the floor, p50": ratio(live.p50, floor.p50)}
         one.values |= {"ratio to the floor, CPU": ratio(cpu_us, least_us)}
     return one
 
 
-def latencies_ns(emitted: list[Emitted], done: Done, user_ids: list[str]) -> tuple[list[int], list[int], int]:
-    """For each event and listener: ns from the first answer that had it, ns from when it was due; how many lack."""
-    arrived = {(user_ids[arrival.session], arrival.event_id): arrival.first_ns for arrival in done.arrivals}
-    from_left, from_due, missing = [], [], 0
-    for event in emitted:
+def latencies_ns(emitted: list[Emitted], done: Done, user_ids: list[str]) -> Latencies:
+    """What became of these events, in the order in which they were sent."""
+    arrived = {(user_ids[arrival.session], arrival.event_id): arrival for arrival in done.arrivals}
+    found = Latencies()
+    #: by listener and room, going back: the next event that came
+    following: dict[tuple[str, str], Arrival] = {}
+    for event in reversed(emitted):
         for user_id in event.listeners:
-            first_ns = arrived.get((user_id, event.event_id))
-            if first_ns is None or not event.left_ns:
-                missing += 1
+            arrival, after = arrived.get((user_id, event.event_id)), following.get((user_id, event.room_id))
+            if arrival is not None and event.left_ns:
+                found.from_left.append(arrival.first_ns - event.left_ns)
+                found.from_due.append(arrival.first_ns - event.due_ns)
+                following[user_id, event.room_id] = arrival
+            elif after is not None and after.limited:
+                found.behind += 1
             else:
-                from_left.append(first_ns - event.left_ns)
-                from_due.append(first_ns - event.due_ns)
-    return from_left, from_due, missing
+                found.missing += 1
+    return found
