@@ -126,7 +126,9 @@ def after_joined_section(
         elif row.unplaced and not unplaced and stay is Stay.SAME and first_handed_nid >= row.visible_from:
             row = msgspec.structs.replace(row, unplaced=False)
         is_open = row.unsure or row.contradicted
-        return msgspec.structs.replace(row, unsure=False, contradicted=False) if is_open and stay is Stay.SAME else row
+        if not is_open or stay is not Stay.SAME:
+            return row
+        return msgspec.structs.replace(row, unsure=False, contradicted=row.contradicted and row.to_come)
     joined = _joined(row, user_id, room_id, member_nid, first_handed_nid, join_ts, join_sort_ts)
     return msgspec.structs.replace(joined, to_come=to_come, unplaced=unplaced, contradicted=contradicted)
 

@@ -95,6 +95,14 @@ def handed_nid(timeline: Timeline, known: Mapping[str, KnownEvent], own: str) ->
     return 0 if first is None else known[first.event_id].nid
 
 
+def has_unknown_state_before_join(timeline: Timeline, known: Mapping[str, KnownEvent], own: str) -> bool:
+    """Whether state was set before the `own` user's join that has no place in the timeline yet."""
+    events = timeline.events
+    joins = [number for number, event in enumerate(events) if _is_join_of(event, own)]
+    before = events[: joins[-1]] if joins else ()
+    return any(event.state_key is not None and not _is_known(event, known) for event in before)
+
+
 def lowest_known_nid(timeline: Timeline, known: Mapping[str, KnownEvent]) -> int:
     """The nid of the event of the timeline that was stored first; 0: none is known."""
     return min((known[event.event_id].nid for event in timeline.events if _is_known(event, known)), default=0)

@@ -37,8 +37,8 @@ class UserRoom(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     #: another's answer told of the join, and not for sure of what the room is since: a gap hides state, or the answer
     #: ended with a leave. Nothing is shown until the own poller brought the room
     unsure: bool = False
-    #: the own answer with the join has other state than another that was stored meanwhile: nothing is shown until the
-    #: own poller brought the room again, or its whole state was fetched
+    #: the own answer with the join has other state than another that was stored meanwhile, or than what is stored at
+    #: all: nothing is shown until the own poller brought the room again, or its whole state was fetched
     contradicted: bool = False
     #: `origin_server_ts` of the join
     join_ts: int = 0

@@ -35,9 +35,12 @@ def live_view(
     such a room was shown already, so it stays as it was (`before_gap`). A stay that began later shows nothing, nor does
     one that began when it was not known what state the room has: the own answer went with what came later.
     Who came behind a gap that hides what state the room has is shown nothing until the own poller brought that, and
-    whose own answer is contradicted neither, until that or the room's whole state came.
+    whose own answer is contradicted neither, until that or the room's whole state came. Nor is who came when it had
+    other state than what is stored, until the join has its place.
     """
     if row is None or row.membership != "join" or row.unsure or summary.position < row.visible_from - 1:
+        return None
+    if row.to_come and row.contradicted:
         return None
     if summary.unsure_nid and (row.contradicted or (before_gap and row.visible_from >= summary.unsure_nid)):
         return None

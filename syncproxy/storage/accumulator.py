@@ -24,7 +24,14 @@ from syncproxy.rooms.changes import (
 from syncproxy.rooms.lazy_members import has_all_members
 from syncproxy.rooms.memberships import Stay
 from syncproxy.rooms.snapshot import facts_of, has_state, snapshot_of
-from syncproxy.rooms.timelines import KnownEvent, handed_nid, last_known_nid, lowest_known_nid, newest_join
+from syncproxy.rooms.timelines import (
+    KnownEvent,
+    handed_nid,
+    has_unknown_state_before_join,
+    last_known_nid,
+    lowest_known_nid,
+    newest_join,
+)
 from syncproxy.rooms.times import sort_ts
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.device_accumulator import DeviceAccumulator
@@ -306,6 +313,10 @@ class _AnswerAccumulator:
             stay, first_nid = Stay.OLD, max(first_nid, overtaken_nid)
         # what is stored of an old stay is from before what comes next
         is_old = work.summary.newest is not None and join.ts < work.summary.newest.origin_server_ts
+        to_come = not first_nid and ((row is not None and row.to_come) or not is_old)
+        is_other = to_come and (
+            work.has_other(room.state) or has_unknown_state_before_join(room.timeline, work.facts.known, self._me)
+        )
         now = memberships.after_joined_section(
             row,
             self._me,
@@ -315,8 +326,8 @@ class _AnswerAccumulator:
             join_ts=join.ts,
             join_sort_ts=join.sort_ts,
             unplaced=not first_nid,
-            contradicted=work.is_contradicted or bool(overtaken_nid),
-            to_come=not first_nid and ((row is not None and row.to_come) or not is_old),
+            contradicted=work.is_contradicted or bool(overtaken_nid) or is_other,
+            to_come=to_come,
             stay=stay,
         )
         if not memberships.is_same_stay(row, now):

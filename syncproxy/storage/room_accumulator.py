@@ -114,6 +114,11 @@ class RoomAccumulator:
             unsure_nid = self.timeline[0].nid if self.timeline else self.summary.position
             self.summary = msgspec.structs.replace(self.summary, unsure_nid=unsure_nid)
 
+    def has_other(self, state: Iterable[Event]) -> bool:
+        """Whether anything is stored in place of some of this state."""
+        stored = ((event, self.facts.state.get((event.type, event.state_key or ""))) for event in state)
+        return any(current is not None and current.event.event_id != event.event_id for event, current in stored)
+
     def state_block(self, events: Iterable[Event], *, may_restore: bool, before_nid: int = 0) -> Iterator[None]:
         """Apply a block of state as it was at *s*, in steps: it replaces what is older, and fills what is missing.
 

@@ -44,6 +44,18 @@ class FoundTests(SynchronousTestCase):
         for state_after in (False, True):
             self.assertEqual(wrong(steps, state_after=state_after), [])
 
+    def test_who_comes_by_an_answer_that_is_dropped(self) -> None:
+        """A name that gave way to another before the join is not shown, though the join has no place yet."""
+        rename, join = ("rename", BOB, "!2"), ("join", ALICE, "!2")
+        poll = ("poll", BOB, "")
+        self.check(poll, ("poll", ALICE, ""), ("ask", ALICE, ""), ("say", CAROL, "!2"), poll, rename, join)
+
+    def test_who_comes_before_an_answer_that_is_dropped(self) -> None:
+        """Nor is it where the join is in the state before the answer's timeline, and that renames the room again."""
+        rename, poll, ask = ("rename", ALICE, "!1"), ("poll", ALICE, ""), ("ask", CAROL, "")
+        join = ("join", CAROL, "!1"), ("rename", CAROL, "!1")
+        self.check(poll, rename, ask, poll, rename, *join, ("answer", CAROL, ""), ("deliver", CAROL, ""))
+
     def test_back_behind_a_gap(self) -> None:
         """What was said while somebody was out is not shown when the timeline with the return reaches back to it."""
         kick, talk = ("kick", BOB, "!2"), ("talk", CAROL, "!2")
