@@ -50,7 +50,7 @@ class SeveredTests(TrapCase):
         """A first try that begins only when the second and what follows are committed is refused."""
         await self.begin()
         room, alice = self.story.rooms[0], self.watching[ALICE]
-        self.trap.set("UPDATE meta", "BEFORE")
+        self.trap.set("fence", "BEFORE")
         room.message(BOB, "stored by the second try")
         await self.looks_until(self.trap.waiting, "the first try")
         self.assertEqual(self.wire.leave(), 1)
@@ -64,7 +64,7 @@ class SeveredTests(TrapCase):
     async def test_overtaken(self) -> None:
         """A first try that begins when the second one has been made is found to be committed."""
         await self.begin()
-        await self.round_until_caught("UPDATE meta", "BEFORE", tries=2)
+        await self.round_until_caught("fence", "BEFORE", tries=2)
         self.assertEqual(self.wire.leave(), 1)
         await self.looks_until(lambda: len(self.trap.waiting()) == 2, "the second try waits as well")
         self.trap.open()
@@ -74,4 +74,4 @@ class SeveredTests(TrapCase):
 
     async def test_last(self) -> None:
         """After its last statement."""
-        await self.severed_at("UPDATE meta", "AFTER")
+        await self.severed_at("fence", "AFTER")

@@ -69,7 +69,7 @@ class KillTests(TrapCase):
     async def test_superseded(self) -> None:
         """What the server begins only when the next process has the database is not stored by the first."""
         await self.begin()
-        await self.round_until_caught("UPDATE meta", "BEFORE")
+        await self.round_until_caught("fence", "BEFORE")
         generation, position = self.trap.generation(), self.trap.position()
         hang = self.hs.hang("sync", times=9)
         await self.killed_and_launched(lambda: self.trap.generation() > generation)

@@ -36,7 +36,7 @@ _STATEMENTS = {
     "store_devices": ("devices", "INSERT", ""),
     "DELETE FROM to_device": ("to_device", "DELETE", ""),
     "DELETE FROM device_list_changes": ("device_list_changes", "DELETE", ""),
-    "UPDATE meta": ("meta", "UPDATE", ""),
+    "fence": ("meta", "UPDATE", ""),
 }
 STATEMENTS = tuple(_STATEMENTS)
 #: those of large batches, which are sent by themselves
