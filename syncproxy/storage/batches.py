@@ -79,12 +79,25 @@ class Batch:
 
 
 @attrs.frozen
+class _Wanted:
+    """What a batch is to be made of, to follow `before`, or what is committed.
+
+    `remembered` is `None` where the guess was wrong, and its transaction is still open.
+    """
+
+    parts: Sequence[Part]
+    work: Sequence[Work] = ()
+    remembered: Remembered | None = attrs.Factory(Remembered)
+    before: Batch | None = None
+
+
+@attrs.frozen
 class _Ready:
     """A batch and all that is sent for it; `is_kept`: it ends with COMMIT."""
 
     batch: Batch
     script: Sequence[bytes | Copied]
-    is_kept: bool = True
+    is_kept: bool
 
 
 class WrongGuess(Exception):
@@ -173,9 +186,7 @@ class Batches:
 
     async def try_out(self, part: Part) -> None:
         """See whether this could be stored, and store nothing."""
-        turn = Turn(self._clock)
-        batch = await self._prepare([part], (), turn, Remembered())
-        await self._run(_Ready(batch, await self._script(batch, self._written, turn, "ROLLBACK"), False))
+        await self._run(await self._made(_Wanted([part]), Turn(self._clock), is_kept=False))
 
     async def _stored_now(
         self, parts: Sequence[Part], work: Sequence[Work], remembered: Remembered, upcoming: Sequence[Part]
@@ -185,37 +196,20 @@ class Batches:
         if ahead is not None:
             ahead.drop()
         try:
-            ready = ready or await self._made(parts, work, Turn(self._clock), remembered)
+            ready = ready or await self._made(_Wanted(parts, work, remembered), Turn(self._clock))
             await self._run(ready, upcoming)
         except WrongGuess:
-            ready = await self._made(parts, work, Turn(self._clock), None)
+            ready = await self._made(_Wanted(parts, work, None), Turn(self._clock))
             await self._run(ready)
         return ready.batch
 
-    async def _made(
-        self,
-        parts: Sequence[Part],
-        work: Sequence[Work],
-        turn: Turn,
-        remembered: Remembered | None,
-        before: Batch | None = None,
-    ) -> _Ready:
-        batch = await self._prepare(parts, work, turn, remembered, before)
-        written = self._written if before is None else before.position
-        return _Ready(batch, await self._script(batch, written, turn))
+    async def _made(self, wanted: _Wanted, turn: Turn, *, is_kept: bool = True) -> _Ready:
+        batch = await self._prepare(wanted, turn)
+        written = self._written if wanted.before is None else wanted.before.position
+        return _Ready(batch, await self._script(batch, written, turn, "COMMIT" if is_kept else "ROLLBACK"), is_kept)
 
-    async def _prepare(
-        self,
-        parts: Sequence[Part],
-        work: Sequence[Work],
-        turn: Turn,
-        remembered: Remembered | None,
-        before: Batch | None = None,
-    ) -> Batch:
-        """The batch, to follow what is committed, or `before`.
-
-        `None` as `remembered`: the guess was wrong, and its transaction is still open.
-        """
+    async def _prepare(self, wanted: _Wanted, turn: Turn) -> Batch:
+        parts, remembered, before = wanted.parts, wanted.remembered, wanted.before
         told, written = (self.position, self._written) if before is None else (before.position, before.position)
         nids = Nids(told)
         new_rooms, untouched = await self._new_rooms(parts, before)
@@ -237,7 +231,7 @@ class Batches:
             # each batch that tells something has a position of its own, by which it is found out if it was committed
             nids.draw()
         guard = _guard(recalled.new)
-        statements = chain(guard, accumulator.writes.statements(), statements_of(work))
+        statements = chain(guard, accumulator.writes.statements(), statements_of(wanted.work))
         return Batch(
             statements, tuple(changes), nids.newest, asked, facts, accumulator.writes, accumulator.polls,
             untouched=_left_untouched(parts, facts, new_rooms, untouched), is_guess=bool(untouched),
@@ -281,7 +275,7 @@ class Batches:
             self._in_doubt = batch
         self._reached(Point.BATCH_READY)
         if len(ready.script) > 1 and can_follow(upcoming, batch.facts):
-            self._ahead = Ahead(self._clock, upcoming, lambda turn: self._made(upcoming, (), turn, Remembered(), batch))
+            self._ahead = Ahead(self._clock, upcoming, lambda turn: self._made(_Wanted(upcoming, before=batch), turn))
         try:
             await self._sent(ready)
         except Exception:
@@ -305,7 +299,7 @@ class Batches:
             self._log.failure("A statement broke off by an error of ours")
             raise DatabaseGone(f"a statement broke off: {type(problem).__name__}") from problem
 
-    async def _script(self, batch: Batch, written: int, turn: Turn, end: str = "COMMIT") -> list[bytes | Copied]:
+    async def _script(self, batch: Batch, written: int, turn: Turn, end: str) -> list[bytes | Copied]:
         """All that is sent, from BEGIN to the end: the statements between COPYs as one text each.
 
         `written` is the position that the database has before it.
