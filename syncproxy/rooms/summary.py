@@ -6,14 +6,14 @@ Nothing else derives these facts, so the row and the cache cannot disagree.
 
 from __future__ import annotations
 
-from operator import attrgetter
-from typing import Any, get_type_hints
+from typing import Any
 
 import msgspec
 from msgspec.structs import force_setattr
 
 from syncproxy.matrix.names import Hero
 from syncproxy.matrix.sharing import shared
+from syncproxy.rooms.by_place import ByPlace
 
 
 class Bump(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -99,13 +99,8 @@ def frozen_facts(summary: RoomSummary) -> FrozenFacts:
     )
 
 
-# what is not looked at is kept packed (`syncproxy/shelf.py`): by place, and of each bump a time that is the same once
-_OTHERS = [name for name in RoomSummary.__struct_fields__ if name not in ("heroes", "newest_by_type")]
-_TYPES = get_type_hints(RoomSummary)
-_others = attrgetter(*_OTHERS)
-_encode = msgspec.msgpack.Encoder().encode
-_Packed = tuple.__class_getitem__((dict[str, list[int]], list[list[Any]], *(_TYPES[name] for name in _OTHERS)))
-_decode = msgspec.msgpack.Decoder[Any](_Packed).decode
+# of each bump a time that is the same comes once
+_PACKING = ByPlace(RoomSummary, apart=("heroes", "newest_by_type"), others=(dict[str, list[int]], list[list[Any]]))
 
 
 def packed_summary(summary: RoomSummary) -> bytes:
@@ -117,14 +112,14 @@ def packed_summary(summary: RoomSummary) -> bytes:
         for type_, bump in summary.newest_by_type.items()
     }
     heroes = [(hero.user_id, hero.membership, hero.displayname, hero.avatar_url) for hero in summary.heroes]
-    return _encode((bumps, heroes, *_others(summary)))
+    return _PACKING.packed(summary, bumps, heroes)
 
 
 def unpacked_summary(packed: bytes) -> RoomSummary:
     """The summary that was packed."""
-    bumps, heroes, *others = _decode(packed)
+    bumps, heroes, *others = _PACKING.unpacked(packed)
     return RoomSummary(
-        **dict(zip(_OTHERS, others, strict=True)),
+        **dict(zip(_PACKING.names, others, strict=True)),
         heroes=tuple(Hero(*hero) for hero in heroes),
         newest_by_type={shared(type_): _bump(*bump) for type_, bump in bumps.items()},
     )
