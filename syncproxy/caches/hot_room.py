@@ -104,8 +104,14 @@ class HotRoom:
             return self._members.get(state_key)
         return self._state.get((event_type, state_key))
 
-    def asked_for(self, wanted: RequiredState) -> list[StateEntry]:
-        """The current state that is asked for, lazy members aside; of members those that are in memory."""
+    def asked_for(self, wanted: RequiredState, since: int | None = None) -> list[StateEntry]:
+        """The current state that is asked for, lazy members aside; of members those that are in memory.
+
+        Only what became current after the nid `since`, oldest first, unless that is `None`.
+        """
+        if since is not None:
+            changed = self.state_since(since)
+            return [one for one in changed if wanted.matches(one.event.type, one.event.state_key or "")]
         return [*self._state_asked_for(wanted.beside_members), *self._members_asked_for(wanted)]
 
     def _state_asked_for(self, wanted: RequiredState) -> Sequence[StateEntry]:

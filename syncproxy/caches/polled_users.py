@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Set
-from functools import lru_cache
 
 import attrs
 
+from syncproxy.matrix.sharing import shared_set
 from syncproxy.rooms.summary import RoomSummary
 
 #: gaps remembered of a room; of more the two oldest are taken for one, which opens when the later one would
@@ -23,12 +23,6 @@ class Gap:
     before: RoomSummary | None
     #: users who are known to have been in the room all the time
     vouched_for: Set[str]
-
-
-@lru_cache(maxsize=1000)
-def _shared(user_ids: frozenset[str]) -> frozenset[str]:
-    """One object for all that are equal: who logs in brings gaps in many rooms at once."""
-    return user_ids
 
 
 class PolledUsers:
@@ -63,7 +57,8 @@ class PolledUsers:
     def gap_came(self, room_id: str, nid: int, before: RoomSummary | None, vouched_for: Iterable[str]) -> None:
         """A room got a gap before the event `nid`; who is vouched for needs no poll to see past it."""
         gaps = self._gaps.setdefault(room_id, [])
-        gaps.append(Gap(nid, before, _shared(frozenset(vouched_for))))
+        # who logs in brings gaps in many rooms at once
+        gaps.append(Gap(nid, before, shared_set(frozenset(vouched_for))))
         if len(gaps) > _MOST_GAPS:
             # none is forgotten: a poll that is still in flight may have been sent before it
             first, second, *_ = gaps

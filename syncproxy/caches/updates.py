@@ -5,6 +5,10 @@ from __future__ import annotations
 from enum import IntFlag
 from typing import Protocol
 
+#: int's own operators, for marks that are looked at often: IntFlag's make an object of each result
+both = int.__and__
+either = int.__or__
+
 
 class Mark(IntFlag):
     """What changed in a room, for one user."""

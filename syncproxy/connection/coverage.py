@@ -17,11 +17,7 @@ _MOST = 4
 
 def known_since(coverage: Coverage, wanted: RequiredState) -> int | None:
     """The nid up to which the client has everything wanted; `None`: some of it was never asked for."""
-    known = None
-    for state, up_to in coverage:
-        if (known is None or up_to > known) and (state is wanted or not wanted.widens(state)):
-            known = up_to
-    return known
+    return max((up_to for state, up_to in coverage if not wanted.widens(state)), default=None)
 
 
 def is_due(entry: StateEntry, coverage: Coverage) -> bool:
@@ -37,7 +33,5 @@ def ended_after(kind: str, key: str, coverage: Coverage) -> int | None:
 
 def served(coverage: Coverage, wanted: RequiredState, up_to: int) -> Coverage:
     """The coverage once everything wanted was sent up to this nid."""
-    now = wanted, up_to
-    if len(coverage) == 1 and coverage[0][0] is wanted:
-        return (now,)
-    return (now, *(pair for pair in coverage if pair[0].widens(wanted)))[:_MOST]
+    others = (pair for pair in coverage if pair[0].widens(wanted))
+    return ((wanted, up_to), *others)[:_MOST]

@@ -8,7 +8,7 @@ from enum import Enum, auto
 import attrs
 import msgspec
 
-from syncproxy.caches.updates import Mark
+from syncproxy.caches.updates import Mark, both
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.connection.room_config import RoomConfig
 from syncproxy.connection.sent import SentRoom, SentRooms
@@ -148,8 +148,7 @@ def _moved_out(shown: Shown, hidden: Collection[str], is_listed: Callable[[str],
 
 
 def _by_marks(shown: Shown, has_left: Callable[[str], bool]) -> Iterator[DueRoom]:
-    # int's own operators: IntFlag's make an object of each result
-    both, elsewhere, membership = int.__and__, ~_ELSEWHERE, int(Mark.MEMBERSHIP)
+    elsewhere, membership = ~_ELSEWHERE, int(Mark.MEMBERSHIP)
     for room_id, mark in shown.marks.items():
         if not both(mark, elsewhere):
             continue

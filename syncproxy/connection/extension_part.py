@@ -99,8 +99,7 @@ async def extensions_answer(
             _log.failure("An extension could not answer a client: {name}", name=name)
             settled = False
             continue
-        if turn.is_over:
-            await turn.pause()
+        await turn.pause()
         if said.data is not None:
             data[name] = said.data
         if said.delta is not None:

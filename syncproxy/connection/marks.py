@@ -6,11 +6,9 @@ from collections.abc import Mapping
 
 import attrs
 
-from syncproxy.caches.updates import Mark, UserMark
+from syncproxy.caches.updates import Mark, UserMark, both
 
 _BUT_KEYS = int(~(UserMark.DEVICE_LISTS | UserMark.KEY_COUNTS))
-#: int's own operator: IntFlag's makes an object of each result
-_both = int.__and__
 _NO_MARK = UserMark(0)
 #: how long marks of no hurry gather before they wake a held request, in seconds
 KEYS_GATHER_S = 0.3
@@ -49,7 +47,7 @@ class PendingMarks:
     def mark_user(self, mark: UserMark) -> None:
         """Something changed for the user or device."""
         self._user = mark if self._user is _NO_MARK else self._user | mark
-        self._hurry(0.0 if _both(mark, _BUT_KEYS) else KEYS_GATHER_S)
+        self._hurry(0.0 if both(mark, _BUT_KEYS) else KEYS_GATHER_S)
 
     @property
     def has_come(self) -> bool:

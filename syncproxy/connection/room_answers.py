@@ -283,8 +283,7 @@ class RoomAnswers:
             # what changed since the timeline was chosen goes along: it has replaced what was there then
             entries, bound = hot.asked_for(wanted), view.to_nid
         else:
-            changed = hot.state_since(draft.sent.up_to)
-            entries = [one for one in changed if wanted.matches(one.event.type, one.event.state_key or "")]
+            entries = hot.asked_for(wanted, since=draft.sent.up_to)
         for entry in entries:
             if entry.valid_from <= bound:
                 yield entry

@@ -80,8 +80,7 @@ class RoomBatch:
     async def _at_once(self, due: Sequence[DueRoom]) -> tuple[Sequence[DueRoom], Sequence[DueRoom]]:
         """Make the first of them, as long as all is in memory; those that did not fit, and those that are still due."""
         for index, one in enumerate(due):
-            if self._turn.is_over:
-                await self._turn.pause()
+            await self._turn.pause()
             told = self._try(one.room_id, self._from_memory, one)
             if told is not None:
                 if not self._take(one.room_id, told):
@@ -117,8 +116,7 @@ class RoomBatch:
         hot = await self._hot(self._try(due.room_id, maker.want, due) for due in chunk)
         drafts: dict[str, Draft] = {}
         for due in chunk:
-            if self._turn.is_over:
-                await self._turn.pause()
+            await self._turn.pause()
             draft = self._try(due.room_id, maker.draft, due, hot.get(due.room_id))
             if draft is not None:
                 drafts[due.room_id] = draft
@@ -127,8 +125,7 @@ class RoomBatch:
         for room_id, room in members.items():
             drafts[room_id] = replace(drafts[room_id], members=room)
         for index, due in enumerate(chunk):
-            if self._turn.is_over:
-                await self._turn.pause()
+            await self._turn.pause()
             told = self._try(due.room_id, maker.tell, due, drafts.get(due.room_id), hot.get(due.room_id))
             if told is not None and not self._take(due.room_id, told):
                 return chunk[index:]

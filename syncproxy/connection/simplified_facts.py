@@ -19,6 +19,9 @@ from syncproxy.rooms.visibility import View
 
 _encode = msgspec.msgpack.Encoder().encode
 _NOTHING = FrozenFacts()
+_MEMBER_COUNTS = ("joined_count", "invited_count")
+#: told as they are when they changed
+_PLAIN = ("notification_count", "highlight_count", "is_dm")
 
 
 @attrs.frozen
@@ -78,17 +81,9 @@ class Facts:
                 fields["avatar"] = self.avatar
             if not self.name and (name or heroes):
                 fields["heroes"] = self.heroes
-        if self.counts_members:
-            if self.joined_count != before.joined_count:
-                fields["joined_count"] = self.joined_count
-            if self.invited_count != before.invited_count:
-                fields["invited_count"] = self.invited_count
-        if self.notification_count != before.notification_count:
-            fields["notification_count"] = self.notification_count
-        if self.highlight_count != before.highlight_count:
-            fields["highlight_count"] = self.highlight_count
-        if self.is_dm != before.is_dm:
-            fields["is_dm"] = self.is_dm
+        for field in (*_MEMBER_COUNTS, *_PLAIN) if self.counts_members else _PLAIN:
+            if getattr(self, field) != getattr(before, field):
+                fields[field] = getattr(self, field)
         if self.bump_stamp and self.bump_stamp != before.bump_stamp:
             fields["bump_stamp"] = self.bump_stamp
         return fields

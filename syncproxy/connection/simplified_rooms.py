@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from syncproxy.caches.hot_room import HotRoom, RoomWant
-from syncproxy.caches.updates import Mark
+from syncproxy.caches.updates import Mark, both
 from syncproxy.connection import frozen, simplified_facts
 from syncproxy.connection.bundles import bare, timeline_events
 from syncproxy.connection.coverage import Coverage, known_since, served
@@ -79,9 +79,7 @@ class SimplifiedRooms:
             return frozen.want(
                 row, members=wanted.named_members, all_members=wanted.all_members, since=since, ended=ended
             )
-        # int's own operator: IntFlag's makes an object of each result
-        both = int.__and__
-        if (due.config is not sent.config and due.config != sent.config) or both(due.mark, _WITH_EVENTS):
+        if due.config != sent.config or both(due.mark, _WITH_EVENTS):
             return frozen.want(row, since=min(since, sent.up_to), ended=ended)
         return None
 

@@ -18,12 +18,7 @@ def due_state(draft: Draft, bound: int) -> list[StoredEvent]:
     if hot is None or not wanted:
         return []
     coverage = () if draft.sent is None else draft.sent.coverage
-    since = known_since(coverage, wanted)
-    if since is None:
-        entries = hot.asked_for(wanted)
-    else:
-        changed = hot.state_since(since)
-        entries = [one for one in changed if wanted.matches(one.event.type, one.event.state_key or "")]
+    entries = hot.asked_for(wanted, since=known_since(coverage, wanted))
     return [one.event for one in entries if one.valid_from <= bound and (not coverage or is_due(one, coverage))]
 
 

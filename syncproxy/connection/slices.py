@@ -23,7 +23,6 @@ from syncproxy.protocol.response import ListAnswer, Sync
 #: a room's key, and the room
 Entry = tuple[Key, str]
 _LEFT = frozenset({"removed", "left"})
-_NONE: frozenset[str] = frozenset()
 
 
 def kept_entries(spec: ListSpec, source: SortedList, room_ids: Iterable[str], user: UserCache) -> tuple[Entry, ...]:
@@ -46,14 +45,12 @@ def sliced(
     if before is not None and not kept and _is_unchanged(before, spec, source, ranges):
         return Advanced(before, ListAnswer(before.window.count, _ops(before.window)), news=False)
     window = Window(len(source) + len(kept), ranges, tuple(_slice(source, kept, *one) for one in ranges))
-    shown = frozenset(window.rooms[0]) if len(window.rooms) == 1 else _NONE.union(*window.rooms)
+    shown = frozenset[str]().union(*window.rooms)
     now = ListWindow(spec, source, source.version, slow=False, window=window, shown=shown)
     news = before is None or before.window.count != window.count or before.shown != shown
     if before is not None and not news and before.spec == spec and before.source is source:
         # the same rooms are shown, in whatever order
-        now = before
-        if before.window != window:
-            now = ListWindow(spec, source, source.version, before.slow, window, before.shown, before.reach)
+        now = attrs.evolve(before, window=window, version=source.version) if before.window != window else before
     return Advanced(now, ListAnswer(window.count, _ops(window)), news)
 
 

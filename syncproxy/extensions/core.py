@@ -7,20 +7,18 @@ answer adds comes back as a delta, which the connection folds in once the client
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Container, Mapping
+from functools import reduce
 from typing import Any, Protocol
 
 import attrs
 
 from syncproxy.caches.global_cache import GlobalCache
-from syncproxy.caches.updates import Mark, UserMark
+from syncproxy.caches.updates import Mark, UserMark, either
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.matrix.devices import Device
 from syncproxy.protocol.dialect import EXTENSION_RULES, ExtensionRules
 from syncproxy.protocol.request import ExtensionParams
 from syncproxy.protocol.response import RoomAnswer
-
-# int's own operator: IntFlag's makes an object of each result
-_either = int.__or__
 
 
 async def _at_once() -> None:
@@ -65,10 +63,7 @@ class Context:
 
     @any_marks.default
     def _any_marks(self) -> int:
-        both = 0
-        for mark in self.room_marks.values():
-            both = _either(both, mark)
-        return both
+        return reduce(either, self.room_marks.values(), 0)
 
 
 @attrs.frozen

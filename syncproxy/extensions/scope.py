@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from syncproxy.caches.updates import Mark
+from syncproxy.caches.updates import Mark, both
 from syncproxy.extensions.core import Context
 from syncproxy.protocol.request import ExtensionParams
 
@@ -32,8 +32,6 @@ def marked_rooms(context: Context, mark: Mark) -> list[str]:
     bit = int(mark)
     if not context.any_marks & bit:
         return []
-    # int's own operator: IntFlag's makes an object of each result
-    both = int.__and__
     return [room_id for room_id, marks in context.room_marks.items() if both(marks, bit)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 
 #: how many texts, where they cannot go by themselves
 _MOST_TEXTS = 1 << 16
@@ -29,3 +30,9 @@ class Shared:
 #: The text, as the object that is used already. CPython 3.12 never lets go of what it interns, and what is shared here
 #: comes from anyone.
 shared = Shared() if sys.version_info[:2] == (3, 12) else sys.intern
+
+
+@lru_cache(maxsize=2000)
+def shared_set(texts: frozenset[str]) -> frozenset[str]:
+    """The set, as the object that is used already, of those that came lately."""
+    return texts

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import attrs
 
+from syncproxy.matrix.sharing import shared_set
 from syncproxy.protocol.request import StatePair
 
 MEMBER = "m.room.member"
@@ -52,12 +53,6 @@ class _Pairs:
         return any((kind, key) in self.excluded for kind in types for key in keys)
 
 
-@lru_cache(maxsize=1000)
-def _shared(keys: frozenset[str]) -> frozenset[str]:
-    """One object for all that are equal: most types are asked for with one key, the same for all users."""
-    return keys
-
-
 def _worked_out(config: Config, user_id: str) -> _Pairs:
     pairs, excluded = config
     keys: dict[str, set[str]] = {}
@@ -72,7 +67,8 @@ def _worked_out(config: Config, user_id: str) -> _Pairs:
             asked = keys.setdefault(event_type, set())
             if (event_type, state_key) != (MEMBER, _LAZY):
                 asked.add(user_id if state_key == _ME else state_key)
-    named = {kind: _shared(frozenset(asked)) for kind, asked in keys.items()}
+    # most types are asked for with one key, the same for all users
+    named = {kind: shared_set(frozenset(asked)) for kind, asked in keys.items()}
     return _Pairs(everything, named, frozenset(any_type), frozenset(excluded))
 
 

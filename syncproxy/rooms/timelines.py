@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -89,8 +89,7 @@ def handed_nid(timeline: Timeline, known: Mapping[str, KnownEvent], own: str) ->
     0: it was handed none that has its place in the timeline; these are yet to come.
     """
     events = timeline.events
-    joins = [number for number, event in enumerate(events) if _is_join_of(event, own)]
-    handed = (event for event in events[joins[-1] if joins else 0 :] if _is_known(event, known))
+    handed = (event for event in events[_join_place(events, own) :] if _is_known(event, known))
     first = next(handed, None)
     return 0 if first is None else known[first.event_id].nid
 
@@ -98,8 +97,7 @@ def handed_nid(timeline: Timeline, known: Mapping[str, KnownEvent], own: str) ->
 def has_unknown_state_before_join(timeline: Timeline, known: Mapping[str, KnownEvent], own: str) -> bool:
     """Whether state was set before the `own` user's join that has no place in the timeline yet."""
     events = timeline.events
-    joins = [number for number, event in enumerate(events) if _is_join_of(event, own)]
-    before = events[: joins[-1]] if joins else ()
+    before = events[: _join_place(events, own)]
     return any(event.state_key is not None and not _is_known(event, known) for event in before)
 
 
@@ -126,6 +124,11 @@ def sent_without_id(timeline: Timeline, user_id: str) -> tuple[str, ...]:
 
 def _is_behind_gap(event: Event, known: Mapping[str, KnownEvent]) -> bool:
     return _is_known(event, known) and known[event.event_id].gap_before
+
+
+def _join_place(events: Sequence[Event], own: str) -> int:
+    """Where the last join of the `own` user stands; 0: there is none."""
+    return max((number for number, event in enumerate(events) if _is_join_of(event, own)), default=0)
 
 
 def _is_join_of(event: Event, user_id: str) -> bool:
