@@ -30,6 +30,43 @@ class LargeBody:
 Body = bytes | LargeBody
 
 
+class Parts:
+    """A body as it comes, put together in the end."""
+
+    def __init__(self, most: int) -> None:
+        """`most` bytes are taken."""
+        self._most = most
+        self._parts: list[bytes] = []
+        self._part = bytearray()
+        self._size = 0
+
+    def add(self, data: bytes) -> None:
+        """The next bytes. Raises BodyTooLarge, and forgets all of it then."""
+        self._size += len(data)
+        if self._size > self._most:
+            self.forget()
+            raise BodyTooLarge
+        self._part += data
+        if len(self._part) >= _PART:
+            self._end_part()
+
+    def whole(self) -> Body:
+        """All of it."""
+        self._end_part()
+        if self._size > MOST_JOINED:
+            return LargeBody(tuple(self._parts))
+        return b"".join(self._parts)
+
+    def forget(self) -> None:
+        """Let go of what came."""
+        self._parts.clear()
+        self._part.clear()
+
+    def _end_part(self) -> None:
+        self._parts.append(bytes(self._part))
+        self._part.clear()
+
+
 def read_body(response: IResponse, most: int) -> Deferred[Body]:
     """The whole body, of `most` bytes at the most.
 
@@ -45,29 +82,23 @@ def read_body(response: IResponse, most: int) -> Deferred[Body]:
 
 class _Body(Protocol):
     def __init__(self, most: int) -> None:
-        self._most = most
-        self._parts: list[bytes] = []
-        self._part = bytearray()
-        self._size = 0
+        self._parts = Parts(most)
         self.read: Deferred[Body] = Deferred(self._cancelled)
 
     def dataReceived(self, data: bytes) -> None:
         if self.read.called:
             return
-        self._size += len(data)
-        if self._size > self._most:
+        try:
+            self._parts.add(data)
+        except BodyTooLarge:
             self.refuse()
-            return
-        self._part += data
-        if len(self._part) >= _PART:
-            self._end_part()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.read.called:
             return
         # with neither length nor chunks announced, the end of the connection is the end of the body
         if reason.check(ResponseDone, PotentialDataLoss):
-            self.read.callback(self._whole())
+            self.read.callback(self._parts.whole())
         else:
             self.read.errback(reason)
 
@@ -77,21 +108,10 @@ class _Body(Protocol):
             self._forget()
             self.read.errback(BodyTooLarge())
 
-    def _end_part(self) -> None:
-        self._parts.append(bytes(self._part))
-        self._part.clear()
-
-    def _whole(self) -> Body:
-        self._end_part()
-        if self._size > MOST_JOINED:
-            return LargeBody(tuple(self._parts))
-        return b"".join(self._parts)
-
     def _cancelled(self, read: Deferred[Body]) -> None:
         self._forget()
 
     def _forget(self) -> None:
-        self._parts.clear()
-        self._part.clear()
+        self._parts.forget()
         if self.transport is not None:
             self.transport.loseConnection()

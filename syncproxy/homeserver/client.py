@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -18,11 +20,13 @@ from zope.interface import implementer
 
 from syncproxy import __version__
 from syncproxy.arrivals import Arrivals, Inbox
+from syncproxy.homeserver.answer import MOST_OF_AN_ERROR, Answer
 from syncproxy.homeserver.bodies import MOST_JOINED, Body, BodyTooLarge, read_body
+from syncproxy.homeserver.origin import CONNECT_S, origin
+from syncproxy.homeserver.poll_connections import PollConnections
 from syncproxy.homeserver.repairs import UNSOUND
-from syncproxy.homeserver.targets import Targets
+from syncproxy.homeserver.targets import Targets, query
 
-_CONNECT_S = 10
 _SHORT_S = 10
 _BACKGROUND_S = 60
 #: the longest wait that is believed
@@ -30,15 +34,16 @@ _LONGEST_WAIT_MS = 24 * 3600 * 1000
 #: beyond its own `timeout`
 _SYNC_S = 300
 _FIRST_SYNC_S = 1800
-#: bytes of an error, of which more is not read, and characters of its text, which goes into logs
-_MOST_OF_AN_ERROR = 1024 * 1024
+#: characters of an error's text, which goes into logs
 _MOST_OF_A_TEXT = 500
 #: bytes of an answer with events, unless said
 MOST_OF_A_SYNC = 1024 * 1024 * 1024
-#: connections kept open to the homeserver: each poller holds one
-_PERSISTENT = 100_000
+#: connections kept open to the homeserver, beside those of pollers
+_PERSISTENT = 100
 _TOO_MANY_REQUESTS = 429
 _HEADERS: dict[bytes | str, bytes | str] = {"User-Agent": f"syncproxy/{__version__}", "Accept": "application/json"}
+_HEADER_LINES = "".join(f"{name!s}: {value!s}\r\n" for name, value in _HEADERS.items()).encode()
+_SYNC = "/_matrix/client/v3/sync"
 
 
 class HomeserverUnreachable(Exception):
@@ -94,7 +99,7 @@ class _UnixEndpoints:
     path: str
 
     def endpointForURI(self, uri: Any) -> UNIXClientEndpoint:
-        return UNIXClientEndpoint(self.reactor, self.path, timeout=_CONNECT_S)
+        return UNIXClientEndpoint(self.reactor, self.path, timeout=CONNECT_S)
 
 
 class _Pool(HTTPConnectionPool):
@@ -164,9 +169,10 @@ class HomeserverClient:
             agent = (
                 Agent.usingEndpointFactory(reactor, _UnixEndpoints(reactor, base_url[len("unix:") :]), self._pool)
                 if is_unix
-                else Agent(reactor, connectTimeout=_CONNECT_S, pool=self._pool)
+                else Agent(reactor, connectTimeout=CONNECT_S, pool=self._pool)
             )
         self._http = HTTPClient(agent)
+        self._polls = PollConnections(reactor, origin(reactor, base_url), _HEADER_LINES, arrivals)
         self._in_flight: set[Deferred[Any]] = set()
         self._closed = False
 
@@ -175,6 +181,7 @@ class HomeserverClient:
         self._closed = True
         for getting in list(self._in_flight):
             getting.cancel()
+        await self._polls.close()
         await self._pool.closeCachedConnections()
 
     async def versions(self, token: str | None = None) -> bytes:
@@ -194,17 +201,11 @@ class HomeserverClient:
         self, token: str, *, since: str | None, timeout_ms: int, filter: str, set_presence: str = "offline"
     ) -> Body:
         """One `/sync`: the body as it came."""
-        parameters = {
-            "timeout": str(timeout_ms),
-            "set_presence": set_presence,
-            "filter": filter,
-            "use_state_after": "true",
-            "org.matrix.msc4222.use_state_after": "true",
-        }
-        if since is not None:
-            parameters["since"] = since
+        asked = _sync_target(timeout_ms, filter, set_presence)
+        target = asked if since is None else asked + b"&since=" + quote(since, safe="").encode()
         limit_s = _FIRST_SYNC_S if since is None else timeout_ms / 1000 + _SYNC_S
-        return await self._get_events("/_matrix/client/v3/sync", token, parameters, limit_s)
+        polling = self._polls.get(target, token, self._max_sync_size)
+        return await self._answer(_SYNC, polling, token, limit_s, self._max_sync_size)
 
     async def members(self, token: str, room_id: str) -> Body:
         """All members of a room."""
@@ -225,24 +226,28 @@ class HomeserverClient:
         return await self._get("/_matrix/client/v3/keys/changes", token, parameters, _BACKGROUND_S)
 
     async def _get(self, path: str, token: str | None, parameters: dict[str, str], limit_s: float) -> bytes:
-        body = await self._answer(path, token, parameters, limit_s, MOST_JOINED)
+        asking = self._exchange(path, token, parameters, MOST_JOINED)
+        body = await self._answer(path, asking, token, limit_s, MOST_JOINED)
         if not isinstance(body, bytes):
             raise AssertionError("joined up to this size")
         return body
 
     async def _get_events(self, path: str, token: str, parameters: dict[str, str], limit_s: float) -> Body:
-        return await self._answer(path, token, parameters, limit_s, self._max_sync_size)
+        asking = self._exchange(path, token, parameters, self._max_sync_size)
+        return await self._answer(path, asking, token, limit_s, self._max_sync_size)
 
     async def _answer(
-        self, path: str, token: str | None, parameters: dict[str, str], limit_s: float, most: int
+        self, path: str, asking: Coroutine[Any, Any, Answer], token: str | None, limit_s: float, most: int
     ) -> Body:
+        """The body that `asking` brings, in so many seconds; `path` and `most` are for messages."""
         if self._closed:
+            asking.close()
             raise HomeserverUnreachable(f"{path}: the proxy is stopping")
-        getting = ensureDeferred(self._exchange(path, token, parameters, most))
+        getting = ensureDeferred(asking)
         getting.addTimeout(limit_s, self._reactor)
         self._in_flight.add(getting)
         try:
-            status, retry_after, body = await getting
+            answer = await getting
         except CancelledError:
             if not self._closed:
                 raise
@@ -255,19 +260,17 @@ class HomeserverClient:
             raise HomeserverUnreachable(f"{path}: {type(problem).__name__}") from None
         finally:
             self._in_flight.discard(getting)
-        if status == 200:
-            return body
-        wait_ms = self._wait_ms(retry_after) if status == _TOO_MANY_REQUESTS else None
-        raise _error(status, wait_ms, body if isinstance(body, bytes) else b"", token)
+        if answer.status == 200:
+            return answer.body
+        wait_ms = self._wait_ms(answer.retry_after) if answer.status == _TOO_MANY_REQUESTS else None
+        raise _error(answer.status, wait_ms, answer.body if isinstance(answer.body, bytes) else b"", token)
 
-    async def _exchange(
-        self, path: str, token: str | None, parameters: dict[str, str], most: int
-    ) -> tuple[int, str | None, Body]:
+    async def _exchange(self, path: str, token: str | None, parameters: dict[str, str], most: int) -> Answer:
         headers = _HEADERS if token is None else {**_HEADERS, "Authorization": f"Bearer {token}"}
         target = self._targets.of(path, parameters)
         response = await self._http.get(target, headers=headers, unbuffered=True, allow_redirects=False)
         retry_after = response.headers.getRawHeaders("Retry-After", [None])[0]
-        return response.code, retry_after, await _read(response, most)
+        return Answer(response.code, retry_after, await _read(response, most))
 
     def _wait_ms(self, retry_after: str | None) -> int | None:
         """The wait that a `Retry-After` asks for: seconds or a date."""
@@ -283,6 +286,19 @@ class HomeserverClient:
         return int(min(max(wait_s * 1000, 0), _LONGEST_WAIT_MS))
 
 
+@lru_cache(maxsize=1024)
+def _sync_target(timeout_ms: int, filter: str, set_presence: str) -> bytes:
+    """What is the same in poll after poll."""
+    parameters = {
+        "timeout": str(timeout_ms),
+        "set_presence": set_presence,
+        "filter": filter,
+        "use_state_after": "true",
+        "org.matrix.msc4222.use_state_after": "true",
+    }
+    return (_SYNC + query(parameters)).encode()
+
+
 def _room(room_id: str, what: str) -> str:
     return f"/_matrix/client/v3/rooms/{quote(room_id, safe='')}/{what}"
 
@@ -291,7 +307,7 @@ async def _read(response: IResponse, most: int) -> Body:
     if response.code == 200:
         return await read_body(response, most)
     try:
-        return await read_body(response, _MOST_OF_AN_ERROR)
+        return await read_body(response, MOST_OF_AN_ERROR)
     except BodyTooLarge:
         # its status says enough
         return b""

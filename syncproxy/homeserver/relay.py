@@ -7,16 +7,12 @@ connections do not. They are used as they are.
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
-import attrs
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 from twisted.web._newclient import HTTP11ClientProtocol, Request
 from twisted.web.client import (
-    BrowserLikePolicyForHTTPS,
     HTTPConnectionPool,
     RequestTransmissionFailed,
     ResponseNeverReceived,
@@ -27,34 +23,11 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IResponse
 
 from syncproxy.homeserver.client import HomeserverUnreachable
 from syncproxy.homeserver.hops import end_to_end
+from syncproxy.homeserver.origin import origin
 
-_CONNECT_S = 10
 #: connections that are kept while nobody asks, and for how long, in seconds: homeservers close theirs later
 _KEPT = 100
 _KEPT_S = 15
-_HTTPS_PORT, _HTTP_PORT = 443, 80
-
-
-@attrs.frozen
-class Origin:
-    """The one place that everything goes to: its endpoint, the `Host` to name, and what begins each path."""
-
-    endpoint: IStreamClientEndpoint
-    host: bytes
-    path: bytes
-
-
-def origin(reactor: Any, base_url: str) -> Origin:
-    """Where a `--homeserver` is; certificates and host names are verified."""
-    if base_url.startswith("unix:"):
-        return Origin(UNIXClientEndpoint(reactor, base_url[len("unix:") :], timeout=_CONNECT_S), b"localhost", b"")
-    url = urlsplit(base_url)
-    host, is_secure = url.hostname or "", url.scheme == "https"
-    port = url.port or (_HTTPS_PORT if is_secure else _HTTP_PORT)
-    endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, host, port, timeout=_CONNECT_S)
-    if is_secure:
-        endpoint = wrapClientTLS(BrowserLikePolicyForHTTPS().creatorForNetloc(host.encode("idna"), port), endpoint)
-    return Origin(endpoint, url.netloc.encode("idna"), url.path.rstrip("/").encode("ascii"))
 
 
 class RelayedAnswer:

@@ -36,6 +36,10 @@ class Targets:
     def of(self, path: str, parameters: Mapping[str, str]) -> Target:
         """The URL of a path, which is quoted, with these parameters, which are not."""
         target = Target(self._base.scheme, self._base.host, port=self._base.port)
-        query = "?" + urlencode(parameters, quote_via=quote) if parameters else ""
-        target._text = self._start + path + query
+        target._text = self._start + path + query(parameters)
         return target
+
+
+def query(parameters: Mapping[str, str]) -> str:
+    """What follows a path, with the mark before it."""
+    return "?" + urlencode(parameters, quote_via=quote) if parameters else ""

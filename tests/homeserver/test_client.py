@@ -6,13 +6,13 @@ import gzip
 import json
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet import reactor as default_reactor
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, deferLater
-from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import TestCase
 from twisted.web.http import Request
 from twisted.web.iweb import IAgent
@@ -465,21 +465,38 @@ class TimeOutTests(TestCase):
     def limit_of(self, ask: Callable[[HomeserverClient], Any]) -> float:
         """After how many seconds a request is given up; nothing stays behind."""
         clock, agent = Clock(), _Silent()
-        client = HomeserverClient(clock, "http://hs", agent=cast(IAgent, agent))
-        asking = ensureDeferred(ask(client))
+        limit_s = self.limit_at(clock, ensureDeferred(ask(HomeserverClient(clock, "http://hs", agent=agent))))
+        self.assertEqual(agent.cancelled, 1)
+        return limit_s
+
+    def limit_at(self, clock: Clock, asking: Deferred[Any]) -> float:
+        """After how many seconds of this clock a request is given up."""
         (call,) = clock.getDelayedCalls()
         limit_s = call.getTime()
         clock.advance(limit_s - 0.001)
         self.assertNoResult(asking)
         clock.advance(0.002)
         self.failureResultOf(asking, HomeserverUnreachable)
-        self.assertEqual((agent.cancelled, clock.getDelayedCalls()), (1, []))
+        self.assertEqual(clock.getDelayedCalls(), [])
+        return limit_s
+
+    def limit_of_poll(self, since: str | None, timeout_ms: int) -> float:
+        """After how many seconds a poll is given up, and its connection closed."""
+        there = MemoryReactorClock()
+        client = HomeserverClient(there, "unix:/there")
+        asking = ensureDeferred(client.sync(TOKEN, since=since, timeout_ms=timeout_ms, filter=""))
+        connection = there.unixClients[0][1].buildProtocol(None)
+        transport = StringTransport()
+        connection.makeConnection(transport)
+        self.assertIn(b"GET /_matrix/client/v3/sync?", transport.value())
+        limit_s = self.limit_at(there, asking)
+        self.assertTrue(transport.disconnected)
         return limit_s
 
     def test_sync(self) -> None:
         """A poll has five minutes beyond its own time, a first sync half an hour."""
-        self.assertEqual(self.limit_of(lambda hs: hs.sync(TOKEN, since="s", timeout_ms=30_000, filter="")), 330)
-        self.assertEqual(self.limit_of(lambda hs: hs.sync(TOKEN, since=None, timeout_ms=5, filter="")), 1800)
+        self.assertEqual(self.limit_of_poll("s", 30_000), 330)
+        self.assertEqual(self.limit_of_poll(None, 5), 1800)
 
     def test_others(self) -> None:
         """What clients wait for has 10 s, what is done in the background 60 s."""
