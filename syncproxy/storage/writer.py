@@ -218,6 +218,7 @@ class Writer:
             if item.is_long:
                 self._waiting.take_slices(item)
                 return batch
+            await turn.pause()
         if batch:
             self._waiting.others_took()
         return batch
@@ -360,8 +361,8 @@ class Writer:
         for item in batch:
             self._try_to_tell(partial(self._note_stored, item, stored.polls))
             self._settled(item)
-        # what the next batch asks for takes its time, too
-        await turn.pause()
+            # its poller asks again at once; and what the next batch asks for takes its time, too
+            await turn.pause()
 
     def _try_to_tell(self, tell: Callable[[], None]) -> None:
         try:

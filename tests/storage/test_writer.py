@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 from twisted.internet.defer import gatherResults
 
 from syncproxy.errors import NotReady
@@ -194,6 +196,23 @@ class WriterTests(StorageCase):
         self.assertEqual((len(trips), stored), (1, [0, 1, 2]))
         events = [stored.event_id for change in self.room_changes() for stored in change.timeline]
         self.assertEqual(events, ["$more0", "$more1", "$more2"])
+
+    async def test_others_run_between_those_who_are_told(self) -> None:
+        """Where those whose answers one batch stored take their time, all others have a turn between two of them."""
+        came: list[int | str] = []
+
+        def take(number: int) -> None:
+            came.append(number)
+            self.clock.callLater(0, came.append, "others")
+            ends = perf_counter() + 0.006
+            while perf_counter() < ends:
+                pass
+
+        waiting = [self.writer.do(AcknowledgeToDevice(ALICE, number)) for number in range(3)]
+        for number, stored in enumerate(waiting):
+            stored.addCallback(lambda _, number: take(number), number)
+        await gatherResults(waiting)
+        self.assertEqual(came, [0, "others", 1, "others", 2])
 
     async def test_what_waits_is_stored_at_the_end(self) -> None:
         """Stopping stores what waits in the queue, then refuses what comes later."""
