@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from syncproxy.caches.hot_room import TIMELINE_EVENTS, HotRoom, RoomWant
 from syncproxy.caches.reads import RoomReads
 from syncproxy.caches.together import together
+from syncproxy.deflation import Deflation
 from syncproxy.errors import NotReady
 from syncproxy.matrix.events import StateEntry
 from syncproxy.rooms.changes import ReceiptsChange, RoomChange
@@ -22,6 +23,7 @@ from syncproxy.shelf import Shelf
 _MOST_WHOLE = 8 * 1024 * 1024
 #: a room that is larger, for the members in it that somebody asked for, takes too long to be packed: up to 1 ms below
 _LARGEST = 128 * 1024
+_deflation = Deflation()
 #: a room may be loaded for something else, or miss a change, while it is waited for
 _ATTEMPTS = 8
 
@@ -55,7 +57,7 @@ class HotRooms:
         whole = min(_MOST_WHOLE, cache_bytes // 2)
         packed = (cache_bytes - whole) // 2
         large = cache_bytes - whole - packed
-        self._kept = Shelf(HotRoom.packed, HotRoom.unpacked, whole, lambda room: room.cost, packed, _LARGEST, large)
+        self._kept = Shelf(_packed, _unpacked, whole, lambda room: room.cost, packed, _LARGEST, large)
 
     def get(self, want: RoomWant) -> HotRoom | None:
         """The room, if everything wanted is in memory."""
@@ -262,3 +264,11 @@ def _by_room(receipts: Iterable[Receipt]) -> dict[str, list[Receipt]]:
     for receipt in receipts:
         found.setdefault(receipt.room_id, []).append(receipt)
     return found
+
+
+def _packed(room: HotRoom) -> bytes:
+    return _deflation.deflated(room.packed())
+
+
+def _unpacked(room_id: str, packed: bytes) -> HotRoom:
+    return HotRoom.unpacked(room_id, _deflation.inflated(packed))

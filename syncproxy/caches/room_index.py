@@ -4,12 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from syncproxy.rooms.summary import RoomSummary, packed_summary, unpacked_summary
+from syncproxy.deflation import Deflation
+from syncproxy.matrix.names import Hero
+from syncproxy.rooms.summary import Bump, RoomSummary, packed_summary, unpacked_summary
 from syncproxy.shelf import Shelf
 
 #: how many summaries are kept as they are, some 15 MB: whoever goes through 2,000 rooms again and again finds them so
 _MOST_WHOLE = 5000
 _NONE: frozenset[str] = frozenset()
+#: types of which most rooms have events, those of many last
+_TYPES = (
+    "m.room.canonical_alias",
+    "m.room.avatar",
+    "m.room.name",
+    "m.room.topic",
+    "m.room.encryption",
+    "m.room.encrypted",
+    "m.reaction",
+    "m.room.guest_access",
+    "m.room.history_visibility",
+    "m.room.join_rules",
+    "m.room.power_levels",
+    "m.room.create",
+    "m.room.member",
+    "m.room.message",
+)
+_SOMEBODY = Hero("@", "join", None, "mxc://")
+_TYPICAL = RoomSummary("!", heroes=(_SOMEBODY,), newest_by_type=dict.fromkeys(_TYPES, Bump(0, 0, 0, 0)))
+_deflation = Deflation(packed_summary(_TYPICAL))
 
 
 class RoomIndex:
@@ -17,7 +39,7 @@ class RoomIndex:
 
     def __init__(self) -> None:
         #: of every room
-        self.summaries = Shelf(packed_summary, lambda _, packed: unpacked_summary(packed), _MOST_WHOLE)
+        self.summaries = Shelf(_packed, _unpacked, _MOST_WHOLE)
         self._replaced: dict[str, set[str]] = {}
         self._children: dict[str, frozenset[str]] = {}
 
@@ -82,3 +104,11 @@ class RoomIndex:
         for room_id in room_ids:
             yield room_id
             yield from self.successors(room_id)
+
+
+def _packed(summary: RoomSummary) -> bytes:
+    return _deflation.deflated(packed_summary(summary))
+
+
+def _unpacked(_: str, packed: bytes) -> RoomSummary:
+    return unpacked_summary(_deflation.inflated(packed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from random import Random
 from weakref import ref
 
 import msgspec
@@ -396,7 +397,9 @@ class CacheSizeTests(SynchronousTestCase):
         self.world = World(cache_bytes=840_000)
         self.room_ids = [f"!{number}" for number in range(30)]
         for room_id in self.room_ids:
-            self.world.told(self.world.database.stored(room_id, self.world.database.event(json=b"x" * 30_000)))
+            # what does not get smaller when it is packed
+            json = Random(room_id).randbytes(30_000)
+            self.world.told(self.world.database.stored(room_id, self.world.database.event(json=json)))
 
     def load(self, *room_ids: str) -> dict[str, HotRoom]:
         wants = [RoomWant(room_id) for room_id in room_ids]
