@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from syncproxy.caches.user_rows import UserRows
 from syncproxy.matrix.events import StoredEvent
 from syncproxy.matrix.names import Hero
+from syncproxy.rooms.joined_rows import joined_record
 from syncproxy.rooms.summary import FrozenFacts
 from syncproxy.rooms.user_room import UserRoom
 
@@ -40,6 +41,19 @@ def values(kind: str) -> st.SearchStrategy[object]:
 
 
 rows = st.builds(UserRoom, **{name: values(kind) for name, kind in UserRoom.__annotations__.items()})
+#: rows of joined rooms as they are, or almost
+joined_rows = st.builds(
+    UserRoom,
+    st.just(ALICE),
+    st.sampled_from(["!a", "!b", "!c", "!d"]),
+    st.sampled_from(["join", "join", "leave"]),
+    **dict.fromkeys(("membership_nid", "visible_from", "handed_from", "counts_nid"), st.sampled_from([0, 7, 1 << 32])),
+    **dict.fromkeys(("notification_count", "highlight_count"), st.sampled_from([0, 3, 70_000])),
+    **dict.fromkeys(("join_ts", "sort_ts", "recency"), st.sampled_from([0, 1_764_365_000_000, -1, 1 << 62])),
+    **dict.fromkeys(("unplaced", "to_come", "unsure", "contradicted", "removed", "is_direct"), st.booleans()),
+    previous=st.sampled_from([None, "invite", "join", "leave", "ban", "knock", "unknown"]),
+    invite_ts=st.sampled_from([0, 0, 5]),
+)
 
 
 class UserRowsTests(SynchronousTestCase):
@@ -56,6 +70,23 @@ class UserRowsTests(SynchronousTestCase):
         self.rows.put(row)
         self.assertEqual(self.rows[row.room_id], row)
         self.assertEqual(self.rows.of(row.room_id), row)
+
+    @given(st.lists(joined_rows))
+    def test_many_rows(self, put: list[UserRoom]) -> None:
+        """Of each room the row that came last is found, those of joined rooms among others; the rooms are in order."""
+        kept, expected = UserRows(ALICE), dict[str, UserRoom]()
+        for row in put:
+            kept.put(row)
+            expected[row.room_id] = row
+            self.assertEqual(kept.of(row.room_id), row)
+        self.assertEqual(list(kept.items()), sorted(expected.items()))
+        self.assertEqual([room_id in kept for room_id in ("!a", "!e")], ["!a" in expected, False])
+
+    def test_size(self) -> None:
+        """The row of a joined room takes 46 bytes; another has no record."""
+        row = UserRoom(ALICE, "!r", "join", 7, 7, handed_from=7, counts_nid=9, join_ts=1 << 40, recency=1 << 40)
+        self.assertEqual(len(joined_record(row) or b""), 46)
+        self.assertIsNone(joined_record(LEFT))
 
     def test_newest_row_of_a_room(self) -> None:
         """A room has one row: the one that was put in last."""
@@ -74,7 +105,9 @@ class UserRowsTests(SynchronousTestCase):
     def test_more_than_are_kept_unpacked(self) -> None:
         """However many rows are looked at, of several users, each is found again."""
         users = {ALICE: self.rows, "@bob:hs": UserRows("@bob:hs")}
-        expected = {user_id: [UserRoom(user_id, f"!r{n}", "join", join_ts=n) for n in range(3000)] for user_id in users}
+        expected = {
+            user_id: [UserRoom(user_id, f"!r{n:04}", "join", join_ts=n) for n in range(3000)] for user_id in users
+        }
         for user_id, rows in expected.items():
             for row in rows:
                 users[user_id].put(row)
