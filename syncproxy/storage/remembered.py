@@ -29,6 +29,8 @@ _MOST_OF_ROOM = 60
 _MOST_DEVICES = 5000
 #: of all rooms, in bytes, as far as they can be told
 _MOST_BYTES = 16 * 1024 * 1024
+#: the part of that up to which rooms of large batches enter, which first logins are: most of those rooms are quiet
+_PART_OF_LARGE = 4
 _ROOM_BYTES = 2000
 _ENTRY_BYTES = 250
 _MEMBER = "m.room.member"
@@ -97,8 +99,10 @@ class Remembered:
 
     def learn(self, facts: Facts, writes: Writes) -> None:
         """A batch was committed: these are the facts as it left them, and what it wrote."""
+        is_large = sum(len(room.known) for room in facts.rooms.values()) > _MOST_OF_BATCH
+        enters = not is_large or self._size < self._most_bytes // _PART_OF_LARGE
         for of_room in facts.rooms.values():
-            if of_room.summary is not None:
+            if of_room.summary is not None and (enters or of_room.room_id in self._rooms):
                 self._learn_room(of_room, of_room.summary, writes)
         for (user_id, room_id), row in facts.users.items():
             if room_id in self._rooms:

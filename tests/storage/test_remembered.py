@@ -35,11 +35,11 @@ class RememberedTests(SynchronousTestCase):
         self.remembered = Remembered()
         self.learn()
 
-    def learn(self, room_id: str = ROOM, event_id: str = "$1") -> None:
-        """A batch wrote a room with one event."""
+    def learn(self, room_id: str = ROOM, *event_ids: str) -> None:
+        """A batch wrote a room with one event, or these."""
         facts = Facts()
         facts.room(room_id).summary = RoomSummary(room_id, position=5)
-        facts.room(room_id).known = {event_id: KnownEvent(5, in_timeline=True)}
+        facts.room(room_id).known = {event_id: KnownEvent(5, in_timeline=True) for event_id in event_ids or ("$1",)}
         self.remembered.learn(facts, Writes())
 
     def recall(self, *event_ids: str, room_id: str = ROOM, **asked: Any) -> Recalled | None:
@@ -75,6 +75,21 @@ class RememberedTests(SynchronousTestCase):
         for room_id in ("!1", "!2", "!1", "!3"):
             self.learn(room_id)
         self.assertEqual([self.recall(room_id=f"!{n}") is not None for n in (1, 2, 3)], [True, False, True])
+
+    def test_large_batches_leave_room(self) -> None:
+        """First logins, which few events follow, take a quarter; live rooms stay, and what is known stays true."""
+        self.remembered = Remembered(most_bytes=80_000)
+        many = [f"${number}" for number in range(101)]
+        for room_id in ("!large", "!live"):
+            self.learn(room_id, *(many if room_id == "!large" else ()))
+        for number in range(5):
+            self.learn(f"!later{number}", *many)
+        self.learn("!live", *many, "$newest")
+        known = ["!large", "!live", "!later0", "!later4"]
+        self.assertEqual([self.recall(room_id=one) is not None for one in known], [True, True, True, False])
+        recalled = self.recall("$newest", room_id="!live")
+        assert recalled is not None
+        self.assertEqual(recalled.new, [])
 
 
 class StoredCase(StorageCase):
