@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
+from typing import Any
 
 import msgspec
 
 from syncproxy.connection.coverage import Coverage
 from syncproxy.connection.room_config import RoomConfig
 from syncproxy.matrix.events import StateEntry
+from syncproxy.rooms.by_place import ByPlace
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.v2.recently_used import RecentlyUsed
 
@@ -47,6 +49,52 @@ class SentRoom(msgspec.Struct, frozen=True, gc=False):
         return self.membership == row.membership and self.membership_nid == row.membership_nid
 
 
+# what rooms have in common stays as it is, besides
+_PACKING = ByPlace(SentRoom, apart=("config", "coverage"), others=(tuple[int, ...],))
+
+
+class KeptRooms(Mapping[str, SentRoom]):
+    """Rooms as last sent, packed: a connection has many, of which an answer is about one or two."""
+
+    def __init__(self) -> None:
+        #: of each the bytes, its config, and the states of its coverage, in one tuple
+        self._packed: dict[str, tuple[Any, ...]] = {}
+        #: the one that was used last, for whoever makes an answer asks for it again and again
+        self._used: tuple[str, SentRoom] | None = None
+
+    def __setitem__(self, room_id: str, sent: SentRoom) -> None:
+        states, nids = zip(*sent.coverage, strict=True) if sent.coverage else ((), ())
+        self._packed[room_id] = (_PACKING.packed(sent, nids), sent.config, *states)
+        self._used = room_id, sent
+
+    def __getitem__(self, room_id: str) -> SentRoom:
+        if self._used is None or self._used[0] != room_id:
+            self._used = room_id, self._unpacked(room_id)
+        return self._used[1]
+
+    def discard(self, room_id: str) -> None:
+        """Forget a room, if it is known."""
+        self._packed.pop(room_id, None)
+        self._used = None
+
+    def __contains__(self, room_id: object) -> bool:
+        return room_id in self._packed
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def _unpacked(self, room_id: str) -> SentRoom:
+        packed, config, *states = self._packed[room_id]
+        nids, *others, digests = _PACKING.unpacked(packed)
+        coverage = tuple(zip(states, nids, strict=True))
+        # each at its place
+        fields = [*others[:3], config, *others[3:], coverage, digests]
+        return SentRoom(*fields)
+
+
 class RoomDelta(msgspec.Struct, frozen=True, gc=False):
     """What an answer adds to what is known of a room's having been sent."""
 
@@ -70,7 +118,7 @@ class SentRooms:
     """
 
     def __init__(self) -> None:
-        self._rooms: dict[str, SentRoom] = {}
+        self._rooms = KeptRooms()
         self._members: dict[str, dict[str, str]] = {}
         self._all_members: dict[str, int] = {}
         self._left: set[str] = set()
@@ -111,7 +159,7 @@ class SentRooms:
         else:
             self._left.discard(room_id)
         if delta.sent is None:
-            self._rooms.pop(room_id, None)
+            self._rooms.discard(room_id)
         else:
             self._rooms[room_id] = delta.sent
             self._leaves.discard(room_id)

@@ -3,15 +3,53 @@
 from __future__ import annotations
 
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from syncproxy.connection import sent
 from syncproxy.connection.room_config import RoomConfig
-from syncproxy.connection.sent import RoomDelta, SentRoom, SentRooms
+from syncproxy.connection.sent import KeptRooms, RoomDelta, SentRoom, SentRooms
 from syncproxy.matrix.events import StateEntry, StoredEvent
 from syncproxy.protocol.required_state import required_state
 
-HERE = SentRoom("join", 1, 1, RoomConfig(required_state((), "@alice:hs"), 1))
+STATE = required_state((), "@alice:hs")
+HERE = SentRoom("join", 1, 1, RoomConfig(STATE, 1))
+_NIDS = st.integers(0, 2**63 - 1)
+_SENT = st.builds(
+    SentRoom,
+    st.sampled_from(["join", "invite", "leave"]),
+    config=st.builds(RoomConfig, st.just(STATE), st.integers(0, 50)),
+    name=st.text(),
+    avatar=st.none() | st.text(),
+    is_dm=st.booleans(),
+    stripped_state=st.binary(),
+    coverage=st.lists(st.tuples(st.just(STATE), _NIDS), max_size=4).map(tuple),
+    digests=st.lists(st.integers(0, 2**64 - 1), max_size=4).map(tuple),
+    **dict.fromkeys(("membership_nid", "up_to", "joined_count", "invited_count", "notification_count"), _NIDS),
+    **dict.fromkeys(("highlight_count", "bump_stamp", "run_from"), _NIDS),
+)
+
+
+class KeptRoomsTests(SynchronousTestCase):
+    """Rooms as last sent, packed."""
+
+    @given(st.lists(st.tuples(st.sampled_from("abc"), st.none() | _SENT)))
+    def test_like_a_dictionary(self, steps: list[tuple[str, SentRoom | None]]) -> None:
+        """Whatever is put in comes out as it was, with its very config, until it is forgotten."""
+        kept, expected = KeptRooms(), dict[str, SentRoom]()
+        for room_id, room in steps:
+            if room is None:
+                kept.discard(room_id)
+                expected.pop(room_id, None)
+            else:
+                kept[room_id] = expected[room_id] = room
+            self.assertEqual(dict(kept), expected)
+            self.assertEqual([kept.get(one) for one in "abc"], [expected.get(one) for one in "abc"])
+            self.assertTrue(all(kept[one].config is expected[one].config for one in expected))
+        self.assertEqual(
+            (len(kept), [one in kept for one in "abc"]), (len(expected), [one in expected for one in "abc"])
+        )
 
 
 class HiddenTests(SynchronousTestCase):
