@@ -88,6 +88,9 @@ Keep = Callable[[RoomFacts], bool]
 KeyOf = Callable[[RoomFacts], Key]
 
 _UNSORTED_ENDS = "#!():_@"
+_ABOVE_ALL = 1 << 130
+#: bytes of a key that is made of times; others have no bytes
+TIMES_SIZE = 17
 
 
 def keep_rule(filters: Filters, rules: ListRules = LIST_RULES) -> Keep:
@@ -160,9 +163,9 @@ def _recency_rule(bump_types: frozenset[str] | None) -> KeyOf:
     return by_recency
 
 
-def _latest_first(first: int, second: int) -> int:
-    """A key by two numbers of 64 bits, the highest first: lists keep one for each room, and a pair takes twice that."""
-    return -((first << 64) + second)
+def _latest_first(first: int, second: int) -> bytes:
+    """A key by two numbers of 64 bits, the highest first: as bytes that lists can keep side by side."""
+    return (_ABOVE_ALL - (first << 64) - second).to_bytes(TIMES_SIZE, "big")
 
 
 def _by_name(room: RoomFacts) -> Key:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 
 import attrs
 
+from syncproxy.caches.keys import Keys, kept_keys
 from syncproxy.caches.list_rules import Key, ListSpec, RoomFacts, keep_rule, key_rule
 
 __all__ = ["ListSpec", "SharedLists", "SortedList"]
@@ -24,9 +25,12 @@ class SortedList:
 
     def __init__(self) -> None:
         self.version = 0
-        #: ascending by sort key; the room id breaks the last ties
+        #: ascending by sort key, which stand beside it; the room id breaks the last ties
         self._room_ids: list[str] = []
-        self._keys: dict[str, Key] = {}
+        self._keys: Keys = []
+        #: the same rooms by id, and their keys: a dictionary would take several times as much
+        self._by_id: list[str] = []
+        self._keys_by_id: Keys = []
         #: which rooms the newest versions moved, the newest last
         self._moves: deque[str] = deque(maxlen=_MOST_MOVES)
 
@@ -36,7 +40,7 @@ class SortedList:
 
     def __contains__(self, room_id: object) -> bool:
         """Whether the room is in the list."""
-        return room_id in self._keys
+        return isinstance(room_id, str) and self._known(room_id) is not None
 
     def window(self, first: int, last: int) -> tuple[str, ...]:
         """The room ids from `first` to `last`, both included, clipped to the list's length."""
@@ -44,40 +48,62 @@ class SortedList:
 
     def index(self, room_id: str) -> int | None:
         """Where the room stands; `None` if it is not in the list."""
-        key = self._keys.get(room_id)
-        return None if key is None else self.place((key, room_id))
+        known = self._known(room_id)
+        return None if known is None else self.place((self._keys_by_id[known], room_id))
 
     def place(self, entry: tuple[Key, str]) -> int:
         """How many entries stand before one of another list that is sorted alike."""
-        return bisect_left(self._room_ids, entry, key=self._entry)
+        key, room_id = entry
+        first = bisect_left(self._keys, key)
+        if first == len(self._keys) or self._room_ids[first] >= room_id or self._keys[first] != key:
+            return first
+        return bisect_left(self._room_ids, room_id, first, bisect_right(self._keys, key, first))
 
     def fill(self, keys: Mapping[str, Key]) -> None:
         """Make these rooms the contents, in the order of their keys."""
-        self._keys = dict(keys)
-        self._room_ids = sorted(keys, key=self._entry)
+        self._room_ids = sorted(keys, key=lambda room_id: (keys[room_id], room_id))
+        self._keys = kept_keys(keys[room_id] for room_id in self._room_ids)
+        self._by_id = sorted(keys)
+        self._keys_by_id = kept_keys(keys[room_id] for room_id in self._by_id)
         self.version += 1
         self._moves.clear()
 
     def put(self, room_id: str, key: Key | None) -> bool:
         """Put the room where its key belongs, `None`: nowhere; whether order or contents changed."""
-        known = self._keys.get(room_id)
+        at = self._known(room_id)
+        known = None if at is None else self._keys_by_id[at]
         if known == key:
             return False
         before = after = -1
-        if known is not None:
+        if at is not None:
             before = self.place((known, room_id))
-            del self._room_ids[before]
-        if key is None:
-            del self._keys[room_id]
-        else:
-            after = self.place((key, room_id))
-            self._keys[room_id] = key
-            self._room_ids.insert(after, room_id)
+            del self._room_ids[before], self._keys[before]
+            del self._by_id[at], self._keys_by_id[at]
+        if key is not None:
+            after = self._inserted(room_id, key)
         if before == after:
             return False
         self.version += 1
         self._moves.append(room_id)
         return True
+
+    def _known(self, room_id: str) -> int | None:
+        """Where the room stands by its id."""
+        at = bisect_left(self._by_id, room_id)
+        return at if at < len(self._by_id) and self._by_id[at] == room_id else None
+
+    def _inserted(self, room_id: str, key: Key) -> int:
+        """Where a room that is not in the list stands now."""
+        if not self._room_ids:
+            self._keys, self._keys_by_id = kept_keys([key]), kept_keys([key])
+            self._room_ids, self._by_id = [room_id], [room_id]
+            return 0
+        place, at = self.place((key, room_id)), bisect_left(self._by_id, room_id)
+        self._room_ids.insert(place, room_id)
+        self._keys.insert(place, key)
+        self._by_id.insert(at, room_id)
+        self._keys_by_id.insert(at, key)
+        return place
 
     def movers(self, version: int) -> frozenset[str] | None:
         """The rooms that came, went or moved since the list had this version; `None`: nobody counted them."""
@@ -85,9 +111,6 @@ class SortedList:
         if number > len(self._moves):
             return None
         return frozenset(islice(reversed(self._moves), number))
-
-    def _entry(self, room_id: str) -> tuple[Key, str]:
-        return self._keys[room_id], room_id
 
 
 @attrs.define
