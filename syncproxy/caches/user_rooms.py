@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from operator import attrgetter
 
 from syncproxy.caches.bumps import Bumps
 from syncproxy.caches.held_events import HeldEvents
@@ -78,7 +79,8 @@ class UserRooms:
 
     def load(self, rows: Iterable[UserRoom]) -> None:
         """Take in what was read; what was heard meanwhile is newer and stays."""
-        for row in rows:
+        # in order: each has its place behind those before
+        for row in sorted(rows, key=attrgetter("room_id")):
             if row.room_id not in self._rows:
                 self._rows.put(row)
 

@@ -23,19 +23,23 @@ RECORD_SIZE = _RECORD.size
 NO_RECORD = b"\xff" * RECORD_SIZE
 _NONE = 0xFF
 
-_in_record = frozenset({"user_id", "room_id", "previous", *_FLAGS, *_NUMBERS})
-_others: Any = attrgetter(*(name for name in UserRoom.__struct_fields__ if name not in _in_record))
-#: all that is not in a record
-_AS_OTHERS: tuple[Any, ...] = _others(UserRoom("", "", "join"))
+#: what a row has besides the ids, in order; and where of it each is that a record has
+_NAMES = UserRoom.__struct_fields__[2:]
+_NUMBER_FIELDS, _FLAG_FIELDS = [_NAMES.index(name) for name in _NUMBERS], [_NAMES.index(name) for name in _FLAGS]
+_PREVIOUS_FIELD = _NAMES.index("previous")
+_FIELDS: list[Any] = [getattr(UserRoom("", "", "join"), name) for name in _NAMES]
 _flags_of: Any = attrgetter(*_FLAGS)
 _numbers_of: Any = attrgetter(*_NUMBERS)
+_others: Any = attrgetter(*(name for name in _NAMES if name not in {"previous", *_FLAGS, *_NUMBERS}))
+_AS_OTHERS: tuple[Any, ...] = _others(UserRoom("", "", "join"))
 
 
 def joined_record(row: UserRoom) -> bytes | None:
     """The row of a joined room without the ids; `None` if it does not fit in."""
     if _others(row) != _AS_OTHERS or row.previous not in _PREVIOUS:
         return None
-    flags = sum(flag << place for place, flag in enumerate(_flags_of(row)))
+    said = _flags_of(row)
+    flags = sum(flag << place for place, flag in enumerate(said)) if True in said else 0
     try:
         return _RECORD.pack(flags, _PREVIOUS.index(row.previous), *_numbers_of(row))
     except error:
@@ -48,6 +52,11 @@ def row_at(user_id: str, room_id: str, records: bytes | bytearray, place: int) -
     flags, previous, *numbers = _RECORD.unpack_from(records, place * RECORD_SIZE)
     if flags == _NONE:
         return None
-    fields = dict(zip(_NUMBERS, numbers, strict=True))
-    fields.update((name, bool(flags >> place & 1)) for place, name in enumerate(_FLAGS) if flags)
-    return UserRoom(user_id, room_id, "join", previous=_PREVIOUS[previous], **fields)
+    fields = _FIELDS.copy()
+    for field, number in zip(_NUMBER_FIELDS, numbers, strict=True):
+        fields[field] = number
+    if flags:
+        for flag, field in enumerate(_FLAG_FIELDS):
+            fields[field] = bool(flags >> flag & 1)
+    fields[_PREVIOUS_FIELD] = _PREVIOUS[previous]
+    return UserRoom(user_id, room_id, *fields)
