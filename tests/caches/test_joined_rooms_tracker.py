@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from syncproxy.caches import joined_rooms_tracker
 from syncproxy.caches.joined_rooms_tracker import JoinedRoomsTracker
 from syncproxy.caches.polled_users import PolledUsers
 from syncproxy.rooms.summary import RoomSummary
@@ -22,9 +23,13 @@ STEPS = st.one_of(
 class JoinedRoomsTrackerTests(SynchronousTestCase):
     """The two ways to look at joined rooms always agree."""
 
-    @given(st.lists(STEPS))
-    def test_against_a_model(self, steps: list[tuple[str, str, frozenset[str] | str | None]]) -> None:
-        """After any steps the maps are those of a model that holds pairs; untracked users are never in it."""
+    @given(st.lists(STEPS), st.integers(0, 3))
+    def test_against_a_model(self, steps: list[tuple[str, str, frozenset[str] | str | None]], few: int) -> None:
+        """After any steps the maps are those of a model that holds pairs; untracked users are never in it.
+
+        So it is whether few or many users are in a room.
+        """
+        self.patch(joined_rooms_tracker, "_FEW", few)
         tracker, tracked, standing = JoinedRoomsTracker(), set[str](), dict[tuple[str, str], str]()
         for step, user, rooms in steps:
             if step in ("track", "forget"):
