@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from syncproxy.deflation import Deflation
 from syncproxy.matrix.sharing import shared
 from syncproxy.matrix.texts import without_nul
 from syncproxy.rooms.changes import AccountDataChange
@@ -19,6 +20,25 @@ IGNORED = "m.ignored_user_list"
 _NOBODY: frozenset[str] = frozenset()
 _NO_TAGS: Mapping[str, float | None] = {}
 _NOTHING: Mapping[str, AccountDataChange] = {}
+#: bytes from which on an event is deflated: push rules and `m.direct` are asked for once a connection
+_LARGE = 1024
+_deflation = Deflation()
+
+
+class _Deflated(AccountDataChange, frozen=True, gc=False):
+    """A large one: its `json` is deflated."""
+
+
+def _kept(datum: AccountDataChange) -> AccountDataChange:
+    if len(datum.json) < _LARGE:
+        return datum
+    return _Deflated(datum.user_id, datum.room_id, datum.type, _deflation.deflated(datum.json), datum.nid)
+
+
+def _whole(kept: AccountDataChange) -> AccountDataChange:
+    if not isinstance(kept, _Deflated):
+        return kept
+    return AccountDataChange(kept.user_id, kept.room_id, kept.type, _deflation.inflated(kept.json), kept.nid)
 
 
 class UserAccountData:
@@ -46,8 +66,7 @@ class UserAccountData:
         """Take in the newest event of its type."""
         slot = datum.room_id, datum.type
         self._log.pop(slot, None)
-        self._log[slot] = datum
-        self._data.setdefault(datum.room_id, {})[datum.type] = datum
+        self._log[slot] = self._data.setdefault(datum.room_id, {})[datum.type] = _kept(datum)
         if datum.room_id is not None and datum.type == TAG:
             self._tags[datum.room_id] = _parsed(datum.json, _tags, {})
         elif datum.room_id is None and datum.type == DIRECT:
@@ -61,7 +80,7 @@ class UserAccountData:
 
     def of(self, room_id: str | None) -> Mapping[str, AccountDataChange]:
         """A room's account data, or global (`None`), by type."""
-        return self._data.get(room_id, _NOTHING)
+        return {type_: _whole(kept) for type_, kept in self._data.get(room_id, _NOTHING).items()}
 
     def since(self, nid: int) -> list[AccountDataChange]:
         """What was stored after `nid`, oldest first."""
@@ -69,7 +88,7 @@ class UserAccountData:
         for datum in reversed(self._log.values()):
             if datum.nid <= nid:
                 break
-            found.append(datum)
+            found.append(_whole(datum))
         found.reverse()
         return found
 
