@@ -16,6 +16,10 @@ from syncproxy.v2.recently_used import RecentlyUsed
 
 #: rooms that the client does not have any more of which something is remembered
 MOST_HIDDEN = 500
+#: so many members of a room, as most rooms have that were sent one by one, are pairs: a dictionary takes twice as much
+_FEW = 3
+#: user ids and ids of events
+_Members = dict[str, str] | tuple[tuple[str, str], ...]
 
 
 class SentRoom(msgspec.Struct, frozen=True, gc=False):
@@ -119,11 +123,11 @@ class SentRooms:
 
     def __init__(self) -> None:
         self._rooms = KeptRooms()
-        self._members: dict[str, dict[str, str]] = {}
+        self._members: dict[str, _Members] = {}
         self._all_members: dict[str, int] = {}
         self._left: set[str] = set()
         #: members of rooms that are not shown now, and the leave events; the oldest first
-        self._hidden_members: RecentlyUsed[str, dict[str, str]] = RecentlyUsed(MOST_HIDDEN)
+        self._hidden_members: RecentlyUsed[str, _Members] = RecentlyUsed(MOST_HIDDEN)
         self._leaves: RecentlyUsed[str, str] = RecentlyUsed(MOST_HIDDEN)
 
     def get(self, room_id: str) -> SentRoom | None:
@@ -139,7 +143,7 @@ class SentRooms:
         """Whether the client was sent this very member event of the room, in the present stay."""
         if entry.valid_from <= self._all_members.get(room_id, 0):
             return True
-        members = self._members.get(room_id) or self._hidden_members.get(room_id) or _NONE
+        members = _by_user(self._members.get(room_id) or self._hidden_members.get(room_id))
         return members.get(entry.event.state_key or "") == entry.event.event_id
 
     def leave(self, room_id: str) -> str | None:
@@ -167,20 +171,26 @@ class SentRooms:
             self._leaves[room_id] = delta.leave_told
 
     def _fold_members(self, room_id: str, delta: RoomDelta) -> None:
-        members = self._members.pop(room_id, None) or self._hidden_members.get(room_id) or {}
+        members = _by_user(self._members.pop(room_id, None) or self._hidden_members.get(room_id))
         self._hidden_members.discard(room_id)
         if delta.forget_members:
             members = {}
             self._all_members.pop(room_id, None)
         members.update(delta.members)
         if members and delta.sent is None:
-            self._hidden_members[room_id] = members
+            self._hidden_members[room_id] = _kept(members)
         elif members:
-            self._members[room_id] = members
+            self._members[room_id] = _kept(members)
         if delta.sent is None:
             self._all_members.pop(room_id, None)
         elif delta.all_members_up_to:
             self._all_members[room_id] = delta.all_members_up_to
 
 
-_NONE: Mapping[str, str] = {}
+def _by_user(members: _Members | None) -> dict[str, str]:
+    """Members as they were kept; to be changed and kept again."""
+    return members if isinstance(members, dict) else dict(members or ())
+
+
+def _kept(members: dict[str, str]) -> _Members:
+    return members if len(members) > _FEW else tuple(members.items())

@@ -79,6 +79,15 @@ class HiddenTests(SynchronousTestCase):
         self.assertTrue(self.has("!1", "@bob:hs", "$bob in !1"))
         self.assertTrue(self.has("!1", "@carol:hs", "$carol"))
 
+    def test_many_members(self) -> None:
+        """However many of a room were sent, each is known, as it was sent last."""
+        for number in range(9):
+            self.sent.fold("!1", RoomDelta(HERE, {f"@{number}:hs": f"${number}", "@0:hs": f"$0 again {number}"}))
+            known = [self.has("!1", f"@{one}:hs", f"${one}") for one in range(10)]
+            self.assertEqual(known, [0 < one <= number for one in range(10)])
+            self.assertTrue(self.has("!1", "@0:hs", f"$0 again {number}"))
+            self.assertTrue(self.has("!1", "@bob:hs", "$bob in !1"))
+
     def test_members_of_many_hidden_rooms(self) -> None:
         """Those of the rooms that were hidden last are remembered, and those of all that are shown."""
         self.assertEqual(self.known(), ["!1", "!2", "!3"])
