@@ -99,7 +99,8 @@ class Remembered:
 
     def learn(self, facts: Facts, writes: Writes) -> None:
         """A batch was committed: these are the facts as it left them, and what it wrote."""
-        is_large = sum(len(room.known) for room in facts.rooms.values()) > _MOST_OF_BATCH
+        # of who logs in after others only the own rows may be new: of many rooms no event is in hand
+        is_large = sum(1 + len(room.known) for room in facts.rooms.values()) > _MOST_OF_BATCH
         enters = not is_large or self._size < self._most_bytes // _PART_OF_LARGE
         for of_room in facts.rooms.values():
             if of_room.summary is not None and (enters or of_room.room_id in self._rooms):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from random import Random
 from typing import Any
 
@@ -37,9 +38,14 @@ class RememberedTests(SynchronousTestCase):
 
     def learn(self, room_id: str = ROOM, *event_ids: str) -> None:
         """A batch wrote a room with one event, or these."""
+        self.learn_all([room_id], *event_ids)
+
+    def learn_all(self, room_ids: Iterable[str], *event_ids: str) -> None:
+        """A batch wrote these rooms."""
         facts = Facts()
-        facts.room(room_id).summary = RoomSummary(room_id, position=5)
-        facts.room(room_id).known = {event_id: KnownEvent(5, in_timeline=True) for event_id in event_ids or ("$1",)}
+        for room_id in room_ids:
+            facts.room(room_id).summary = RoomSummary(room_id, position=5)
+            facts.room(room_id).known = {event_id: KnownEvent(5, in_timeline=True) for event_id in event_ids or ("$1",)}
         self.remembered.learn(facts, Writes())
 
     def recall(self, *event_ids: str, room_id: str = ROOM, **asked: Any) -> Recalled | None:
@@ -85,8 +91,9 @@ class RememberedTests(SynchronousTestCase):
         for number in range(5):
             self.learn(f"!later{number}", *many)
         self.learn("!live", *many, "$newest")
-        known = ["!large", "!live", "!later0", "!later4"]
-        self.assertEqual([self.recall(room_id=one) is not None for one in known], [True, True, True, False])
+        self.learn_all([f"!own{number}" for number in range(51)])
+        known = ["!large", "!live", "!later0", "!later4", "!own0"]
+        self.assertEqual([self.recall(room_id=one) is not None for one in known], [True, True, True, False, False])
         recalled = self.recall("$newest", room_id="!live")
         assert recalled is not None
         self.assertEqual(recalled.new, [])
