@@ -76,6 +76,10 @@ class KeptRooms(Mapping[str, SentRoom]):
             self._used = room_id, self._unpacked(room_id)
         return self._used[1]
 
+    def known(self, room_id: str) -> SentRoom | None:
+        """The room; `None` if there is none, without raising: a new connection has none of those that it asks for."""
+        return self[room_id] if room_id in self._packed else None
+
     def discard(self, room_id: str) -> None:
         """Forget a room, if it is known."""
         self._packed.pop(room_id, None)
@@ -132,7 +136,7 @@ class SentRooms:
 
     def get(self, room_id: str) -> SentRoom | None:
         """The room as last sent; `None`: the client does not have it."""
-        return self._rooms.get(room_id)
+        return self._rooms.known(room_id)
 
     @property
     def rooms(self) -> Mapping[str, SentRoom]:
