@@ -47,6 +47,8 @@ class KeptRoomsTests(SynchronousTestCase):
             self.assertEqual(dict(kept), expected)
             self.assertEqual([kept.known(one) for one in "abc"], [expected.get(one) for one in "abc"])
             self.assertTrue(all(kept[one].config is expected[one].config for one in expected))
+            for one in {*"abc"} - expected.keys():
+                self.assertRaises(KeyError, kept.__getitem__, one)
         self.assertEqual(
             (len(kept), [one in kept for one in "abc"]), (len(expected), [one in expected for one in "abc"])
         )
