@@ -233,6 +233,7 @@ def _wire(stages: _Stages) -> None:
     """Who tells whom."""
     bus = Bus()
     stages.writer.committed = lambda changes: bus.publish(Payload(changes))
+    stages.writer.foretold = stages.global_cache.foretold
     stages.writer.polls.live = lambda: stages.pollers.live
     bus.subscribe(stages.dispatcher.received)
     bus.subscribe(stages.refresh.received)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -28,6 +28,8 @@ from syncproxy.rooms.changes import (
 )
 from syncproxy.rooms.summary import RoomSummary
 
+#: rooms that are unpacked in one turn at the most
+_FORETOLD = 20
 __all__ = ["GlobalCache", "HotRoom", "RoomWant", "Typing"]
 
 
@@ -96,6 +98,15 @@ class GlobalCache:
         Several wants of one room are loaded one after the other: unite them. Raises what the database raises.
         """
         return await self._hot.load(wants)
+
+    def foretold(self, room_ids: Collection[str]) -> None:
+        """These rooms are about to change: unless they are many, have them at hand as they are, not packed.
+
+        A live event would feel how long it takes to unpack one.
+        """
+        for room_id in room_ids if len(room_ids) <= _FORETOLD else ():
+            self.index.summaries.get(room_id)
+            self._hot.bring(room_id)
 
     def changed(self, change: Change) -> RoomSummary | None:
         """Take in a change, if it is one that is true for everyone; a room's summary as it was before."""

@@ -127,6 +127,10 @@ class HotRooms:
         self._rooms.pop(room_id, None)
         self._kept.pop(room_id)
 
+    def bring(self, room_id: str) -> None:
+        """If the room is in memory, have it as it is, not packed."""
+        self._known(room_id)
+
     def _known(self, room_id: str) -> HotRoom | None:
         """The room, if somebody holds it or it is kept."""
         room = self._rooms.get(room_id)

@@ -62,3 +62,8 @@ def in_one_line(problem: BaseException) -> str:
     """The error's words for a log, without the values that PostgreSQL may quote after the first line."""
     lines = str(problem).strip().splitlines()
     return lines[0][:300] if lines else type(problem).__name__
+
+
+def stopped() -> NotReady:
+    """What those are told whose answers and work are not stored any more."""
+    return NotReady("The proxy is stopping", retry_after_s=5)

@@ -22,7 +22,7 @@ from syncproxy.storage.outages import Outage
 from syncproxy.storage.pending import Pending
 from syncproxy.storage.points import Observer, Point, nobody
 from syncproxy.storage.polls import BatchPolls
-from syncproxy.storage.problems import Blame, Superseded, blame, in_one_line
+from syncproxy.storage.problems import Blame, Superseded, blame, in_one_line, stopped
 from syncproxy.storage.pruning import pruned
 from syncproxy.storage.shortcut import Shortcut
 from syncproxy.storage.slices import MOST_BYTES, MOST_EVENTS, Part, Slice
@@ -41,6 +41,7 @@ _RIDE_S = 0.2
 
 class Writer:
     """Stores answers and work. `committed` is called after each COMMIT with what changed, before `store` fires.
+    `foretold` is called with the rooms of a batch while the database works on it.
 
     What the database refuses for its values is dropped, as little as possible of it, and the rest is stored. What it
     cannot do just now is tried again until it can. Where an error of ours is to blame nothing is dropped: the answer
@@ -78,6 +79,7 @@ class Writer:
         self._running: Deferred[None] | None = None
         self._stopping = False
         self.committed: Callable[[tuple[Change, ...]], None] = lambda changes: None
+        self.foretold: Callable[[frozenset[str]], None] = lambda room_ids: None
 
     @property
     def position(self) -> int:
@@ -127,7 +129,7 @@ class Writer:
 
     def _enqueue(self, item: Item) -> Deferred[None]:
         if self._stopping and self._running is None:
-            item.done.errback(_stopped())
+            item.done.errback(stopped())
             return item.done
         self._waiting.append(item)
         self._batches.drop_ahead()
@@ -265,7 +267,7 @@ class Writer:
         waiting = [*batch, *self._waiting.clear()]
         self._metrics.writer_queue.set(0)
         for item in waiting:
-            item.fail(_stopped())
+            item.fail(stopped())
 
     async def _store_batch(self, batch: Sequence[Item]) -> None:
         """Store a batch; if it fails, its halves, down to the item that is to blame. Raises NotReady if we stop."""
@@ -326,7 +328,10 @@ class Writer:
         began = perf_counter()
         parts = [part for item in batch for part in item.parts]
         work = [item.work for item in batch if item.work is not None]
-        stored = await self._lasting(lambda: self._batches.commit(parts, work, self._waiting.upcoming(batch[-1])))
+        trying = self._lasting(lambda: self._batches.commit(parts, work, self._waiting.upcoming(batch[-1])))
+        storing = ensureDeferred(trying)
+        self._try_to_tell(lambda: self.foretold(frozenset().union(*(part.room_ids for part in parts))))
+        stored = await storing
         self._metrics.batch_seconds.observe(perf_counter() - began)
         self._metrics.batch_answers.observe(len(parts))
         return stored
@@ -344,7 +349,7 @@ class Writer:
                 if isinstance(problem, Superseded):
                     self._database.lost_to_another()
                 if self._stopping:
-                    raise _stopped() from None
+                    raise stopped() from None
                 await self._outage.wait(problem)
             else:
                 self._outage.is_over()
@@ -393,7 +398,3 @@ class Writer:
             self._try_to_tell(lambda: self._reached(Point.SLICE_STORED))
         else:
             item.done.callback(None)
-
-
-def _stopped() -> NotReady:
-    return NotReady("The proxy is stopping", retry_after_s=5)

@@ -334,6 +334,36 @@ class PackedRoomTests(HotRoomCase):
         self.assertEqual(_told_by(again), before)
         self.assertEqual(again.cost, cost)
 
+    def note_unpacked(self) -> list[str]:
+        """Begin anew, with the room in memory, but not among those that were used last; what is unpacked then."""
+        unpacked: list[str] = []
+        unpack = HotRoom.unpacked
+
+        def noted(room_id: str, packed: bytes) -> HotRoom:
+            unpacked.append(room_id)
+            return unpack(room_id, packed)
+
+        # the cache takes it when it is made
+        self.patch(HotRoom, "unpacked", noted)
+        PackedRoomTests.setUp(self)
+        self.load()
+        self.pack()
+        unpacked.clear()
+        return unpacked
+
+    def test_foretold(self) -> None:
+        """A room that is about to change is unpacked; one that is not in memory is not read for it."""
+        unpacked = self.note_unpacked()
+        self.world.global_cache.foretold({ROOM, "!unknown"})
+        self.assertEqual([ROOM], unpacked)
+        self.assertEqual([], self.db.reads)
+
+    def test_many_are_not_unpacked(self) -> None:
+        """What concerns many rooms is no live event, and would take a long turn."""
+        unpacked = self.note_unpacked()
+        self.world.global_cache.foretold({ROOM, *(f"!{number}" for number in range(20))})
+        self.assertEqual([], unpacked)
+
     def test_events_are_there_once(self) -> None:
         """The event that is both state and in the timeline is one object."""
         self.load()

@@ -181,6 +181,20 @@ class WriterTests(StorageCase):
         self.assertEqual(batches[:4], [["!0:hs"], [ROOM], ["!1:hs"], [ROOM]])
         self.assertEqual([len(batch) for batch in batches[4:]], [1] * 8 + [8, 2])
 
+    async def test_rooms_are_foretold(self) -> None:
+        """Before a batch is told it is said which rooms it is about; whatever becomes of that, it is told."""
+        foretold: list[tuple[frozenset[str], int]] = []
+
+        def foretell(room_ids: frozenset[str]) -> None:
+            foretold.append((room_ids, len(self.told)))
+            raise RuntimeError("a cache failed")
+
+        self.writer.foretold = foretell
+        await self.writer.store(first_answer())
+        self.assertEqual([(frozenset({ROOM}), 0)], foretold)
+        self.assertEqual([ROOM], [change.room_id for change in self.room_changes()])
+        self.assertEqual(1, len(self.flushLoggedErrors(RuntimeError)))
+
     async def test_answers_that_wait_together_are_one_batch(self) -> None:
         """Three answers cost the round trip of one; they are told in their order, then those who wait."""
         await self.writer.store(first_answer())
