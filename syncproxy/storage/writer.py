@@ -219,7 +219,8 @@ class Writer:
                 self._waiting.take_slices(item)
                 return batch
             await turn.pause()
-        if batch:
+        # a login's own token comes before its answer
+        if any(item.slices for item in batch):
             self._waiting.others_took()
         return batch
 
