@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
@@ -33,7 +33,7 @@ _EVERYTHING = Mark.TIMELINE | Mark.STATE | Mark.SUMMARY | Mark.TYPING | Mark.REC
 class UserFacts:
     """What the database knows of one user. `horizon`: see visibility rule 3."""
 
-    rooms: Iterable[UserRoom] = ()
+    rooms: Sequence[UserRoom] = ()
     account_data: Iterable[AccountDataChange] = ()
     own_receipts: Iterable[Receipt] = ()
     devices: Iterable[DeviceFacts] = ()

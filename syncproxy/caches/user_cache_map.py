@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import attrs
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from syncproxy.caches.global_cache import GlobalCache
@@ -22,6 +23,8 @@ from syncproxy.rooms.changes import DeviceFacts
 #: how long a user without connections stays in memory, in seconds
 IDLE_S = 1800
 _SWEEP_EVERY_S = 60
+#: rooms that take long to be taken in: some 7 us each
+_MANY_ROOMS = 500
 
 
 @attrs.define
@@ -131,9 +134,13 @@ class UserCacheMap:
     async def _fill(self, entry: _Entry) -> None:
         try:
             facts = await self._read(entry.cache.user_id)
+            if not entry.cache.evicted:
+                entry.cache.loaded(facts)
+                if len(facts.rooms) > _MANY_ROOMS:
+                    # those who wait sort them, which takes as long
+                    await deferLater(self._clock, 0)
             if entry.cache.evicted:
                 return
-            entry.cache.loaded(facts)
         except Exception as error:
             self._log.failure("The data of {user_id} failed to load", user_id=entry.cache.user_id)
             self._metrics.errors.labels("cache").inc()

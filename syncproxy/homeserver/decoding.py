@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from syncproxy.homeserver.assembling import Assembly, Decoded
@@ -63,6 +64,9 @@ class Decoding:
             return None
         if len(body) <= _SMALL:
             return repairing(body)
+        if len(body) > _SLICE:
+            # it was put together just now, and to take a huge room apart takes as long as to look at all of it
+            await deferLater(self._reactor, 0)
         turn = Turn(self._reactor)
         try:
             await _check_text(body, turn)

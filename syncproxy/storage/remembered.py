@@ -105,9 +105,11 @@ class Remembered:
         for of_room in facts.rooms.values():
             if of_room.summary is not None and (enters or of_room.room_id in self._rooms):
                 self._learn_room(of_room, of_room.summary, writes)
-        for (user_id, room_id), row in facts.users.items():
+        # the last batch of a first sync has all rows of the user in hand
+        touched = [key for key in facts.users if key[1] in facts.rooms or key in writes.users]
+        for user_id, room_id in touched:
             if room_id in self._rooms:
-                put_newest(self._rooms[room_id].standings, user_id, row, _MOST_OF_ROOM)
+                put_newest(self._rooms[room_id].standings, user_id, facts.users[user_id, room_id], _MOST_OF_ROOM)
         for slot, receipt in facts.receipts.items():
             if slot[0] in self._rooms:
                 put_newest(self._rooms[slot[0]].receipts, slot, receipt, _MOST_OF_ROOM)
@@ -115,7 +117,7 @@ class Remembered:
             if device_row.exists:
                 self._devices[device] = device_row
                 self._devices.move_to_end(device)
-        self._bound({*facts.rooms, *(room_id for _, room_id in facts.users), *(slot[0] for slot in facts.receipts)})
+        self._bound({*facts.rooms, *(room_id for _, room_id in touched), *(slot[0] for slot in facts.receipts)})
 
     def _recall_members(self, asked: Questions, facts: Facts) -> bool:
         for room_id, event_type, user_id in asked.state:
@@ -146,12 +148,13 @@ class Remembered:
         self._rooms.move_to_end(room_id)
         room.summary = summary
         # if a batch rewrites an event, it has asked for the row of state that this is
-        for (event_type, user_id), row in facts.state.items():
-            if event_type == _MEMBER:
-                stored = _as_stored(room_id, user_id, row, writes)
-                room.members.pop(user_id, None)
-                if stored is not None:
-                    put_newest(room.members, user_id, stored, _MOST_OF_ROOM)
+        members = {user_id: row for (event_type, user_id), row in facts.state.items() if event_type == _MEMBER}
+        for user_id in room.members.keys() & members.keys():
+            del room.members[user_id]
+        for user_id in list(members)[-_MOST_OF_ROOM:]:
+            stored = _as_stored(room_id, user_id, members[user_id], writes)
+            if stored is not None:
+                put_newest(room.members, user_id, stored, _MOST_OF_ROOM)
         current = {row.event.event_id for row in room.members.values()}
         for event_id, known in facts.known.items():
             # of the state that first syncs bring only members are brought again

@@ -6,7 +6,7 @@ enters when it is told, never earlier.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import attrs
 import msgspec
@@ -20,7 +20,7 @@ from syncproxy.rooms.timelines import KnownEvent
 from syncproxy.rooms.user_room import UserRoom, packed_row, unpacked_row
 from syncproxy.shelf import Shelf
 from syncproxy.storage.facts import Facts, RoomFacts
-from syncproxy.storage.newest import put_newest
+from syncproxy.storage.newest import put_all_newest, put_newest
 
 #: of one room, of each kind
 _MOST_OF_ROOM = 2000
@@ -85,8 +85,8 @@ class Seen:
             return None
         return KnownRoom(room.summary, room.events, room.current, room.standings, room.receipts)
 
-    def learn(self, facts: Facts, changes: Iterable[Change]) -> None:
-        """A batch was told: these are the facts as it left them, and what it changed."""
+    def learn(self, facts: Facts, changes: Iterable[Change], rows: Container[tuple[str, str]]) -> None:
+        """A batch was told: the facts as it left them, what it changed, and whose rows of which rooms it wrote."""
         for change in changes:
             if isinstance(change, RoomChange) and change.ended:
                 # what has no row any more may be none of the batch's facts
@@ -95,8 +95,10 @@ class Seen:
             if facts_of_room.summary is not None:
                 self._learn_room(room_id, facts_of_room, facts_of_room.summary)
         # standings may change in rooms that the batch knows nothing of: those that are left, and invites
-        for row in facts.users.values():
-            room = self._rooms.get(row.room_id)
+        for key, row in facts.users.items():
+            # the last batch of a first sync has all rows of the user in hand
+            is_touched = row.room_id in facts.rooms or key in rows
+            room = self._rooms.get(row.room_id) if is_touched else None
             if room is not None:
                 put_newest(room.standings, row.user_id, row, _MOST_OF_ROOM)
                 self._rooms.put(row.room_id, room)
@@ -134,13 +136,12 @@ class Seen:
         if room is None:
             room = _Room(summary)
         room.summary = summary
-        for event_id, known in facts.known.items():
-            if known.in_timeline:
-                put_newest(room.events, event_id, known, _MOST_OF_ROOM)
-        for key, row in facts.state.items():
-            # of the state that first syncs bring only members are repeated
-            if not is_new or key[0] == _MEMBER:
-                put_newest(room.current, key, _current(row.event), _MOST_OF_ROOM)
+        events = {event_id: known for event_id, known in facts.known.items() if known.in_timeline}
+        put_all_newest(room.events, events, _MOST_OF_ROOM)
+        # of the state that first syncs bring only members are repeated
+        state = [(key, row) for key, row in facts.state.items() if not is_new or key[0] == _MEMBER]
+        current = {key: _current(row.event) for key, row in state[-_MOST_OF_ROOM:]}
+        put_all_newest(room.current, current, _MOST_OF_ROOM)
         self._rooms.put(room_id, room)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 
 import msgspec
 
@@ -40,10 +40,13 @@ class Shortcut:
         self._polls.repeated(answer)
         return changes
 
-    def learn(self, facts: Facts, changes: Iterable[Change]) -> None:
-        """A batch is told: what it changed, and the facts as it left them. If that fails, nothing is known any more."""
+    def learn(self, facts: Facts, changes: Iterable[Change], rows: Container[tuple[str, str]]) -> None:
+        """A batch is told: what it changed, the facts as it left them, and whose rows of which rooms it wrote.
+
+        If that fails, nothing is known any more.
+        """
         before, self._seen = self._seen, Seen()
-        before.learn(facts, changes)
+        before.learn(facts, changes, rows)
         self._seen = before
 
     def forget(self, room_id: str) -> None:

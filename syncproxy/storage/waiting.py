@@ -165,7 +165,7 @@ class Waiting:
         return [] if self._items or self._begun or self._small_ones else item.after(MOST_EVENTS)
 
     def others_took(self) -> None:
-        """A batch was taken that is not of a long answer."""
+        """A batch was taken that has answers, none of them long."""
         self._small_ones = _SMALL_ONES
 
     def clear(self) -> list[Item]:

@@ -221,7 +221,8 @@ class Writer:
                 self._waiting.take_slices(item)
                 return batch
             await turn.pause()
-        if batch:
+        # a login's own token comes before its answer
+        if any(item.slices for item in batch):
             self._waiting.others_took()
         return batch
 
@@ -361,7 +362,7 @@ class Writer:
         It is stored: whatever fails here is logged, and storing it again would be no remedy.
         """
         turn = Turn(self._clock)
-        self._try_to_tell(lambda: self._shortcut.learn(stored.facts, stored.changes))
+        self._try_to_tell(lambda: self._shortcut.learn(stored.facts, stored.changes, stored.writes.users))
         self._try_to_tell(lambda: self._tell_caches(stored.changes))
         for item in batch:
             self._try_to_tell(partial(self._note_stored, item, stored.polls))

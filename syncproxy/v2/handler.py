@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 import msgspec
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from syncproxy.homeserver.assembling import Decoded
@@ -37,6 +38,15 @@ class Received:
 
     next_batch: str | None
     more_waits: bool
+
+
+@attrs.frozen
+class _HandedOver:
+    """What is left of an answer that the writer has."""
+
+    storing: Deferred[None]
+    key_facts: _KeyFacts
+    received: Received
 
 
 class Handler:
@@ -79,21 +89,14 @@ class Handler:
         """
         self._reached(Point.ANSWER_RECEIVED)
         began = perf_counter()
-        decoded = await self._decoding.sync(body, self._dropped.section)
-        answer = await self._answer(
-            device, decoded, since=since, position=position, sequence=sequence, complete=complete
+        handed_over = await self._handed_over(
+            device, body, amend, since=since, position=position, sequence=sequence, complete=complete
         )
-        if amend is not None:
-            answer = await amend(answer)
-        last = self._key_facts.get(device)
-        key_facts = _updated(last, answer)
-        self._reached(Point.ANSWER_READ)
-        await self._writer.store(answer, may_skip=last == key_facts)
+        await handed_over.storing
         self._reached(Point.ANSWER_STORED)
-        self._key_facts[device] = key_facts
+        self._key_facts[device] = handed_over.key_facts
         self._metrics.poll_processing.observe(perf_counter() - began)
-        to_device = decoded.response.to_device.events if decoded.response.to_device else None
-        return Received(storable(decoded.response.next_batch), more_waits=len(to_device or ()) >= _TO_DEVICE)
+        return handed_over.received
 
     def forget(self, device: Device) -> None:
         """The device is no longer polled."""
@@ -107,6 +110,23 @@ class Handler:
         received_ms = max(self._received_ms, int(self._clock.seconds() * 1000))
         self._received_ms = received_ms + max(rooms - 1, 0)
         return received_ms
+
+    async def _handed_over(self, device: Device, body: Body, amend: Amend | None, **facts: Any) -> _HandedOver:
+        """An answer that is being stored: its values are the writer's alone, which lets go of each that is stored.
+
+        To let go of those of a large answer at once would be a long turn.
+        """
+        decoded = await self._decoding.sync(body, self._dropped.section)
+        answer = await self._answer(device, decoded, **facts)
+        if amend is not None:
+            answer = await amend(answer)
+        last = self._key_facts.get(device)
+        key_facts = _updated(last, answer)
+        self._reached(Point.ANSWER_READ)
+        storing = self._writer.store(answer, may_skip=last == key_facts)
+        to_device = decoded.response.to_device.events if decoded.response.to_device else None
+        received = Received(storable(decoded.response.next_batch), more_waits=len(to_device or ()) >= _TO_DEVICE)
+        return _HandedOver(storing, key_facts, received)
 
     async def _answer(
         self,

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from syncproxy.caches.sorted_lists import ListSpec, SortedList
 from syncproxy.caches.updates import Mark, UserMark
 from syncproxy.caches.user_cache import UserCache
+from syncproxy.errors import NotReady
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.names import Hero
 from syncproxy.protocol.request import Filters
@@ -553,6 +554,21 @@ class LoadingTests(UserCacheCase):
         self.db.gate.callback(None)
         self.assertIs(self.successResultOf(first), self.successResultOf(second))
         self.assertEqual(self.db.reads.count("user_rooms"), 1)
+
+    def test_many_rooms_are_taken_in_in_a_turn_of_their_own(self) -> None:
+        """Whoever waits goes on in another; a cache that is thrown away meanwhile is nobody's."""
+        for number in range(600):
+            self.db.standing(ALICE, f"!{number}", "leave")
+        for is_gone in (False, True):
+            self.world.users.evict(ALICE)
+            loading = ensureDeferred(self.world.users.load(ALICE))
+            self.assertNoResult(loading)
+            if is_gone:
+                self.world.users.evict(ALICE)
+                self.failureResultOf(loading, NotReady)
+            self.world.clock.advance(0)
+            user = self.world.users.get(ALICE)
+            self.assertIs(None if is_gone else self.successResultOf(loading), user)
 
     def test_who_hangs_up_does_not_stop_the_load(self) -> None:
         """A cancelled wait leaves the load to the others."""

@@ -92,6 +92,13 @@ class HereTests(SynchronousTestCase):
             self.assertEqual(self.decode(body).response.next_batch, "s2")
         self.assertEqual(self.decode(b"null" + b" " * 100_000).response.next_batch, None)
 
+    def test_in_turns(self) -> None:
+        """What is large is not looked at in the turn in which it came."""
+        decoding = ensureDeferred(self.decoding.sync(b"{," + b" " * 2_000_000, self.fail))
+        self.assertNoResult(decoding)
+        self.clock.advance(0)
+        self.failureResultOf(decoding, AssertionError)
+
     def test_unsound(self) -> None:
         """What is neither is not decoded here: bad text, deep nesting, a section of the wrong shape, no JSON."""
         long = b" " * 70_000

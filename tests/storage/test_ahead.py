@@ -15,6 +15,7 @@ from syncproxy.rooms.answers import JoinedRoom, PollAnswer, SummaryBlock, Timeli
 from syncproxy.storage.ahead import Ahead
 from syncproxy.storage.points import Point
 from syncproxy.storage.slices import FEW_EVENTS, MOST_EVENTS
+from syncproxy.storage.work import DeviceSeen
 from tests.rooms.events import event, member
 from tests.storage.cases import StorageCase
 from tests.storage.events import ALICE, ALICE_JOINS, BOB, CREATE, ROOM, answer
@@ -89,6 +90,13 @@ class RoomTests(AheadCase):
         self.assertEqual(positions, sorted(set(positions)))
         ((position,),) = await self.database.query("SELECT position FROM meta")
         self.assertEqual(position, self.writer.position)
+
+    async def test_after_other_work(self) -> None:
+        """What is no answer, as the login's own token, does not make the slices small that come after it."""
+        await self.writer.do(DeviceSeen(ALICE, 5))
+        await self.writer.store(self.first())
+        batches = self.metrics.registry.get_sample_value("syncproxy_writer_batch_answers_count")
+        self.assertEqual(batches, 1 + 4)
 
     async def test_another_comes(self) -> None:
         """What somebody else has to store meanwhile comes first, and what was made ahead is made again."""

@@ -43,48 +43,57 @@ class SeenTests(SynchronousTestCase):
         """Events that are known from state alone are not known."""
         learnt = facts("$1", "$2")
         learnt.room("!r").known["$2"].in_timeline = False
-        self.seen.learn(learnt, ())
+        self.seen.learn(learnt, (), ())
         self.assertEqual(self.events(), ["$1"])
 
     def test_unknown_rooms(self) -> None:
         """A room that the database does not know is not learnt."""
         learnt = facts("$1")
         learnt.room("!r").summary = None
-        self.seen.learn(learnt, ())
+        self.seen.learn(learnt, (), ())
         self.assertIsNone(self.events())
 
     def test_state(self) -> None:
         """Of a room that is new here members are kept, of one that is known all that comes is."""
         for keys in ({"m.room.member"}, {"m.room.member", "m.room.topic"}):
-            self.seen.learn(facts(state=(ALICE_JOINS, TOPIC)), ())
+            self.seen.learn(facts(state=(ALICE_JOINS, TOPIC)), (), ())
             room = self.seen.room("!r")
             assert room is not None
             self.assertEqual({kind for kind, _ in room.current}, keys)
 
     def test_state_that_ended(self) -> None:
         """A room some of whose state ended is forgotten: what ended may not be among the facts."""
-        self.seen.learn(facts("$1"), ())
+        self.seen.learn(facts("$1"), (), ())
         ended = RoomChange(RoomSummary("!r", position=6), 5, ended=(("m.room.topic", ""),))
-        self.seen.learn(Facts(), (ended,))
+        self.seen.learn(Facts(), (ended,), ())
         self.assertIsNone(self.events())
         self.assertEqual(len(self.seen), 0)
 
     def test_standings(self) -> None:
         """A standing that changed in a room of which the batch knew nothing else is known, too."""
-        self.seen.learn(facts("$1"), ())
+        self.seen.learn(facts("$1"), (), ())
         left = Facts(users={("@alice:hs", "!r"): UserRoom("@alice:hs", "!r", "leave")})
-        self.seen.learn(left, ())
+        self.seen.learn(left, (), left.users)
         room = self.seen.room("!r")
         assert room is not None
         self.assertEqual(room.standings["@alice:hs"].membership, "leave")
 
+    def test_rows_of_other_rooms_that_were_only_read(self) -> None:
+        """A row of a room of which the batch has nothing else is not looked at if it was not written."""
+        self.seen.learn(facts("$1"), (), ())
+        read = Facts(users={("@alice:hs", "!r"): UserRoom("@alice:hs", "!r", "join")})
+        self.seen.learn(read, (), ())
+        room = self.seen.room("!r")
+        assert room is not None
+        self.assertEqual(room.standings, {})
+
     def test_rooms_make_room(self) -> None:
         """The room that was not used for the longest time goes first."""
-        self.seen.learn(facts("$1", room_id="!a"), ())
-        self.seen.learn(facts("$1", room_id="!b"), ())
+        self.seen.learn(facts("$1", room_id="!a"), (), ())
+        self.seen.learn(facts("$1", room_id="!b"), (), ())
         for number in range(10):
             self.seen.room("!a")
-            self.seen.learn(facts("$1", room_id=f"!{number}"), ())
+            self.seen.learn(facts("$1", room_id=f"!{number}"), (), ())
         self.assertEqual((self.events("!b"), self.events("!a")), (None, ["$1"]))
         self.assertLess(len(self.seen), 5)
 
@@ -92,8 +101,8 @@ class SeenTests(SynchronousTestCase):
         """Of a room's events those that were learnt last are kept."""
         seen = Seen()
         ids = [f"${number}" for number in range(2500)]
-        seen.learn(facts(*ids), ())
-        seen.learn(facts("$500"), ())
+        seen.learn(facts(*ids), (), ())
+        seen.learn(facts("$500"), (), ())
         room = seen.room("!r")
         assert room is not None
         self.assertEqual(list(room.events), [*ids[501:], "$500"])
@@ -104,10 +113,10 @@ class SeenTests(SynchronousTestCase):
         learnt = facts("$1", state=(ALICE_JOINS,))
         learnt.users = {("@alice:hs", "!r"): UserRoom("@alice:hs", "!r", "join", 3)}
         learnt.receipts = {("!r", "@alice:hs", "", False): (7, "$1")}
-        seen.learn(learnt, ())
+        seen.learn(learnt, (), ())
         before = seen.room("!r")
         for number in range(9):
-            seen.learn(facts("$1", "$2", room_id=f"!{number}"), ())
+            seen.learn(facts("$1", "$2", room_id=f"!{number}"), (), ())
         after = seen.room("!r")
         self.assertEqual(after, before)
         self.assertIsNot(after and after.events, before and before.events)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from sys import getrefcount
 from typing import Any
 
 import msgspec
@@ -66,6 +67,18 @@ class StoredTests(HandlerCase):
         self.assertEqual((answer.device, answer.since, answer.next_batch), (ALICE, "s1", "s2"))
         self.assertEqual((answer.position, answer.sequence, answer.complete), (7, 3, False))
         self.assertEqual(answer.received_ms, 1_000_000)
+
+    def test_nobody_else_has_it(self) -> None:
+        """While it is stored the handler does not hold what the writer may have let go of."""
+        self.writer.hold()
+        receiving = self.receive(json.dumps({"rooms": {"join": {"!r": JOINED}}}).encode())
+        self.assertNoResult(receiving)
+        (answer,) = self.writer.stored
+        self.writer.stored.clear()
+        # this method's own, and the argument
+        self.assertEqual(getrefcount(answer), 2)
+        self.writer.release()
+        self.successResultOf(receiving)
 
     def test_rooms(self) -> None:
         """Every kind of room, each in the order of the answer, invites before knocks."""

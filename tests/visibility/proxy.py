@@ -295,7 +295,7 @@ class Proxy:
     def _store(self, part: Slice) -> None:
         changes, facts = self.database.store([part], self._polls, self._nids, [part.answer.device.user_id])
         self._dispatcher.received(Payload(changes))
-        self._shortcut.learn(facts, changes)
+        self._shortcut.learn(facts, changes, facts.users)
         self.settle()
 
 
