@@ -212,14 +212,13 @@ class Writer:
             self._waiting.popleft()
             if item.may_skip is not None and names.isdisjoint(item.names) and self._skips(item.may_skip):
                 item.done.callback(None)
-                await turn.pause()
-                continue
-            events, size = events + item.events, size + item.size
-            names |= item.names
-            batch.append(item)
-            if item.is_long:
-                self._waiting.take_slices(item)
-                return batch
+            else:
+                events, size = events + item.events, size + item.size
+                names |= item.names
+                batch.append(item)
+                if item.is_long:
+                    self._waiting.take_slices(item)
+                    return batch
             await turn.pause()
         # a login's own token comes before its answer
         if any(item.slices for item in batch):
