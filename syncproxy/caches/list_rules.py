@@ -11,7 +11,7 @@ from syncproxy.protocol.dialect import LIST_RULES, ListRules
 from syncproxy.protocol.request import Filters, Sort
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class ListSpec:
     """What makes two lists of a user the same. No bump event types (`None` or empty): any event bumps."""
 

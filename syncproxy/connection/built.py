@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import attrs
+import msgspec
+from msgspec.structs import replace
 
 from syncproxy.caches.updates import Mark
 from syncproxy.connection.marks import Marks
@@ -18,8 +19,7 @@ from syncproxy.protocol.dialect import Semantics
 from syncproxy.protocol.response import Answer, ListAnswer, RoomAnswer
 
 
-@attrs.frozen(eq=False)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True, eq=False):
     """A request, understood: the parameters that it leaves in force, and the extensions in use."""
 
     params: Params
@@ -39,8 +39,7 @@ class Prepared:
         )
 
 
-@attrs.frozen(eq=False)
-class Delta:
+class Delta(msgspec.Struct, frozen=True, eq=False):
     """What an answer changes once it is acknowledged."""
 
     prepared: Prepared
@@ -64,11 +63,10 @@ class Delta:
         """The same, these rooms not having been sent; those that are not shown any more are gone all the same."""
         gone = {key: RoomDelta(None) for key in room_ids if key in self.rooms and self.rooms[key].sent is None}
         sent = {key: room for key, room in self.rooms.items() if key not in room_ids}
-        return attrs.evolve(self, rooms={**sent, **gone})
+        return replace(self, rooms={**sent, **gone})
 
 
-@attrs.frozen(eq=False)
-class Built:
+class Built(msgspec.Struct, frozen=True, eq=False):
     """The parts of an answer. `news`: there is reason enough to send it at once.
 
     `marks` are those that it was made from; what rooms that did not fit had of them, `unserved`, stays pending.

@@ -10,11 +10,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from functools import partial
 from typing import Any
 
-import attrs
+import msgspec
+from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
 
 from syncproxy.caches.global_cache import GlobalCache
-from syncproxy.caches.updates import Listener, Mark, UserMark
+from syncproxy.caches.updates import Listener, Mark, UserMark, both
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.caches.user_cache_map import UserCacheMap
 from syncproxy.connection.built import Built, Delta, Prepared
@@ -44,6 +45,7 @@ from syncproxy.protocol.required_state import required_state
 from syncproxy.protocol.response import RoomAnswer
 from syncproxy.turns import Turn
 
+_MEMBERSHIP = int(Mark.MEMBERSHIP)
 #: what may have changed in a room while nobody told
 _ANYTHING = Mark(2 * max(Mark) - 1)
 _MAKERS: Mapping[str, Callable[[Moment], RoomMaker]] = {"msc3575": RoomAnswers, "msc4186": SimplifiedRooms}
@@ -52,18 +54,16 @@ _ROOMLESS = frozenset({"to_device", "e2ee"})
 _ANYTHING_ELSE = UserMark(2 * max(UserMark) - 1)
 
 
-@attrs.frozen
-class _Rooms:
+class _Rooms(msgspec.Struct, frozen=True):
     """The rooms of an answer, what they change, the marks of those that did not fit, and whether any is owed."""
 
-    answers: Mapping[str, RoomAnswer] = attrs.field(factory=dict)
-    deltas: Mapping[str, RoomDelta] = attrs.field(factory=dict)
-    unserved: Mapping[str, Mark] = attrs.field(factory=dict)
+    answers: Mapping[str, RoomAnswer] = msgspec.field(default_factory=dict)
+    deltas: Mapping[str, RoomDelta] = msgspec.field(default_factory=dict)
+    unserved: Mapping[str, Mark] = msgspec.field(default_factory=dict)
     leftovers: bool = False
 
 
-@attrs.frozen(eq=False)
-class _Snapshot:
+class _Snapshot(msgspec.Struct, frozen=True, eq=False):
     """What belongs to one moment: lists, what is shown, what is due."""
 
     lists: ListsAnswer
@@ -98,6 +98,8 @@ class ConnState:
         self._clock = clock
         self._user: UserCache | None = None
         self._sources: ListSources | None = None
+        #: how a room goes out that the client was never sent
+        self._unseen = RoomConfig(required_state((), device.user_id), 0)
         self._params = Params()
         self._configs = Configs({}, {})
         self._windows: Mapping[str, ListWindow] = {}
@@ -159,7 +161,7 @@ class ConnState:
     def moved(self, delta: Delta) -> Delta:
         """The same as of now, for an answer that adds nothing."""
         position = delta.position if self._user is None else self._user.position()
-        return delta if delta.position == position else attrs.evolve(delta, position=position)
+        return delta if delta.position == position else replace(delta, position=position)
 
     def hears_rooms(self, prepared: Prepared) -> bool:
         """Whether an answer may depend on what happens in rooms.
@@ -290,13 +292,12 @@ class ConnState:
     def _snapshot(self, prepared: Prepared, marks: Marks, user: UserCache) -> _Snapshot:
         lists = self._lists(prepared, marks, user)
         shown = self._shown(prepared, lists.windows, marks, user)
-        unseen = RoomConfig(required_state((), self._device.user_id), 0)
         anew: Collection[str] = ()
         if prepared.configs is not self._configs:
             anew = prepared.configs.subscriptions.keys() - self._configs.subscriptions.keys()
         semantics = prepared.semantics
         missed = None if semantics.forgets_hidden_rooms else partial(missed_of, user, self._device.device_id)
-        view = Shown(self._visible, shown, anew, self._sent, marks.rooms, unseen, self._leftovers, missed)
+        view = Shown(self._visible, shown, anew, self._sent, marks.rooms, self._unseen, self._leftovers, missed)
         due = due_rooms(view, semantics, self._is_listed(lists.windows), self._has_left(prepared, user))
         return _Snapshot(lists, shown, due, user.position())
 
@@ -307,8 +308,9 @@ class ConnState:
 
     def _left_rooms(self, marks: Marks, user: UserCache) -> Collection[str]:
         """The rooms that the client has, or is about to get, as rooms that the user left."""
-        news = (room_id for room_id, mark in marks.rooms.items() if mark & Mark.MEMBERSHIP and self._sent.get(room_id))
-        return left_rooms({*self._sent.left, *news}, user)
+        moved = [room_id for room_id, mark in marks.rooms.items() if both(mark, _MEMBERSHIP)]
+        news = [room_id for room_id in moved if self._sent.get(room_id)]
+        return left_rooms({*self._sent.left, *news}, user) if news or self._sent.left else ()
 
     def _shown(self, prepared: Prepared, windows: Mapping[str, ListWindow], marks: Marks, user: UserCache) -> Visible:
         """What is shown now; the same object as before if nothing can have changed."""

@@ -17,6 +17,9 @@ _MOST = 4
 
 def known_since(coverage: Coverage, wanted: RequiredState) -> int | None:
     """The nid up to which the client has everything wanted; `None`: some of it was never asked for."""
+    if coverage and coverage[0][0] is wanted:
+        # most often the same is asked for again; older configs were served up to older nids
+        return coverage[0][1]
     return max((up_to for state, up_to in coverage if not wanted.widens(state)), default=None)
 
 
@@ -33,5 +36,7 @@ def ended_after(kind: str, key: str, coverage: Coverage) -> int | None:
 
 def served(coverage: Coverage, wanted: RequiredState, up_to: int) -> Coverage:
     """The coverage once everything wanted was sent up to this nid."""
+    if len(coverage) == 1 and coverage[0][0] is wanted:
+        return ((wanted, up_to),)
     others = (pair for pair in coverage if pair[0].widens(wanted))
     return ((wanted, up_to), *others)[:_MOST]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import Enum, auto
 
-import attrs
 import msgspec
 
 from syncproxy.caches.updates import Mark, both
@@ -48,16 +47,14 @@ class DueRoom(msgspec.Struct, frozen=True, gc=False):
     came_back: bool = False
 
 
-@attrs.frozen
-class Due:
+class Due(msgspec.Struct, frozen=True, gc=False):
     """What an answer owes: rooms to look at, and rooms that the client does not see any more."""
 
     rooms: Mapping[str, DueRoom]
     hidden: Collection[str] = ()
 
 
-@attrs.frozen
-class Shown:
+class Shown(msgspec.Struct, frozen=True):
     """What decides about rooms: shown before and now, new subscriptions, what was sent and what is marked."""
 
     before: Visible

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import attrs
+from msgspec.structs import replace
 from twisted.logger import Logger
 
 from syncproxy.metrics import Metrics
@@ -23,7 +23,7 @@ def encoded(answer: Answer, dialect: Dialect, metrics: Metrics) -> tuple[bytes, 
         if not failed:
             raise
     rooms = {room_id: room for room_id, room in answer.rooms.items() if room_id not in failed}
-    return dialect.encode(attrs.evolve(answer, rooms=rooms)), failed
+    return dialect.encode(replace(answer, rooms=rooms)), failed
 
 
 def room_failed(room_id: str, metrics: Metrics) -> None:
@@ -33,7 +33,7 @@ def room_failed(room_id: str, metrics: Metrics) -> None:
 
 
 def _can_encode(answer: Answer, room_id: str, dialect: Dialect, metrics: Metrics) -> bool:
-    alone = attrs.evolve(answer, lists={}, rooms={room_id: answer.rooms[room_id]}, extensions={})
+    alone = replace(answer, lists={}, rooms={room_id: answer.rooms[room_id]}, extensions={})
     try:
         dialect.encode(alone)
     except Exception:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
-import attrs
+import msgspec
 from twisted.logger import Logger
 
 from syncproxy.connection.params import Params
@@ -47,8 +47,7 @@ def _is_persistent(kind: type[Extension]) -> bool:
     return issubclass(kind, Persistent)
 
 
-@attrs.frozen
-class ExtensionsAnswer:
+class ExtensionsAnswer(msgspec.Struct, frozen=True):
     """What the extensions say, whether it is reason enough to answer, and what it changes, by name.
 
     `settled`: all of them were heard, and none has more to say before there is a mark.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-import attrs
+import msgspec
 
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.connection.built import Prepared
@@ -14,8 +14,7 @@ from syncproxy.connection.windows import ListSources, ListWindow, advanced, list
 from syncproxy.protocol.response import ListAnswer
 
 
-@attrs.frozen(eq=False)
-class ListsAnswer:
+class ListsAnswer(msgspec.Struct, frozen=True, eq=False):
     """The windows as they are now, what is told of them, and whether that is reason enough to answer."""
 
     windows: Mapping[str, ListWindow]

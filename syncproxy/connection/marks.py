@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import attrs
+import msgspec
 
 from syncproxy.caches.updates import Mark, UserMark, both
 
@@ -15,8 +15,7 @@ KEYS_GATHER_S = 0.3
 RECEIPTS_GATHER_S = 0.1
 
 
-@attrs.frozen
-class Marks:
+class Marks(msgspec.Struct, frozen=True, gc=False):
     """What changed, at the moment an answer is begun."""
 
     rooms: Mapping[str, Mark]

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 
-import attrs
+import msgspec
 
 from syncproxy.errors import UnknownPos
 from syncproxy.protocol.request import Request
@@ -25,8 +25,7 @@ from syncproxy.protocol.request import Request
 MAX_QUEUED = 16
 
 
-@attrs.frozen
-class Fresh:
+class Fresh(msgspec.Struct, frozen=True, gc=False):
     """Make an answer with these parameters; `at_once`: they waited already, do not hold.
 
     `acknowledges`: the client has the newest answer; else that was lost, and this one is made in its place.
@@ -37,8 +36,7 @@ class Fresh:
     acknowledges: bool = True
 
 
-@attrs.frozen
-class Repeated:
+class Repeated(msgspec.Struct, frozen=True, gc=False):
     """The kept answer, again."""
 
     body: bytes
@@ -46,8 +44,7 @@ class Repeated:
     is_same_request: bool
 
 
-@attrs.frozen
-class _Kept:
+class _Kept(msgspec.Struct, frozen=True, gc=False):
     request: Request
     body: bytes
 

@@ -18,15 +18,14 @@ out.
 
 from __future__ import annotations
 
-import attrs
+import msgspec
 
 from syncproxy.connection.positions import Fresh, Repeated
 from syncproxy.errors import UnknownPos
 from syncproxy.protocol.request import Request
 
 
-@attrs.frozen(order=True)
-class Position:
+class Position(msgspec.Struct, frozen=True, order=True, gc=False):
     """A version of a connection's state, and the number of an answer that has it."""
 
     version: int

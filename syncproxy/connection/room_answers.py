@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import attrs
 import msgspec
 
 from syncproxy.caches.global_cache import GlobalCache
@@ -37,8 +36,7 @@ from syncproxy.rooms.visibility import View
 EVENTS = Mark.TIMELINE | Mark.STATE | Mark.REWRITTEN | Mark.MEMBERSHIP
 
 
-@attrs.frozen
-class Moment:
+class Moment(msgspec.Struct, frozen=True):
     """What all rooms of an answer share."""
 
     device: Device
@@ -52,7 +50,7 @@ class Moment:
     most_live_events: int | None
     bump_types: frozenset[str] | None
     #: the rooms in each list's ranges
-    windows: Mapping[str, frozenset[str]] = attrs.field(factory=dict)
+    windows: Mapping[str, frozenset[str]] = msgspec.field(default_factory=dict)
     #: finds tokens to page back with; `None`: those that came with events are all there are
     tokens: TokenSearch | None = None
     #: whether state that is gone is told

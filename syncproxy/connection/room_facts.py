@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
+import msgspec
 
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.connection.room_config import RoomConfig
@@ -14,8 +14,7 @@ from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 
 
-@attrs.frozen
-class Facts:
+class Facts(msgspec.Struct, frozen=True, gc=False):
     """A room's facts, as its user may know them now."""
 
     name: RoomName

@@ -6,7 +6,6 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
-import attrs
 import msgspec
 
 from syncproxy.caches.user_cache import UserCache
@@ -24,8 +23,7 @@ _MEMBER_COUNTS = ("joined_count", "invited_count")
 _PLAIN = ("notification_count", "highlight_count", "is_dm")
 
 
-@attrs.frozen
-class Facts:
+class Facts(msgspec.Struct, frozen=True, gc=False):
     """A room's facts, as its user may know them now. Counts are `None` where they are not told."""
 
     #: empty: it has none

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
 
 import attrs
+from msgspec.structs import replace
 
 from syncproxy.caches.list_rules import Key, ListSpec, keep_rule, key_rule
 from syncproxy.caches.sorted_lists import SortedList
@@ -46,11 +47,12 @@ def sliced(
         return Advanced(before, ListAnswer(before.window.count, _ops(before.window)), news=False)
     window = Window(len(source) + len(kept), ranges, tuple(_slice(source, kept, *one) for one in ranges))
     shown = frozenset[str]().union(*window.rooms)
-    now = ListWindow(spec, source, source.version, slow=False, window=window, shown=shown)
     news = before is None or before.window.count != window.count or before.shown != shown
     if before is not None and not news and before.spec == spec and before.source is source:
         # the same rooms are shown, in whatever order
-        now = attrs.evolve(before, window=window, version=source.version) if before.window != window else before
+        now = replace(before, window=window, version=source.version) if before.window != window else before
+    else:
+        now = ListWindow(spec, source, source.version, slow=False, window=window, shown=shown)
     return Advanced(now, ListAnswer(window.count, _ops(window)), news)
 
 

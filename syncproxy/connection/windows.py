@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-import attrs
+import msgspec
 
 from syncproxy.caches.list_rules import ListSpec
 from syncproxy.caches.sorted_lists import SortedList
@@ -15,8 +15,7 @@ from syncproxy.protocol.list_ops import Window, moved, replaced
 from syncproxy.protocol.response import Insert, ListAnswer, Op, Sync
 
 
-@attrs.frozen(eq=False)
-class ListWindow:
+class ListWindow(msgspec.Struct, frozen=True, eq=False):
     """One list as last sent. `shown` are the rooms in its ranges; of a slow list, all.
 
     `reach`: how far the client's array of a slow list may reach. It keeps what it has when such a list gets shorter,
@@ -32,8 +31,7 @@ class ListWindow:
     reach: int = 0
 
 
-@attrs.frozen
-class Advanced:
+class Advanced(msgspec.Struct, frozen=True):
     """A list's window now, and what to tell of it. `news`: reason enough to answer."""
 
     window: ListWindow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import attrs
+from msgspec.structs import replace
 
 from syncproxy.protocol.dialect import Dialect, Semantics
 from syncproxy.protocol.request import Request
@@ -33,7 +33,7 @@ class Remembering:
         if known is None:
             known = self._known[body, rest] = self._dialect.parse(body, dict(rest))
         pos = query.get("pos")
-        return attrs.evolve(known, pos=pos) if pos else known
+        return replace(known, pos=pos) if pos else known
 
     def encode(self, answer: Answer) -> bytes:
         """The answer's JSON; events in it are the bytes that came in."""

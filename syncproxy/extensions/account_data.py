@@ -8,13 +8,14 @@ from typing import Any
 import attrs
 import msgspec
 
-from syncproxy.caches.updates import Mark, UserMark
+from syncproxy.caches.updates import Mark, UserMark, both
 from syncproxy.extensions.core import NOTHING_NEW, Context, Extended
 from syncproxy.extensions.scope import Scope, marked_rooms
 from syncproxy.protocol.request import ExtensionParams
 from syncproxy.rooms.changes import AccountDataChange
 
 _Changes = list[AccountDataChange]
+_ACCOUNT_DATA = int(UserMark.ACCOUNT_DATA)
 
 
 @attrs.frozen
@@ -80,7 +81,7 @@ class AccountDataExtension:
             return context.user.account_data_since(0)
         if (
             context.unheard is not None
-            or context.user_marks & UserMark.ACCOUNT_DATA
+            or both(context.user_marks, _ACCOUNT_DATA)
             or marked_rooms(context, Mark.ACCOUNT_DATA)
         ):
             return context.user.account_data_since(self._position)

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Collection, Container, Mapping
 from functools import reduce
 from typing import Any, Protocol
 
-import attrs
+import msgspec
+from msgspec.structs import force_setattr
 
 from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.updates import Mark, UserMark, either
@@ -25,8 +26,7 @@ async def _at_once() -> None:
     """Go on."""
 
 
-@attrs.frozen(kw_only=True)
-class Context:
+class Context(msgspec.Struct, frozen=True, kw_only=True):
     """The moment an answer is made.
 
     `rooms` are the rooms of this answer; `windows` the rooms now in each list's ranges; `room_marks` and
@@ -53,21 +53,17 @@ class Context:
     unheard: object = None
     pause: Callable[[], Awaitable[None]] = _at_once
     #: the rooms of this answer that the client takes as new
-    initial: Collection[str] = attrs.field(init=False)
+    initial: Collection[str] = ()
     #: all that is marked in any room
-    any_marks: int = attrs.field(init=False)
+    any_marks: int = 0
 
-    @initial.default
-    def _initial(self) -> Collection[str]:
-        return [room_id for room_id, answer in self.rooms.items() if answer.initial]
-
-    @any_marks.default
-    def _any_marks(self) -> int:
-        return reduce(either, self.room_marks.values(), 0)
+    def __post_init__(self) -> None:
+        """Both are what the others tell."""
+        force_setattr(self, "initial", [room_id for room_id, answer in self.rooms.items() if answer.initial])
+        force_setattr(self, "any_marks", reduce(either, self.room_marks.values(), 0))
 
 
-@attrs.frozen
-class Extended:
+class Extended(msgspec.Struct, frozen=True):
     """An extension's part of an answer.
 
     `data` is its JSON object, `None` to be omitted; `news` whether it alone is reason enough to answer a held

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import attrs
+import msgspec
 
 Range = tuple[int, int]
 StatePair = tuple[str, str]
@@ -87,8 +88,7 @@ class ExtensionParams:
     limit: int | None = None
 
 
-@attrs.frozen
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One request. `timeout_ms` is bounded already; `fingerprint` is the canonical JSON of its body.
 
     `fingerprint` leaves an absent `txn_id` out of account: two bodies are the same if their fingerprints are equal
@@ -99,10 +99,10 @@ class Request:
     timeout_ms: int
     conn_id: str = ""
     txn_id: str | None = None
-    lists: Mapping[str, ListParams] = attrs.field(factory=dict)
-    room_subscriptions: Mapping[str, SubscriptionParams] = attrs.field(factory=dict)
+    lists: Mapping[str, ListParams] = msgspec.field(default_factory=dict)
+    room_subscriptions: Mapping[str, SubscriptionParams] = msgspec.field(default_factory=dict)
     unsubscribe_rooms: tuple[str, ...] = ()
-    extensions: Mapping[str, ExtensionParams] = attrs.field(factory=dict)
+    extensions: Mapping[str, ExtensionParams] = msgspec.field(default_factory=dict)
     #: what the user is to others while this is answered
     set_presence: Presence = "offline"
     fingerprint: bytes = b""

@@ -72,7 +72,7 @@ def _worked_out(config: Config, user_id: str) -> _Pairs:
     return _Pairs(everything, named, frozenset(any_type), frozenset(excluded))
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class RequiredState:
     """What one or several configs ask for; equal if the same was asked for."""
 

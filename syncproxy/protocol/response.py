@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import attrs
 import msgspec
 
 from syncproxy.matrix.names import Hero
@@ -39,8 +38,7 @@ class Insert(msgspec.Struct, frozen=True):
 Op = Sync | Invalidate | Delete | Insert
 
 
-@attrs.frozen
-class ListAnswer:
+class ListAnswer(msgspec.Struct, frozen=True, gc=False):
     """A list's length, and what turns its windows as last sent into what they are now."""
 
     count: int
@@ -106,8 +104,7 @@ class RoomAnswer(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return _OBJECT_BYTES + events + len(self.stripped_state or b"") + _CHARACTER_BYTES * characters
 
 
-@attrs.frozen
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """One answer. `extensions` maps a name to its JSON; `txn_id` is that of the request whose parameters it carries."""
 
     pos: str

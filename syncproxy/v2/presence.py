@@ -47,10 +47,16 @@ class Presences:
 
     def ended(self, device: Device, conn_id: str, now_s: float) -> None:
         """A request that had begun was answered, or its client is gone."""
-        use = self._devices[device][conn_id]
+        uses = self._devices[device]
+        use = uses[conn_id]
         use.held -= 1
         use.ended_s = now_s
-        self._tidy(device, now_s)
+        if len(uses) > _MOST:
+            self._tidy(device, now_s)
+        elif use.is_over(now_s):
+            del uses[conn_id]
+            if not uses:
+                del self._devices[device]
 
     def of(self, device: Device, now_s: float) -> Presence:
         """The presence of the device: that of the most present of its connections."""

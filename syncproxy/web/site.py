@@ -5,6 +5,7 @@ Requests that are passed on to the homeserver are handed over with their head; t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from io import BytesIO
 from typing import Any
 
@@ -15,6 +16,7 @@ from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.http import parse_qs
+from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
@@ -86,6 +88,17 @@ class BoundedRequest(Request):
         else:
             super().requestReceived(command, path, version)
 
+    def write(self, data: bytes) -> None:
+        """Send this, and what comes first together with the head."""
+        if self.startedWriting or self.forwarded is not None or self.channel is None:
+            super().write(data)
+            return
+        self.channel.gather()
+        try:
+            super().write(data)
+        finally:
+            self.channel.send_gathered()
+
     def connectionLost(self, reason: Any) -> None:
         """The client hung up."""
         if self.refused and self._closing.active():
@@ -120,6 +133,8 @@ class BoundedChannel(http.HTTPChannel):
     site: BoundedSite
     _is_deaf = False
     _inbox: Inbox | None = None
+    #: what was written and is to be sent together; `None`: all is sent as it is written
+    _gathered: list[bytes] | None = None
 
     def connectionMade(self) -> None:
         """A client connected."""
@@ -151,11 +166,46 @@ class BoundedChannel(http.HTTPChannel):
         """A request is answered: the client need not wait for what else this turn of the reactor does."""
         transport: Any = self.transport
         # what cannot be sent now is when the socket takes it, and who closes it does so when all is sent
-        if isinstance(transport, Connection) and transport.connected and not transport.disconnecting:
+        if _is_open(transport) and _has_unsent(transport):
             transport.doWrite()
         if self._inbox is not None:
             self._inbox.answered()
         super().requestDone(request)
+
+    def gather(self) -> None:
+        """Keep what is written until `send_gathered`."""
+        self._gathered = []
+
+    def send_gathered(self) -> None:
+        """Send what was written since `gather`, in one piece, and at once if the socket takes it."""
+        data, self._gathered = b"".join(self._gathered or ()), None
+        transport: Any = self.transport
+        if not data:
+            return
+        if _is_open(transport) and not _has_unsent(transport):
+            # to be told when the socket takes something, and then no more, takes as long as to send it
+            sent = transport.writeSomeData(data)
+            if isinstance(sent, int):
+                data = data[sent:]
+        # an error is met with again, where it is dealt with
+        transport.write(data)
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        """Write a head: as one piece, for all that is written is looked at piece by piece."""
+        lines = [b"%b %b %b" % (version, code, reason)]
+        lines += [b"%b: %b" % (name, value) for name, values in headers.getAllRawHeaders() for value in values]
+        self.write(b"\r\n".join((*lines, b"", b"")))
+
+    def write(self, data: bytes) -> None:
+        """Write a piece of an answer."""
+        if self._gathered is None:
+            super().write(data)
+        else:
+            self._gathered.append(data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Write pieces of an answer."""
+        self.write(b"".join(iovec))
 
     def _take_in(self, data: bytes) -> None:
         if not self._is_deaf:
@@ -180,6 +230,18 @@ class BoundedChannel(http.HTTPChannel):
             line = name + b":" + b"9" * _MOST_DIGITS
         taken: bool = super().headerReceived(line)
         return taken
+
+
+def _is_open(transport: Any) -> bool:
+    """Whether it is a socket that may be written to now, without TLS, which has buffers of its own."""
+    if not isinstance(transport, Connection) or getattr(transport, "TLS", False):
+        return False
+    return bool(transport.connected and not transport.disconnecting)
+
+
+def _has_unsent(transport: Any) -> bool:
+    """Whether something was written that the socket has not taken."""
+    return bool(transport.dataBuffer or transport._tempDataBuffer)
 
 
 class BoundedSite(Site):

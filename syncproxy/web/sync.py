@@ -96,14 +96,13 @@ class SyncRequests:
     async def _answer(
         self, identity: Identity, asked: Request, dialect: Dialect, hung_up: Deferred[None], arrived: float
     ) -> bytes:
-        polled = self._pollers.ensure_polling(identity)
         if asked.pos is None:
-            await polled
+            await self._pollers.ensure_polling(identity)
             if hung_up.called:
                 # a later request may have opened the connection meanwhile: this one must not start it anew
                 raise HungUp()
-        else:
-            polled.addErrback(self._could_not_poll)
+        elif not self._pollers.goes_on_polling(identity):
+            self._pollers.ensure_polling(identity).addErrback(self._could_not_poll)
         self._metrics.request_setup.observe(perf_counter() - arrived)
         return await self._conns.answer(identity.device, identity.token.hash, asked, dialect, hung_up)
 

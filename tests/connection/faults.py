@@ -64,7 +64,7 @@ def with_ranges(alter: Callable[[Range], Range]) -> type[Conn]:
                 for key, config in prepared.params.lists.items()
             }
             params = attrs.evolve(prepared.params, lists=lists)
-            return super()._lists(attrs.evolve(prepared, params=params), marks, user)
+            return super()._lists(replace(prepared, params=params), marks, user)
 
     return with_state(Altered)
 
@@ -76,7 +76,7 @@ def with_lists(alter: Callable[[ListAnswer, ListWindow | None], ListAnswer]) -> 
         def _lists(self, prepared: Prepared, marks: Marks, user: UserCache) -> ListsAnswer:
             lists = super()._lists(prepared, marks, user)
             answers = {key: alter(one, self._windows.get(key)) for key, one in lists.answers.items()}
-            return attrs.evolve(lists, answers=answers)
+            return replace(lists, answers=answers)
 
     return with_state(Altered)
 
@@ -91,14 +91,14 @@ def with_rooms(alter: Callable[[RoomAnswer], RoomAnswer | None]) -> type[Conn]:
                 return made
             altered = {room_id: alter(answer) for room_id, answer in made.answers.items()}
             answers = {room_id: answer for room_id, answer in altered.items() if answer is not None}
-            return attrs.evolve(made, answers=answers)
+            return replace(made, answers=answers)
 
     return with_state(Altered)
 
 
 def stale_count(answer: ListAnswer, before: ListWindow | None) -> ListAnswer:
     """The count of the answer before."""
-    return answer if before is None else attrs.evolve(answer, count=before.window.count)
+    return answer if before is None else replace(answer, count=before.window.count)
 
 
 def inserted_at_the_other_end(answer: ListAnswer, before: ListWindow | None) -> ListAnswer:
@@ -107,12 +107,12 @@ def inserted_at_the_other_end(answer: ListAnswer, before: ListWindow | None) -> 
     for number, (op, following) in enumerate(zip(answer.ops, answer.ops[1:], strict=False)):
         if isinstance(op, Delete) and isinstance(following, Insert):
             ops[number : number + 2] = Delete(following.index), Insert(op.index, following.room_id)
-    return attrs.evolve(answer, ops=tuple(ops))
+    return replace(answer, ops=tuple(ops))
 
 
 def without_ops(kind: type[Op]) -> Callable[[ListAnswer, ListWindow | None], ListAnswer]:
     """Ops of this kind are left out."""
-    return lambda answer, _: attrs.evolve(answer, ops=tuple(op for op in answer.ops if not isinstance(op, kind)))
+    return lambda answer, _: replace(answer, ops=tuple(op for op in answer.ops if not isinstance(op, kind)))
 
 
 def unless_initial(alter: Callable[[RoomAnswer], RoomAnswer]) -> Callable[[RoomAnswer], RoomAnswer]:

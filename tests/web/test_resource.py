@@ -395,11 +395,13 @@ class WaitingTests(EdgeTestCase):
 
     async def test_later_requests_do_not_wait(self) -> None:
         """A request with `pos` goes to its connection whatever the poller does."""
+        self.edge.pollers.has_polled = False
         self.edge.pollers.first_poll = Deferred()
         self.assertEqual((await self.sync(SYNC + "?pos=1"))[0], 200)
 
     async def test_poller_that_fails_behind_a_request(self) -> None:
         """A dead token that the poller finds is the connection's to tell."""
+        self.edge.pollers.has_polled = False
         self.edge.pollers.first_poll = Deferred()
         self.edge.pollers.first_poll.errback(UnknownToken("Dead"))
         self.assertEqual((await self.sync(SYNC + "?pos=1"))[0], 200)
