@@ -74,6 +74,14 @@ class Shelf(Generic[_V]):
         if self._weight > self._most // 3:
             self._turn()
 
+    def peek(self, key: str) -> _V | None:
+        """The value, which is not taken for used: one that is packed stays so, and each look gives another value."""
+        for part in (dict.get(self._newer, key), self._older.get(key), self._oldest.get(key), self._large.get(key)):
+            if part is not None:
+                return part
+        packed = self._packed.get(key)
+        return None if packed is None else self._unpack(key, packed)
+
     def pop(self, key: str) -> _V | None:
         """Forget a value, and tell what it was; `None` if there is none."""
         value = self._newer[key]

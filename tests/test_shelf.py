@@ -92,6 +92,20 @@ class ShelfTests(SynchronousTestCase):
             self.assertLessEqual(self.packs - before, 1)
         self.assertGreaterEqual(self.packs, 80)
 
+    def test_peek(self) -> None:
+        """A look at what is packed leaves it so, and drives nothing out; of what is whole it is the same object."""
+        shelf = self.shelf()
+        values = {key: [key] for key in "abcdefgh"}
+        for key, value in values.items():
+            shelf.put(key, value)
+        packs = self.packs
+        for key in "aab":
+            self.assertEqual(shelf.peek(key), values[key])
+        self.assertIsNot(shelf.peek("a"), shelf.peek("a"))
+        self.assertIs(shelf.peek("h"), values["h"])
+        self.assertIsNone(shelf.peek("x"))
+        self.assertEqual((self.packs, len(shelf)), (packs, 8))
+
     def test_large(self) -> None:
         """Large values are never packed; of too much of them those go that were not used for the longest time."""
         shelf = self.shelf(largest=2, most_large=8)

@@ -88,9 +88,9 @@ class GlobalCache:
         """The rooms that have sticky events, with the nid of the newest."""
         return self._sticky.newest(self._now_ms())
 
-    def hot(self, want: RoomWant) -> HotRoom | None:
-        """The room, if everything wanted is in memory."""
-        return self._hot.get(want)
+    def hot(self, want: RoomWant, *, passing: bool = False) -> HotRoom | None:
+        """The room, if everything wanted is in memory. `passing`: see `HotRooms.get`; keep the result while using it."""
+        return self._hot.get(want, passing=passing)
 
     async def load(self, wants: Iterable[RoomWant]) -> dict[str, HotRoom]:
         """The rooms with everything wanted in memory; unknown rooms are left out. Keep the result while using it.

@@ -20,7 +20,7 @@ from syncproxy.rooms.receipts import Receipt
 from syncproxy.shelf import Shelf
 
 #: of the rooms that nobody holds at the moment, those that were used last are kept as they are, in bytes; others packed
-_MOST_WHOLE = 8 * 1024 * 1024
+_MOST_WHOLE = 64 * 1024 * 1024
 #: a room that is larger, for the members in it that somebody asked for, takes too long to be packed: up to 1 ms below
 _LARGEST = 128 * 1024
 _deflation = Deflation()
@@ -59,12 +59,13 @@ class HotRooms:
         large = cache_bytes - whole - packed
         self._kept = Shelf(_packed, _unpacked, whole, lambda room: room.cost, packed, _LARGEST, large)
 
-    def get(self, want: RoomWant) -> HotRoom | None:
-        """The room, if everything wanted is in memory."""
-        room = None if want.at is not None else self._known(want.room_id)
+    def get(self, want: RoomWant, *, passing: bool = False) -> HotRoom | None:
+        """The room, if everything wanted is in memory. `passing`: it is one of so many that it is not taken for used."""
+        room = None if want.at is not None else self._known(want.room_id, passing=passing)
         if room is None or not room.satisfies(want):
             return None
-        self._kept.put(want.room_id, room)
+        if not passing:
+            self._kept.put(want.room_id, room)
         return room
 
     async def load(self, wants: Iterable[RoomWant]) -> dict[str, HotRoom]:
@@ -131,11 +132,11 @@ class HotRooms:
         """If the room is in memory, have it as it is, not packed."""
         self._known(room_id)
 
-    def _known(self, room_id: str) -> HotRoom | None:
+    def _known(self, room_id: str, *, passing: bool = False) -> HotRoom | None:
         """The room, if somebody holds it or it is kept."""
         room = self._rooms.get(room_id)
         if room is None:
-            room = self._kept.get(room_id)
+            room = self._kept.peek(room_id) if passing else self._kept.get(room_id)
             if room is not None:
                 self._rooms[room_id] = room
         return room

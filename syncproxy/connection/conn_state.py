@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
 
 from syncproxy.caches.global_cache import GlobalCache
+from syncproxy.caches.hot_room import HotRoom
 from syncproxy.caches.updates import Listener, Mark, UserMark, both
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.caches.user_cache_map import UserCacheMap
@@ -61,6 +62,8 @@ class _Rooms(msgspec.Struct, frozen=True):
     deltas: Mapping[str, RoomDelta] = msgspec.field(default_factory=dict)
     unserved: Mapping[str, Mark] = msgspec.field(default_factory=dict)
     leftovers: bool = False
+    #: what extensions find in memory as long as this is there
+    held: Collection[HotRoom] = ()
 
 
 class _Snapshot(msgspec.Struct, frozen=True, eq=False):
@@ -351,7 +354,7 @@ class ConnState:
         unserved = {one.room_id: one.mark for one in left}
         # a timeline that waits for its token is looked for again in the next answer
         unserved |= {one.room_id: one.mark | Mark.TIMELINE for one in due if one.room_id in batch.without_timeline}
-        return _Rooms(batch.answers, {**batch.deltas, **anew}, unserved, bool(left) or owed)
+        return _Rooms(batch.answers, {**batch.deltas, **anew}, unserved, bool(left) or owed, batch.held)
 
     def _moment(self, prepared: Prepared, snapshot: _Snapshot, user: UserCache) -> Moment:
         typing = "typing" in prepared.extensions

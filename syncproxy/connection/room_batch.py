@@ -25,6 +25,8 @@ _Args = TypeVarTuple("_Args")
 _CHUNK = 100
 #: rooms that would make an answer larger than this, in bytes, wait for the next one; a room that is larger goes alone
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
+#: with more rooms than these each is met in passing: they would drive out of memory what others use
+_MANY = 200
 
 
 class RoomMaker(Protocol):
@@ -62,6 +64,9 @@ class RoomBatch:
         self._metrics = metrics
         self._turn = Turn(clock)
         self._size = 0
+        self._passing = False
+        #: rooms that were met in passing: while they are held they need not be unpacked once more
+        self.held: list[HotRoom] = []
         self.answers: dict[str, RoomAnswer] = {}
         self.deltas: dict[str, RoomDelta] = {}
         #: rooms that could not be made
@@ -71,6 +76,7 @@ class RoomBatch:
 
     async def make(self, due: Sequence[DueRoom]) -> Sequence[DueRoom]:
         """Make the objects of these rooms; those that did not fit. Raises what the database raises."""
+        self._passing = len(due) > _MANY
         left, due = await self._at_once(due)
         while due and not left:
             chunk, due = due[:_CHUNK], due[_CHUNK:]
@@ -94,7 +100,7 @@ class RoomBatch:
         maker, hot = self._maker, None
         want = maker.want(due)
         if want is not None:
-            hot = self._global.hot(want)
+            hot = self._in_memory(want)
             if hot is None:
                 return None
         draft = maker.draft(due, hot)
@@ -103,7 +109,7 @@ class RoomBatch:
                 return None
             want = maker.want_members(draft)
             if want is not None:
-                members = self._global.hot(want)
+                members = self._in_memory(want)
                 if members is None:
                     return None
                 if members is not hot:
@@ -152,7 +158,7 @@ class RoomBatch:
         for want in wants:
             if want is None:
                 continue
-            room = self._global.hot(want)
+            room = self._in_memory(want)
             if room is None:
                 cold.append(want)
             else:
@@ -160,6 +166,12 @@ class RoomBatch:
         if cold:
             hot.update(await self._loaded(cold))
         return hot
+
+    def _in_memory(self, want: RoomWant) -> HotRoom | None:
+        room = self._global.hot(want, passing=self._passing)
+        if room is not None and self._passing:
+            self.held.append(room)
+        return room
 
     async def _loaded(self, wants: Sequence[RoomWant]) -> dict[str, HotRoom]:
         """The rooms, read from the database; if one is to blame that they cannot be read together, one by one."""

@@ -100,9 +100,10 @@ class ReceiptsExtension:
             return NOTHING_NEW
         bounds: dict[str, int] = {}
         rooms: dict[str, dict[str, Any]] = {}
-        left = iter(due.rooms)
+        room_ids = due.rooms
+        left, are_many = iter(room_ids), len(room_ids) > _ROOMS_AT_A_TIME
         while some := list(islice(left, _ROOMS_AT_A_TIME)):
-            hot = await _hot_rooms(context, due, some)
+            hot = await _hot_rooms(context, due, some, passing=are_many)
             # in one turn with what is shown
             bounds.update((room_id, _bound(context, room_id, now)) for room_id in some if due.is_told_up_to(room_id))
             rooms.update(_contents(hot, due, context, now))
@@ -165,14 +166,17 @@ def _are_expanded(context: Context) -> bool:
     return any(room.expanded for room in context.rooms.values())
 
 
-async def _hot_rooms(context: Context, due: _Due, room_ids: Iterable[str]) -> dict[str, HotRoom]:
-    """The rooms with their receipts; those that the user is in and that are not in memory are read at once."""
+async def _hot_rooms(context: Context, due: _Due, room_ids: Iterable[str], *, passing: bool) -> dict[str, HotRoom]:
+    """The rooms with their receipts; those that the user is in and that are not in memory are read at once.
+
+    `passing`: see `GlobalCache.hot`.
+    """
     cache = context.global_cache
     hot: dict[str, HotRoom] = {}
     cold: list[RoomWant] = []
     for room_id in room_ids:
         want = RoomWant(room_id, receipts=True, since=due.since.get(room_id))
-        room = cache.hot(want)
+        room = cache.hot(want, passing=passing)
         if room is not None:
             hot[room_id] = room
         elif is_joined(context, room_id):

@@ -49,7 +49,8 @@ class MemberNews(msgspec.Struct, frozen=True, gc=False):
 class Claim:
     """How far an answer can be trusted about a user: its *s*, and whether it is the user's own.
 
-    `polled_at` is *s* of the user's own newest stored poll: what that one did not bring, an older answer does not give.
+    `is_news`: the user's own newest poll was stored before *s*. Else that may be the newer one, of a time when the stay
+    was over already: then no poll of the user tells of it any more, and an answer of others must not give it.
     `began` was the newest nid before the answer: what is newer came with it. `state_is_sure`: it tells what the room is
     now, and no gap hides what state it has.
     """
@@ -57,7 +58,7 @@ class Claim:
     position: int
     is_own: bool
     began: int
-    polled_at: int = 0
+    is_news: bool = False
     state_is_sure: bool = True
 
     def is_fresh(self, row: UserRoom | None) -> bool:
@@ -250,7 +251,8 @@ def _after_join(row: UserRoom | None, news: MemberNews, user_id: str, room_id: s
             return row
         # the very join that a state block told of: what the timeline has before it is not the user's to see
         return msgspec.structs.replace(row, visible_from=max(row.visible_from, news.nid), to_come=False, unplaced=False)
-    if not claim.is_own and not (claim.is_fresh(row) and claim.polled_at <= claim.position):
+    is_in = row is not None and row.membership == "join"
+    if not claim.is_own and not (claim.is_fresh(row) and (claim.is_news or is_in)):
         return row
     if _is_older_than_invite(row, news, claim):
         return row

@@ -65,7 +65,7 @@ class Accumulator:
         self._nids = nids
         self._known_users = known_users
         #: what the batch says of them counts once it is committed
-        self.polls = (polls or Polls()).of_batch()
+        self.polls = (polls or Polls(lambda: nids.newest)).of_batch()
         self.writes = Writes()
 
     def add(self, part: Part) -> Iterator[Change | None]:
@@ -77,6 +77,7 @@ class Accumulator:
             return self._add_block(part)
         if isinstance(part, TokenPart):
             return self._add_token(part.answer)
+        self.polls.came(part.answer)
         whole = _AnswerAccumulator(part, self._facts, self._nids, self._known_users, self.polls, self.writes)
         return whole.changes()
 
@@ -161,7 +162,10 @@ class _AnswerAccumulator:
         yield from self._standing(work, room)
         if room.timeline.events:
             self._polls.dropped(self._answer.device, room.room_id, was_dropped=work.is_detached)
-        yield from self._own.receipts(room.room_id, room.receipts)
+        # what came with a timeline that is dropped may be from after somebody was put out, which only that tells: the
+        # pollers whose timelines are in order bring it, too, save what is the user's alone
+        receipts = [one for one in room.receipts if one.private] if work.is_detached else room.receipts
+        yield from self._own.receipts(room.room_id, receipts)
         yield from self._own.sticky(room)
         if room.typing is not None:
             yield TypingChange(room.room_id, room.typing, self._answer.device)

@@ -128,7 +128,7 @@ class Batches:
         #: the position that the database has
         self._written = 0
         self.known_users: set[str] = set()
-        self.polls = Polls()
+        self.polls = Polls(lambda: self.position)
         self._remembered = Remembered()
         #: what is made of what probably comes next
         self._ahead: Ahead[_Ready] | None = None

@@ -50,7 +50,7 @@ class DeviceAccumulator:
             self._writes.account_data[key] = (nid, datum.json)
             yield AccountDataChange(self._me, room_id, datum.type, datum.json, nid)
 
-    def receipts(self, room_id: str, receipts: tuple[Receipt, ...]) -> Iterable[ReceiptsChange]:
+    def receipts(self, room_id: str, receipts: Iterable[Receipt]) -> Iterable[ReceiptsChange]:
         """The receipts that are newer than what is stored."""
         new: list[Receipt] = []
         for receipt in receipts:

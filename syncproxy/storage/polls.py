@@ -18,8 +18,11 @@ class Polls:
     an answer was stored.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, newest: Callable[[], int]) -> None:
+        """`newest` is the newest nid that was told."""
+        self._newest = newest
         self._positions: dict[str, int] = {}
+        self._heard: dict[str, int] = {}
         self._stored: set[Device] = set()
         #: by device, the rooms of which its last timeline was dropped
         self._detached: dict[Device, set[str]] = {}
@@ -49,6 +52,10 @@ class Polls:
         """*s* of the user's newest stored poll; 0: none was stored in this process."""
         return self._positions.get(user_id, 0)
 
+    def heard_at(self, user_id: str) -> int | None:
+        """The newest nid when the user's newest poll was stored; `None`: none was in this process."""
+        return self._heard.get(user_id)
+
     def joins_up(self, device: Device, room_id: str) -> bool:
         """Whether what this device's poll brings of a room follows what is stored of it."""
         return room_id not in self._detached.get(device, ())
@@ -75,7 +82,9 @@ class Polls:
     def _finished(self, answer: PollAnswer) -> None:
         self._stored.add(answer.device)
         if answer.complete:
-            self._positions[answer.device.user_id] = max(answer.position, self.polled_at(answer.device.user_id))
+            user_id = answer.device.user_id
+            self._positions[user_id] = max(answer.position, self.polled_at(user_id))
+            self._heard[user_id] = self._newest()
 
 
 class BatchPolls:
@@ -84,8 +93,22 @@ class BatchPolls:
     def __init__(self, polls: Polls) -> None:
         self._polls = polls
         self._dropped: dict[Device, dict[str, bool]] = {}
+        #: users whose own answers the batch has
+        self._heard: set[str] = set()
         self.polled_at = polls.polled_at
         self.others_poll = polls.others_poll
+
+    def came(self, answer: PollAnswer) -> None:
+        """The batch has this, too."""
+        self._heard.add(answer.device.user_id)
+
+    def heard_before(self, user_id: str, position: int) -> bool:
+        """Whether the user's newest poll was stored before a request with this *s* was sent.
+
+        Then an answer to that brings no stay that the user's own poll does not bring next, if it goes on.
+        """
+        heard_at = self._polls.heard_at(user_id)
+        return user_id not in self._heard and heard_at is not None and heard_at <= position
 
     def dropped(self, device: Device, room_id: str, *, was_dropped: bool) -> None:
         """Whether the timeline that this device's poll brings of a room is dropped."""

@@ -319,6 +319,22 @@ class PackedRoomTests(HotRoomCase):
         self.assertEqual(self.db.reads, [])
         return room
 
+    def test_in_passing(self) -> None:
+        """A room that is met in passing stays packed, and is one value while it is held; a change of it is not lost."""
+        self.load()
+        self.pack()
+        room = self.world.global_cache.hot(self.want(), passing=True)
+        self.assertIs(self.world.global_cache.hot(self.want(), passing=True), room)
+        self.world.told(self.db.stored(ROOM, self.db.event()))
+        assert room is not None
+        newest, gone = room.timeline[-1].event_id, ref(room)
+        del room
+        self.pack()
+        self.assertIsNone(gone())
+        again = self.world.global_cache.hot(self.want(), passing=True)
+        assert again is not None
+        self.assertEqual(again.timeline[-1].event_id, newest)
+
     def test_all_of_it(self) -> None:
         """Timeline, state, members, receipts and what changed are as they were."""
         self.db.receipt(ROOM, BOB, "$4")

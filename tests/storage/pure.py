@@ -38,7 +38,7 @@ class Stored:
     def __init__(self) -> None:
         self.facts = Facts()
         self.nids = Nids(0)
-        self.polls = Polls()
+        self.polls = Polls(lambda: self.position)
         self.told: list[Change] = []
         self.writes = Writes()
         self.events: dict[str, StoredEvent] = {}

@@ -144,6 +144,23 @@ class GivingTests(SynchronousTestCase):
         stored.polled(BOB, event("$3"), _BACK, event("$4"), position=early)
         self.assertEqual(_begins(stored), ("$back", "$3"))
 
+    def test_join_in_an_older_answer(self) -> None:
+        """One that was asked for before bob's own newest poll was stored gives none: he may be out since."""
+        stored = both_in()
+        stored.polled(ALICE, _GONE)
+        sent = stored.position
+        stored.polled(ALICE, event("$2"))
+        stored.store(answer(BOB, since="s1", position=stored.position))
+        stored.polled(ALICE, _BACK, position=sent)
+        self.assertEqual(stored.membership(), "leave")
+
+    def test_join_of_who_was_never_polled(self) -> None:
+        """Nor does any answer before bob's first poll was stored, which may be newer."""
+        stored = Stored()
+        stored.polled(ALICE, event("$1"), since=None, state=(CREATE, ALICE_JOINS))
+        stored.polled(ALICE, _BACK)
+        self.assertIsNone(stored.row())
+
     def test_nothing_was_handed_with_the_join(self) -> None:
         """Then both dialects begin at the same event."""
         stored = both_in()

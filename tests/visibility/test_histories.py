@@ -56,6 +56,17 @@ class FoundTests(SynchronousTestCase):
         join = ("join", CAROL, "!1"), ("rename", CAROL, "!1")
         self.check(poll, rename, ask, poll, rename, *join, ("answer", CAROL, ""), ("deliver", CAROL, ""))
 
+    def test_who_was_put_out_before_the_first_poll(self) -> None:
+        """A join that an older answer of others tells is not given to whose own first poll was made after a ban."""
+        out = ("talk", BOB, "!2"), ("kick", BOB, "!2"), ("poll", CAROL, "")
+        asked = ("join", ALICE, "!2"), ("ask", CAROL, ""), ("answer", CAROL, "")
+        self.check(*out, *asked, ("ban", ALICE, "!2"), ("reply", CAROL, "!2"), ("rename", CAROL, "!2"))
+
+    def test_receipts_of_an_answer_that_is_dropped(self) -> None:
+        """Somebody who was put out within a timeline that is dropped is not told of the receipts that came with it."""
+        known = ("poll", BOB, ""), ("poll", CAROL, ""), ("ask", BOB, ""), ("join", CAROL, "!1"), ("poll", ALICE, "")
+        self.check(*known, ("ban", CAROL, "!1"), ("read", CAROL, "!1"), ("talk", CAROL, "!1"), ("poll", BOB, ""))
+
     def test_back_behind_a_gap(self) -> None:
         """What was said while somebody was out is not shown when the timeline with the return reaches back to it."""
         kick, talk = ("kick", BOB, "!2"), ("talk", CAROL, "!2")
