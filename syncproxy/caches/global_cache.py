@@ -89,7 +89,7 @@ class GlobalCache:
         return self._sticky.newest(self._now_ms())
 
     def hot(self, want: RoomWant, *, passing: bool = False) -> HotRoom | None:
-        """The room, if everything wanted is in memory. `passing`: see `HotRooms.get`; keep the result while using it."""
+        """The room, if everything wanted is in memory. See `HotRooms.get`."""
         return self._hot.get(want, passing=passing)
 
     async def load(self, wants: Iterable[RoomWant]) -> dict[str, HotRoom]:

@@ -60,7 +60,7 @@ class HotRooms:
         self._kept = Shelf(_packed, _unpacked, whole, lambda room: room.cost, packed, _LARGEST, large)
 
     def get(self, want: RoomWant, *, passing: bool = False) -> HotRoom | None:
-        """The room, if everything wanted is in memory. `passing`: it is one of so many that it is not taken for used."""
+        """The room, if everything wanted is in memory. `passing`: one of so many that none is taken for used."""
         room = None if want.at is not None else self._known(want.room_id, passing=passing)
         if room is None or not room.satisfies(want):
             return None

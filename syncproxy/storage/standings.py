@@ -34,7 +34,8 @@ class Standings:
             if user_id is None or (user_id != me and user_id not in self._known_users):
                 continue
             row = self._facts.users.get((user_id, room_id))
-            claim = memberships.Claim(position, user_id == me, work.began, self._polls.heard_before(user_id, position), is_sure)
+            is_news = self._polls.heard_before(user_id, position)
+            claim = memberships.Claim(position, user_id == me, work.began, is_news, is_sure)
             now = memberships.after_member_event(row, news, user_id, room_id, claim)
             if now is not None and not memberships.is_same_stay(row, now):
                 now = self._stamped(now, row, news, work)

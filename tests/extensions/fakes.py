@@ -83,7 +83,7 @@ class FakeGlobalCache:
     def sticky_rooms(self) -> dict[str, int]:
         return self.sticky
 
-    def hot(self, want: Any) -> FakeHotRoom | None:
+    def hot(self, want: Any, *, passing: bool = False) -> FakeHotRoom | None:
         return self.rooms.get(want.room_id)
 
     async def load(self, wants: Iterable[Any]) -> dict[str, FakeHotRoom]:
