@@ -62,3 +62,19 @@ class Listener(Protocol):
 
         Called after the whole batch was dispatched, from a fair queue, never from within `mark_room`.
         """
+
+
+class Deaf:
+    """The listener of a connection that is closed: what refers to it does not keep the connection."""
+
+    def __init__(self, device_id: str) -> None:
+        self.device_id = device_id
+
+    def mark_room(self, room_id: str, mark: Mark) -> None:
+        """Nobody asks any more."""
+
+    def mark_user(self, mark: UserMark) -> None:
+        """Nobody asks any more."""
+
+    def wake(self) -> None:
+        """Nobody waits."""

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.hot_room import HotRoom
-from syncproxy.caches.updates import Listener, Mark, UserMark, both
+from syncproxy.caches.updates import Deaf, Listener, Mark, UserMark, both
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.caches.user_cache_map import UserCacheMap
 from syncproxy.connection.built import Built, Delta, Prepared
@@ -94,7 +94,7 @@ class ConnState:
         self._complete_members = complete_members
         self._find_token = find_token
         self._device = device
-        self._listener = listener
+        self._listener: Listener = listener
         self._global = global_cache
         self._users = user_caches
         self._factories = factories
@@ -287,6 +287,8 @@ class ConnState:
         """Nobody asks any more."""
         if self._user is not None:
             self._user.remove_listener(self._listener)
+        # the connection knows this state, too: in a circle they would stay until Python looks for such
+        self._listener = Deaf(self._device.device_id)
         if self._sources is not None:
             self._sources.keep(())
 

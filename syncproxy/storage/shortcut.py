@@ -45,9 +45,11 @@ class Shortcut:
 
         If that fails, nothing is known any more.
         """
-        before, self._seen = self._seen, Seen()
-        before.learn(facts, changes, rows)
-        self._seen = before
+        try:
+            self._seen.learn(facts, changes, rows)
+        except Exception:
+            self._seen = Seen()
+            raise
 
     def forget(self, room_id: str) -> None:
         """The room is not stored any more."""

@@ -160,7 +160,10 @@ class BoundedChannel(http.HTTPChannel):
         """The client hung up; what it sent before is done all the same."""
         if self._inbox is not None:
             self._inbox.empty()
+            # it knows us: what is dropped is to be freed at once
+            self._inbox = None
         super().connectionLost(reason)
+        self.site.lost(self)
 
     def requestDone(self, request: Any) -> None:
         """A request is answered: the client need not wait for what else this turn of the reactor does."""
@@ -268,18 +271,15 @@ class BoundedSite(Site):
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Serve a connection, and remember it until it is lost."""
         channel: Any = super().buildProtocol(addr)
-        lost = channel.connectionLost
-
-        def connection_lost(reason: Any) -> None:
-            self._open.discard(channel)
-            lost(reason)
-            if self._all_closed is not None and not self._open:
-                closed, self._all_closed = self._all_closed, None
-                closed.callback(None)
-
-        channel.connectionLost = connection_lost
         self._open.add(channel)
         return channel
+
+    def lost(self, channel: BoundedChannel) -> None:
+        """A connection is closed."""
+        self._open.discard(channel)
+        if self._all_closed is not None and not self._open:
+            closed, self._all_closed = self._all_closed, None
+            closed.callback(None)
 
     async def disconnect(self) -> None:
         """Close all connections: answers that were begun are still sent, for a second at the most."""

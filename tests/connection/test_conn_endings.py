@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -94,6 +97,15 @@ class EndingTests(HeldCase):
         user = self.stage.users.get(ALICE)
         self.assertTrue(user is not None and user.is_idle)
         self.assertFalse(self.client.conn._pending)
+
+    def test_closed_connection_is_freed(self) -> None:
+        """Nothing of it is left for Python to look for."""
+        gc.disable()
+        self.addCleanup(gc.enable)
+        closed = weakref.ref(self.client.conn)
+        self.client.conn.close(UnknownPos("gone"))
+        del self.client
+        self.assertIsNone(closed())
 
     def test_stop_answers_what_is_held(self) -> None:
         """Stopping returns once the held request was answered."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,6 +15,7 @@ from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
+from syncproxy.arrivals import Arrivals
 from syncproxy.web.site import BoundedSite
 from tests.web.raw import Wire, until
 
@@ -97,6 +100,26 @@ class SendingTests(TestCase):
         received = await self.received(BoundedSite(answer, 1000, reactor), b"GET", times=2)
         self.assertEqual(received.count(body), 2)
         self.assertTrue(received == await self.received(Site(answer), b"GET", times=2))
+
+    async def test_freed(self) -> None:
+        """Nothing of a connection that was closed is left for Python to look for."""
+        gc.disable()
+        self.addCleanup(gc.enable)
+        made: list[weakref.ref[Any]] = []
+
+        class Remembering(BoundedSite):
+            """Remembers its connections."""
+
+            def buildProtocol(self, addr: Any) -> Any:
+                """As ever."""
+                channel = super().buildProtocol(addr)
+                made.append(weakref.ref(channel))
+                return channel
+
+        site = Remembering(Answer(200, {}, (b"hello",)), 1000, reactor)
+        site.arrivals = Arrivals(reactor)
+        await self.received(site, b"GET")
+        await until(lambda: made[0]() is None)
 
     async def received(self, site: Any, method: bytes, times: int = 1) -> bytes:
         """All that a client is sent that asks so often in one go."""
