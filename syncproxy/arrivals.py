@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from time import perf_counter
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -51,6 +52,10 @@ class Arrivals:
         self._next_for = 0.0
         #: when this turn's time is used up
         self._ends = 0.0
+        #: until when the telling has the reactor for itself
+        self._calm_at = 0.0
+        #: ends the wait of who waits for calm
+        self._calming: IDelayedCall | None = None
 
     @property
     def telling(self) -> bool:
@@ -61,10 +66,21 @@ class Arrivals:
     def telling(self, telling: bool) -> None:
         if telling and not self._telling:
             self.round += 1
+            self._calm_at = self._now() + TOLD_PATIENCE_S
         self._telling = telling
+        if telling:
+            return
         # what is handled just now may itself be what ends it
-        if not telling and self._next is not None and self._next.active():
-            self._next.reset(0)
+        for call in (self._next, self._calming):
+            if call is not None and call.active():
+                call.reset(0)
+
+    async def calm(self) -> None:
+        """Return when there is no telling, or when it has taken 0.5 s. For one at a time: the writer."""
+        while self._telling and (rest_s := self._calm_at - self._now()) > 0:
+            waiting: Deferred[None] = Deferred()
+            self._calming = self._clock.callLater(rest_s, waiting.callback, None)
+            await waiting
 
     def came(self, handle: Callable[[], None], *, is_told: bool = False) -> None:
         """Call `handle`, which never raises, now or in its turn. `is_told`: whoever sent it knows the news."""

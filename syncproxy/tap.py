@@ -14,11 +14,12 @@ from syncproxy.caches.dispatcher import Dispatcher
 from syncproxy.caches.global_cache import GlobalCache
 from syncproxy.caches.joined_rooms_tracker import JoinedRoomsTracker
 from syncproxy.caches.user_cache_map import UserCacheMap
+from syncproxy.command.garbage import CycleSearch
 from syncproxy.command.heap import HeapTrim
 from syncproxy.command.listeners import Listeners, metrics_site
 from syncproxy.command.logs import twistd_observer
 from syncproxy.command.options import Options
-from syncproxy.command.process import ExitStatus, heed_one_signal, raise_file_limit
+from syncproxy.command.process import ExitStatus, hear_few, heed_one_signal, raise_file_limit
 from syncproxy.command.secret import derived_key, read_secret
 from syncproxy.command.service import SyncproxyService
 from syncproxy.command.settings import Settings
@@ -87,6 +88,7 @@ def makeService(options: Options, reached: Observer = nobody) -> SyncproxyServic
     if options.parent is not None:
         raise_file_limit()
         heed_one_signal(reactor)
+        hear_few(reactor)
         service.observer = twistd_observer(options.parent, settings.log_level, settings.log_format)
         service.failed = ExitStatus(reactor).failed
     return service
@@ -125,6 +127,7 @@ async def _start(
     metrics = Metrics()
     StallWatch(metrics, reactor).setServiceParent(service)
     HeapTrim(reactor).setServiceParent(service)
+    CycleSearch(reactor).setServiceParent(service)
     secret = read_secret(settings)
     cipher = TokenCipher(secret)
     database = await started_database(settings, stack, reactor, metrics)
@@ -132,7 +135,7 @@ async def _start(
     database.when_superseded(lambda: service.fail(_SUPERSEDED))
     arrivals = Arrivals(reactor)
     stages = _created(settings, database, cipher, reactor, metrics, reached, arrivals)
-    _wire(stages)
+    _wire(stages, arrivals)
     await _start_storing(stages, stack)
     deliveries = Deliveries()
     stages.pollers.poller_stopped = partial(_poller_stopped, stages, deliveries)
@@ -229,10 +232,11 @@ def _created(
     )
 
 
-def _wire(stages: _Stages) -> None:
+def _wire(stages: _Stages, arrivals: Arrivals) -> None:
     """Who tells whom."""
     bus = Bus()
     stages.writer.committed = lambda changes: bus.publish(Payload(changes))
+    stages.writer.calm = arrivals.calm
     stages.writer.foretold = stages.global_cache.foretold
     stages.writer.polls.live = lambda: stages.pollers.live
     bus.subscribe(stages.dispatcher.received)

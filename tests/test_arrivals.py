@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -226,3 +227,39 @@ class InboxTests(ArrivalsTestCase):
         self.told()
         self.assertEqual((1, [b"b"]), (self.cuts, self.came))
         self.assertEqual(1, len(self.flushLoggedErrors(RuntimeError)))
+
+
+class CalmTests(ArrivalsTestCase):
+    """Who waits until all is told."""
+
+    def test_nothing_told(self) -> None:
+        """Without news there is no wait."""
+        self.successResultOf(ensureDeferred(self.arrivals.calm()))
+
+    def test_until_told(self) -> None:
+        """The wait ends when all is told, in a turn of its own."""
+        self.arrivals.telling = True
+        calm = ensureDeferred(self.arrivals.calm())
+        self.turn()
+        self.assertNoResult(calm)
+        self.arrivals.telling = False
+        self.assertNoResult(calm)
+        self.turn()
+        self.successResultOf(calm)
+
+    def test_other_news_meanwhile(self) -> None:
+        """What is told next is waited for as well, if it comes before that turn."""
+        self.arrivals.telling = True
+        calm = ensureDeferred(self.arrivals.calm())
+        self.arrivals.telling = False
+        self.arrivals.telling = True
+        self.turn()
+        self.assertNoResult(calm)
+
+    def test_not_for_long(self) -> None:
+        """It ends while more is told, too."""
+        self.arrivals.telling = True
+        calm = ensureDeferred(self.arrivals.calm())
+        self.now_s += TOLD_PATIENCE_S
+        self.clock.advance(TOLD_PATIENCE_S)
+        self.successResultOf(calm)

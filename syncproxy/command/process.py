@@ -9,6 +9,11 @@ import signal
 import sys
 from typing import Any
 
+from twisted.internet.epollreactor import EPollReactor
+
+#: sockets that are heard in a turn of the reactor
+MOST_SOCKETS = 32
+
 
 def raise_file_limit() -> None:
     """Allow as many open files as the system lets us have: each held request is one."""
@@ -28,6 +33,27 @@ def heed_one_signal(reactor: Any) -> None:
             signal.signal(number, signal.SIG_IGN)
 
     reactor.addSystemEventTrigger("before", "shutdown", ignore)
+
+
+class _FewAtOnce:
+    """An epoll object that tells of few sockets at once; of the others when it is asked next."""
+
+    def __init__(self, poller: Any) -> None:
+        self._poll = poller.poll
+        self.register, self.modify, self.unregister = poller.register, poller.modify, poller.unregister
+        self.fileno, self.close = poller.fileno, poller.close
+
+    def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
+        """See `select.epoll.poll`."""
+        ready: list[tuple[int, int]] = self._poll(timeout, min(most, MOST_SOCKETS))
+        return ready
+
+
+def hear_few(reactor: Any) -> None:
+    """Let a turn of the reactor hear few sockets: of thousands that are ready at once all would be one long turn."""
+    if isinstance(reactor, EPollReactor):
+        # Twisted has no setting for it
+        reactor._poller = _FewAtOnce(reactor._poller)
 
 
 class ExitStatus:

@@ -90,10 +90,14 @@ class StoredConnection:
         since = self._sinces[position.version] = self._since_of()
         if len(self._sinces) > _SINCES:
             self._sinces.popitem(last=False)
-        data = packed(msgspec.structs.replace(delta, since=since))
         self._deltas += 1
+        snapshot = msgspec.structs.replace(delta, since=since)
+        self._do(SaveDelta(self.name, position.version, position.number, partial(self._packed, snapshot)))
+
+    def _packed(self, delta: Snapshot) -> bytes:
+        data = packed(delta)
         self._delta_bytes += len(data)
-        self._do(SaveDelta(self.name, position.version, position.number, data))
+        return data
 
     def acknowledged(self, position: Position, whole: Callable[[], Snapshot]) -> None:
         """The client has everything up to this position; `whole` tells what that is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -83,12 +83,15 @@ class StartConnection:
 
 @attrs.frozen
 class SaveDelta:
-    """What an answer added to the state of a connection, which has this version with it."""
+    """What an answer added to the state of a connection, which has this version with it.
+
+    It is packed when it is written, not while clients wait to be told.
+    """
 
     name: str
     version: int
     counter: int
-    delta: bytes
+    packed: Callable[[], bytes]
 
 
 @attrs.frozen

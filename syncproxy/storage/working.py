@@ -74,7 +74,7 @@ def statements_of(work: Iterable[Work]) -> Iterator[Statement]:
 
 
 def _deltas(deltas: Iterable[SaveDelta]) -> Iterator[Statement]:
-    return DELTAS.bulk((one.name, one.version, one.counter, one.delta) for one in deltas)
+    return DELTAS.bulk((one.name, one.version, one.counter, one.packed()) for one in deltas)
 
 
 def _statements_of(work: OtherWork) -> list[Statement]:

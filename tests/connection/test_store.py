@@ -34,7 +34,8 @@ class FoundAgain(SilentWriter):
 
     async def connection(self, device: Device, conn_id: str) -> ConnectionRow:
         begun = next(work for work in self.done if isinstance(work, StartConnection))
-        deltas = [StoredDelta(one.version, one.counter, one.delta) for one in self.done if isinstance(one, SaveDelta)]
+        saved = [work for work in self.done if isinstance(work, SaveDelta)]
+        deltas = [StoredDelta(one.version, one.counter, one.packed()) for one in saved]
         used_ms = [work.now_ms for work in self.done if isinstance(work, StartConnection | ConnectionUsed)]
         return ConnectionRow(begun.name, 0, b"", used_ms[-1], tuple(deltas))
 

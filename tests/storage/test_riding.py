@@ -38,11 +38,19 @@ class RidingTests(StorageCase):
 
     async def test_along_with_an_answer(self) -> None:
         """It makes no batch of its own: it is stored with the answer that comes, in one round trip."""
+        self.glass.clock.advance(0.1)
         self.assertNoResult(self.riding)
         room = JoinedRoom(ROOM, timeline=Timeline((event("$2"),)))
         await self.writer.store(answer(ALICE, room, sequence=2, position=self.writer.position))
-        self.successResultOf(self.riding)
+        await self.riding
         self.assertEqual((len(self.trips), b"@rider:hs" in self.trips[0]), (1, True))
+
+    async def test_gathers(self) -> None:
+        """What came a moment before an answer waits for a later one: most batches have nothing of the kind."""
+        room = JoinedRoom(ROOM, timeline=Timeline((event("$2"),)))
+        await self.writer.store(answer(ALICE, room, sequence=2, position=self.writer.position))
+        self.assertNoResult(self.riding)
+        self.assertEqual((len(self.trips), b"@rider:hs" in self.trips[0]), (1, False))
 
     async def test_not_for_long(self) -> None:
         """Where nothing comes it is stored all the same."""
@@ -62,7 +70,8 @@ class RidingTests(StorageCase):
         self.assertEqual(len(self.trips), 1)
         self.assertNoResult(late[0])
         self.writer.committed = lambda changes: None
-        self.glass.clock.advance(0.2)
+        self.glass.clock.advance(0.1)
+        self.glass.clock.advance(0.1)
         await late[0]
         self.assertEqual(len(self.trips), 2)
 
@@ -71,3 +80,25 @@ class RidingTests(StorageCase):
         await self.writer.stop()
         self.successResultOf(self.riding)
         self.assertIsNotNone(await self.reader.device(RIDER))
+
+
+class CalmTests(StorageCase):
+    """Clients are told of what the batch before changed."""
+
+    async def test_waits_until_told(self) -> None:
+        """The next batch is stored when that is over, and what came meanwhile with it."""
+        told: Deferred[None] = Deferred()
+
+        async def calm() -> None:
+            await told
+
+        self.writer.calm = calm
+        storing = [self.writer.do(DeviceSeen(RIDER, now_ms)) for now_ms in (5, 6)]
+        for _ in range(5):
+            await deferLater(reactor, 0)
+        self.assertNoResult(storing[0])
+        trips = self.count_trips()
+        told.callback(None)
+        for stored in storing:
+            await stored
+        self.assertEqual(len(trips), 1)

@@ -142,3 +142,56 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual((len(self.waiting), one in self.waiting, other in self.waiting), (2, True, True))
         self.assertEqual(self.waiting.clear(), [other, one])
         self.assertEqual((len(self.waiting), one in self.waiting, other in self.waiting), (0, False, False))
+
+
+class RidersTests(SynchronousTestCase):
+    """What may wait for a batch in which to ride."""
+
+    def setUp(self) -> None:
+        """Three such things wait."""
+        self.waiting = Waiting()
+        self.riders = [Item(Deferred(), may_wait=True) for _ in range(3)]
+        for rider in self.riders:
+            self.waiting.append(rider)
+
+    def test_gathers(self) -> None:
+        """It rides only once it has gathered, as many as there is room for, in the order in which it came."""
+        self.assertEqual(self.waiting.take_riders(10), [])
+        self.waiting.gathered()
+        self.assertEqual([self.waiting.take_riders(2), self.waiting.take_riders(2)], [self.riders[:2], self.riders[2:]])
+        self.assertEqual(len(self.waiting), 0)
+
+    def test_late(self) -> None:
+        """It is urgent when it has gathered, and then found no batch for as long, until it is taken."""
+        urgent = []
+        for step in (lambda: None, self.waiting.gathered, self.waiting.gathered, lambda: self.waiting.take_riders(3)):
+            step()
+            urgent.append(self.waiting.is_urgent)
+        self.assertEqual(urgent, [False, False, True, False])
+
+    def test_those_that_came_later(self) -> None:
+        """Something that gathered only now is not late."""
+        self.waiting.gathered()
+        self.waiting.take_riders(3)
+        self.waiting.append(Item(Deferred(), may_wait=True))
+        self.waiting.gathered()
+        self.assertFalse(self.waiting.is_urgent)
+
+    def test_between_slices(self) -> None:
+        """Those that are late have a turn between the slices of a long answer."""
+        one = long()
+        self.waiting.again(one)
+        self.waiting.gathered()
+        self.assertIs(self.waiting.next_begun(), one)
+        self.waiting.again(one)
+        self.waiting.gathered()
+        self.assertIsNone(self.waiting.next_begun())
+        self.waiting.take_riders(3)
+        self.assertIs(self.waiting.next_begun(), one)
+
+    def test_all(self) -> None:
+        """They are among all that waits."""
+        self.waiting.gathered()
+        last = Item(Deferred(), may_wait=True)
+        self.waiting.append(last)
+        self.assertEqual((len(self.waiting), self.waiting.clear(), len(self.waiting)), (4, [*self.riders, last], 0))

@@ -89,7 +89,7 @@ class KeptConnection:
     def do(self, work: Work, *, may_wait: bool = False) -> Deferred[None]:
         """Store it."""
         if isinstance(work, SaveDelta):
-            self._deltas[work.version] = (work.counter, work.delta)
+            self._deltas[work.version] = (work.counter, work.packed())
         elif isinstance(work, FoldConnection):
             self._base = (work.version, work.base)
             self._deltas = {version: delta for version, delta in self._deltas.items() if version > work.version}
