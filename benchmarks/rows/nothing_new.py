@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
 from benchmarks.bench import Bench, Identity, sessions
 from benchmarks.figures import Measurement, Usage, milliseconds
@@ -17,25 +18,42 @@ _EACH = 4
 _ROOMS = (50, 2000)
 RATE = 100.0
 _NATIVE_RATE = 20.0
+#: of each size, where they take turns
+_ROUNDS = 5
 #: statements a request: what pollers store that are answered meanwhile is no request's
 _FEW = 0.05
 
 
 def measure(bench: Bench) -> Iterator[Measurement]:
-    """Latency, then throughput, for each number of rooms."""
-    smallest = 0.0
+    """Latency, then throughput, for each number of rooms; then latency with few and with many, in turns."""
+    groups: dict[int, list[Identity]] = {}
     with bench.server() as server:
         for rooms in bench.options.sizes(_ROOMS):
-            users = bench.homeserver.add(Group(f"nothing{rooms}x", USERS, rooms, circle=USERS))
+            users = groups[rooms] = bench.homeserver.add(Group(f"nothing{rooms}x", USERS, rooms, circle=USERS))
             warm(bench, server, users)
-            paced = _latency(bench, server, users, rooms)
-            if "latency" in paced.spreads:
-                p50 = paced.spreads["latency"].p50
-                smallest = smallest or p50
-                if rooms == _ROOMS[-1]:
-                    paced.expect("p50, as a multiple of that with 50 rooms", p50 / smallest, 1.2)
-            yield paced
+            yield _latency(bench, server, users, rooms)
             yield _throughput(bench, server, users, rooms)
+        if len(groups) > 1:
+            yield _in_turns(bench, server, groups)
+
+
+def _in_turns(bench: Bench, server: Server, groups: Mapping[int, list[Identity]]) -> Measurement:
+    """Latencies of all sizes in the same minute: the machine's own moods change them more than rooms do."""
+    rate = bench.options.rate(RATE, _NATIVE_RATE)
+    latencies_ns: dict[int, list[int]] = {rooms: [] for rooms in groups}
+    problems: Counter[str] = Counter()
+    for _ in range(_ROUNDS):
+        for rooms, users in groups.items():
+            done, _ = _poll(bench, server, users, bench.options.amount(1, 3), rate)
+            latencies_ns[rooms] += done.latencies_ns
+            problems.update(done.problems)
+    one = Measurement(row=3, what=f"nothing new, {rate:g} requests/s, in turns", problems=dict(problems))
+    for rooms, seen in latencies_ns.items():
+        one.put(f"latency, {rooms} rooms", milliseconds(seen))
+    few, many = (one.spreads.get(f"latency, {rooms} rooms") for rooms in _ROOMS)
+    if few is not None and many is not None:
+        one.expect("p50 with 2000 rooms, as a multiple of that with 50", many.p50 / few.p50, 1.2)
+    return one
 
 
 def _latency(bench: Bench, server: Server, users: list[Identity], rooms: int) -> Measurement:
