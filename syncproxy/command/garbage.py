@@ -11,8 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 
 #: how often it is asked whether a look is due, in seconds
 EVERY_S = 1
-#: blocks of memory that came since the last look, some 100 MB, before another one is worth it
-LEAST = 1_000_000
+#: blocks of memory that came since the last look, some 200 MB, before another one is worth it
+LEAST = 2_000_000
 
 
 def settle() -> None:
@@ -23,7 +23,7 @@ def settle() -> None:
 
 
 class CycleSearch(TimerService):
-    """Looks for cycles when there is half as much again in memory as after the last look, and 1,000,000 blocks more.
+    """Looks for cycles when there is half as much again in memory as after the last look, and 2,000,000 blocks more.
 
     By itself Python looks at young objects again and again. When each of a thousand clients asks anew, 100,000 take the
     place of as many: a look at them takes 50 to 100 ms and finds nothing, for what is dropped is freed at once, by its

@@ -5,11 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import resource
+import select
 import signal
 import sys
 from typing import Any
-
-from twisted.internet.epollreactor import EPollReactor
 
 #: sockets that are heard in a turn of the reactor
 MOST_SOCKETS = 32
@@ -51,6 +50,11 @@ class _FewAtOnce:
 
 def hear_few(reactor: Any) -> None:
     """Let a turn of the reactor hear few sockets: of thousands that are ready at once all would be one long turn."""
+    if not hasattr(select, "epoll"):
+        # only Linux has it, and where it is not the module cannot be imported
+        return
+    from twisted.internet.epollreactor import EPollReactor
+
     if isinstance(reactor, EPollReactor):
         # Twisted has no setting for it
         reactor._poller = _FewAtOnce(reactor._poller)
