@@ -100,7 +100,7 @@ class Waiting:
 
     While others have something to store, what is stored of a long answer at a time is small.
 
-    What may wait rides behind what cannot, once it has gathered for a while: so most batches have nothing of it.
+    What may wait rides behind what cannot, in the same batch if there is room.
     """
 
     def __init__(self) -> None:
@@ -112,14 +112,13 @@ class Waiting:
         #: how many of the items come before all others, those that were begun too
         self._before_all = 0
         self._small_ones = 0
-        #: what may wait: it gathers, and then the next batch with room for it has it
-        self._gathering: deque[Item] = deque()
+        #: what may wait
         self._riders: deque[Item] = deque()
         #: whether the riders have waited for long enough, and are to have a batch
         self._are_late = False
 
     def __len__(self) -> int:
-        return len(self._items) + len(self._begun) + len(self._riders) + len(self._gathering)
+        return len(self._items) + len(self._begun) + len(self._riders)
 
     def __contains__(self, item: object) -> bool:
         return item in self._items or item in self._begun
@@ -127,11 +126,7 @@ class Waiting:
     @property
     def is_urgent(self) -> bool:
         """Whether there is something that needs a batch."""
-        return bool(self._begun) or self._has_others
-
-    @property
-    def _has_others(self) -> bool:
-        return bool(self._items or (self._are_late and self._riders))
+        return bool(self._begun or self._items or (self._are_late and self._riders))
 
     @property
     def first(self) -> Item | None:
@@ -140,16 +135,14 @@ class Waiting:
 
     def append(self, item: Item) -> None:
         """It came last."""
-        (self._gathering if item.may_wait else self._items).append(item)
+        (self._riders if item.may_wait else self._items).append(item)
 
-    def gathered(self) -> None:
-        """What may wait has gathered for a while; what had before, and found no batch to ride in, is late."""
+    def hurry(self) -> None:
+        """What may wait, and found no batch to ride in, has waited for long enough."""
         self._are_late = bool(self._riders)
-        self._riders.extend(self._gathering)
-        self._gathering.clear()
 
     def take_riders(self, most: int) -> list[Item]:
-        """As many of what may wait, and has gathered, as a batch has room for."""
+        """As many of what may wait as a batch has room for."""
         taken = [self._riders.popleft() for _ in range(min(most, len(self._riders)))]
         self._are_late = self._are_late and bool(self._riders)
         self._is_their_turn = self._is_their_turn or bool(taken)
@@ -172,7 +165,7 @@ class Waiting:
 
     def next_begun(self) -> Item | None:
         """Take a long answer that was begun, if one is next."""
-        if not self._begun or self._before_all or (self._has_others and not self._is_their_turn):
+        if not self._begun or self._before_all or ((self._items or self._riders) and not self._is_their_turn):
             return None
         item = self._begun.popleft()
         self.take_slices(item)
@@ -194,8 +187,8 @@ class Waiting:
 
     def clear(self) -> list[Item]:
         """Take all."""
-        left = [*self._items, *self._begun, *self._riders, *self._gathering]
-        for items in (self._items, self._begun, self._riders, self._gathering):
+        left = [*self._items, *self._begun, *self._riders]
+        for items in (self._items, self._begun, self._riders):
             items.clear()
         self._before_all = 0
         return left

@@ -35,8 +35,8 @@ _T = TypeVar("_T")
 _MOST_ITEMS = 200
 #: how long what was told may wait to be written, in seconds
 _PENDING_S = 60
-#: how long work that may wait gathers, and then again waits for a batch in which to ride, in seconds
-_GATHER_S = 0.1
+#: how long work that may wait does so for a batch in which to ride, in seconds
+_RIDE_S = 0.2
 
 
 async def _no_wait() -> None:
@@ -77,7 +77,7 @@ class Writer:
         self._writing: IDelayedCall | None = None
         #: whether what is pending is written next
         self._is_due = False
-        #: runs while something waits that may
+        #: runs while all that waits may wait
         self._riding: IDelayedCall | None = None
         self._waiting = Waiting()
         self._running: Deferred[None] | None = None
@@ -106,9 +106,6 @@ class Writer:
             self._go_on()
         if self._running is not None:
             await self._running
-        if self._riding is not None:
-            self._riding.cancel()
-            self._riding = None
         self._batches.close()
 
     def store(self, answer: Answer, *, may_skip: bool = False) -> Deferred[None]:
@@ -127,7 +124,7 @@ class Writer:
     def do(self, work: Work, *, may_wait: bool = False) -> Deferred[None]:
         """Let this ride in the next batch; fires when it is committed.
 
-        `may_wait`: there need not be a batch at once, but within 0.2 s; after 0.1 s it goes along with the next one.
+        `may_wait`: there need not be a batch at once, but within 0.2 s: most often one comes by itself.
         """
         return self._enqueue(Item(Deferred(), work=work, may_wait=may_wait))
 
@@ -140,33 +137,30 @@ class Writer:
             item.done.errback(stopped())
             return item.done
         self._waiting.append(item)
+        self._batches.drop_ahead()
         self._metrics.writer_queue.set(len(self._waiting))
-        if item.may_wait and not self._stopping:
-            self._let_ride()
-        else:
-            self._batches.drop_ahead()
-            self._go_on()
+        self._let_ride() if item.may_wait and not self._stopping else self._go_on()
         return item.done
 
     def _let_ride(self) -> None:
-        """What may wait gathers, goes along with what cannot wait, but does not wait long for it."""
-        if self._riding is None:
-            self._riding = self._clock.callLater(_GATHER_S, self._gathered)
+        """What waits goes along with what cannot wait, but does not wait long for it."""
+        if self._running is None and self._riding is None:
+            self._riding = self._clock.callLater(_RIDE_S, self._ride_alone)
 
-    def _gathered(self) -> None:
-        self._riding = None
-        self._waiting.gathered()
-        if self._waiting:
-            self._let_ride()
-        if self._waiting.is_urgent:
-            self._go_on()
+    def _ride_alone(self) -> None:
+        self._waiting.hurry()
+        self._go_on()
 
     def _go_on(self) -> None:
+        if self._riding is not None:
+            riding, self._riding = self._riding, None
+            if riding.active():
+                riding.cancel()
         if self._running is None:
             self._running = ensureDeferred(self._run())
 
     async def _run(self) -> None:
-        """Store batches until nothing waits, or nothing that cannot wait."""
+        """Store batches until nothing waits, or all that does may wait."""
         # what else arrives in this turn of the reactor goes along
         await deferLater(self._clock, 0)
         try:
@@ -179,6 +173,8 @@ class Writer:
                     break
         finally:
             self._running = None
+            if self._waiting and not self._stopping:
+                self._let_ride()
 
     @property
     def _is_urgent(self) -> bool:
@@ -203,8 +199,6 @@ class Writer:
     async def _take(self) -> list[Item]:
         """The next batch. What takes the shortcut is told now, unless something that comes first is of its room."""
         self._take_pending()
-        if self._stopping:
-            self._waiting.gathered()
         begun = self._waiting.next_begun()
         batch = await self._others() if begun is None else [begun]
         self._metrics.writer_queue.set(len(self._waiting))
@@ -238,8 +232,6 @@ class Writer:
             await turn.pause()
             await self.calm()
         riders = self._waiting.take_riders(_MOST_ITEMS - len(batch))
-        if riders:
-            self._batches.drop_ahead()
         # a login's own token comes before its answer
         if any(item.slices for item in batch):
             self._waiting.others_took()

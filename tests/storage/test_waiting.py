@@ -154,44 +154,48 @@ class RidersTests(SynchronousTestCase):
         for rider in self.riders:
             self.waiting.append(rider)
 
-    def test_gathers(self) -> None:
-        """It rides only once it has gathered, as many as there is room for, in the order in which it came."""
-        self.assertEqual(self.waiting.take_riders(10), [])
-        self.waiting.gathered()
+    def test_in_order(self) -> None:
+        """As many as there is room for are taken, in the order in which they came."""
         self.assertEqual([self.waiting.take_riders(2), self.waiting.take_riders(2)], [self.riders[:2], self.riders[2:]])
         self.assertEqual(len(self.waiting), 0)
 
+    def test_behind_what_cannot_wait(self) -> None:
+        """What came later, and cannot wait, comes first."""
+        other = item()
+        self.waiting.append(other)
+        self.assertIs(self.waiting.first, other)
+
     def test_late(self) -> None:
-        """It is urgent when it has gathered, and then found no batch for as long, until it is taken."""
-        urgent = []
-        for step in (lambda: None, self.waiting.gathered, self.waiting.gathered, lambda: self.waiting.take_riders(3)):
-            step()
+        """They are urgent once they have waited for long enough, until all are taken."""
+        urgent = [self.waiting.is_urgent]
+        self.waiting.hurry()
+        urgent.append(self.waiting.is_urgent)
+        for _ in range(2):
+            self.waiting.take_riders(2)
             urgent.append(self.waiting.is_urgent)
-        self.assertEqual(urgent, [False, False, True, False])
+        self.assertEqual(urgent, [False, True, True, False])
 
     def test_those_that_came_later(self) -> None:
-        """Something that gathered only now is not late."""
-        self.waiting.gathered()
+        """What comes when the late ones are gone is not late."""
+        self.waiting.hurry()
         self.waiting.take_riders(3)
         self.waiting.append(Item(Deferred(), may_wait=True))
-        self.waiting.gathered()
         self.assertFalse(self.waiting.is_urgent)
 
     def test_between_slices(self) -> None:
-        """Those that are late have a turn between the slices of a long answer."""
+        """They have a turn between the slices of a long answer."""
         one = long()
-        self.waiting.again(one)
-        self.waiting.gathered()
-        self.assertIs(self.waiting.next_begun(), one)
-        self.waiting.again(one)
-        self.waiting.gathered()
+        self.waiting.take_slices(one)
+        self.go_on(one)
         self.assertIsNone(self.waiting.next_begun())
         self.waiting.take_riders(3)
         self.assertIs(self.waiting.next_begun(), one)
 
     def test_all(self) -> None:
         """They are among all that waits."""
-        self.waiting.gathered()
-        last = Item(Deferred(), may_wait=True)
-        self.waiting.append(last)
-        self.assertEqual((len(self.waiting), self.waiting.clear(), len(self.waiting)), (4, [*self.riders, last], 0))
+        self.assertEqual((len(self.waiting), self.waiting.clear(), len(self.waiting)), (3, self.riders, 0))
+
+    def go_on(self, begun: Item) -> None:
+        """What was taken is stored, and more is left."""
+        begun.stored()
+        self.waiting.again(begun)
