@@ -47,7 +47,12 @@ def _in_turns(bench: Bench, server: Server, groups: Mapping[int, list[Identity]]
             done, _ = _poll(bench, server, users, bench.options.amount(1, 3), rate)
             latencies_ns[rooms] += done.latencies_ns
             problems.update(done.problems)
-    one = Measurement(row=3, what=f"nothing new, {rate:g} requests/s, in turns", problems=dict(problems))
+    return compared(f"nothing new, {rate:g} requests/s, in turns", latencies_ns, dict(problems))
+
+
+def compared(what: str, latencies_ns: Mapping[int, list[int]], problems: dict[str, int]) -> Measurement:
+    """The p50 of those with many rooms, as a multiple of that of those with few."""
+    one = Measurement(row=3, what=what, problems=problems)
     for rooms, seen in latencies_ns.items():
         one.put(f"latency, {rooms} rooms", milliseconds(seen))
     few, many = (one.spreads.get(f"latency, {rooms} rooms") for rooms in _ROOMS)
