@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IPullProducer, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
@@ -28,11 +28,13 @@ async def sent(request: IRequest, body: bytes, clock: IReactorTime) -> bytes:
     # the request's interface leaves out which kinds of producers there are
     whole: Any = request
     whole.notifyFinish().addErrback(lambda _: sending.given_up())
-    whole.registerProducer(sending, False)
+    # a producer that is asked for each piece is wrapped by Twisted in a circle, which would keep the body in memory
+    whole.registerProducer(sending, True)
+    sending.resumeProducing()
     return await sending.done
 
 
-@implementer(IPullProducer)
+@implementer(IPushProducer)
 class _Sending:
     """One body on its way."""
 
@@ -42,18 +44,25 @@ class _Sending:
         self._request = request
         self._body = body
         self._position = 0
+        self._is_paused = True
         self._patience: IDelayedCall = clock.callLater(STALLED_S, self._stalled)
 
+    def pauseProducing(self) -> None:
+        """The connection takes no more for now."""
+        self._is_paused = True
+
     def resumeProducing(self) -> None:
-        """The connection takes more."""
-        piece = self._body[self._position : self._position + _PIECE]
-        self._position += _PIECE
-        if self._position >= len(self._body):
-            self._request.unregisterProducer()
-            self._end(piece)
-        else:
-            self._patience.reset(STALLED_S)
-            self._request.write(piece)
+        """The connection takes more, until it says otherwise."""
+        self._is_paused = False
+        while not self._is_paused and not self.done.called:
+            piece = self._body[self._position : self._position + _PIECE]
+            self._position += _PIECE
+            if self._position >= len(self._body):
+                self._request.unregisterProducer()
+                self._end(piece)
+            else:
+                self._patience.reset(STALLED_S)
+                self._request.write(piece)
 
     def stopProducing(self) -> None:
         """Nothing more is taken: the request is about to be told that its client is gone."""
