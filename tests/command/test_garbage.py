@@ -8,7 +8,7 @@ import weakref
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from syncproxy.command.garbage import EVERY_S, LEAST, CycleSearch, settle
+from syncproxy.command.garbage import EVERY_S, LEAST, CycleSearch, resident, settle
 
 
 class Circle:
@@ -38,16 +38,27 @@ class SettleTests(GarbageCase):
         self.assertFalse(gc.isenabled())
 
 
+class ResidentTests(SynchronousTestCase):
+    """How much memory the process has."""
+
+    def test_growth(self) -> None:
+        """It grows by what is taken, however few objects that are, and by nothing that is not."""
+        before = resident()
+        taken = b"x" * 50_000_000
+        more = resident() - before
+        self.assertLess(abs(more - len(taken)), 5_000_000)
+
+
 class SearchTests(GarbageCase):
-    """While the service runs there are so many blocks of memory in use, and a circle that nobody needs."""
+    """While the service runs the process has so much memory, and there is a circle that nobody needs."""
 
     def setUp(self) -> None:
         """Start with four times the least that is looked for."""
         super().setUp()
         self.clock = Clock()
-        self.blocks = 4 * LEAST
+        self.memory = 4 * LEAST
         settle()
-        self.search = CycleSearch(self.clock, lambda: self.blocks)
+        self.search = CycleSearch(self.clock, lambda: self.memory)
         self.search.startService()
         self.addCleanup(self.stop)
         self.circle = weakref.ref(Circle())
@@ -58,13 +69,13 @@ class SearchTests(GarbageCase):
             self.search.stopService()
 
     def is_found_with(self, more: int) -> bool:
-        """Whether the circle is found when so many more blocks are in use."""
-        self.blocks += more
+        """Whether the circle is found when it has so much more."""
+        self.memory += more
         self.clock.advance(EVERY_S)
         return self.circle() is None
 
     def test_half_as_much_again(self) -> None:
-        """There is a look once memory in use has grown by a half."""
+        """There is a look once memory has grown by a half."""
         self.assertEqual([self.is_found_with(2 * LEAST - 1), self.is_found_with(1)], [False, True])
 
     def test_since_the_last_look(self) -> None:
@@ -74,11 +85,11 @@ class SearchTests(GarbageCase):
         self.assertEqual([self.is_found_with(3 * LEAST - 1), self.is_found_with(1)], [False, True])
 
     def test_little(self) -> None:
-        """Where little is in use, a look waits until it is worth it."""
+        """Where there is little, a look waits until it is worth it."""
         self.search.stopService()
         settle()
-        self.blocks = 0
-        self.search = CycleSearch(self.clock, lambda: self.blocks)
+        self.memory = 0
+        self.search = CycleSearch(self.clock, lambda: self.memory)
         self.search.startService()
         self.circle = weakref.ref(Circle())
         self.assertEqual([self.is_found_with(LEAST - 1), self.is_found_with(1)], [False, True])
