@@ -12,7 +12,6 @@ import attrs
 import msgspec
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
-from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IResponse
@@ -22,7 +21,7 @@ from syncproxy import __version__
 from syncproxy.arrivals import Arrivals, Inbox
 from syncproxy.homeserver.answer import MOST_OF_AN_ERROR, Answer
 from syncproxy.homeserver.bodies import MOST_JOINED, Body, BodyTooLarge, read_body
-from syncproxy.homeserver.origin import CONNECT_S, origin
+from syncproxy.homeserver.origin import origin
 from syncproxy.homeserver.poll_connections import PollConnections
 from syncproxy.homeserver.repairs import UNSOUND
 from syncproxy.homeserver.targets import Targets, query
@@ -92,14 +91,13 @@ class _ErrorBody(msgspec.Struct):
 
 @implementer(IAgentEndpointFactory)
 @attrs.frozen
-class _UnixEndpoints:
-    """Every request goes to one unix socket, whatever its URL's host."""
+class _OneEndpoint:
+    """Every request goes to the homeserver, whatever its URL's host."""
 
-    reactor: Any
-    path: str
+    endpoint: IStreamClientEndpoint
 
-    def endpointForURI(self, uri: Any) -> UNIXClientEndpoint:
-        return UNIXClientEndpoint(self.reactor, self.path, timeout=CONNECT_S)
+    def endpointForURI(self, uri: Any) -> IStreamClientEndpoint:
+        return self.endpoint
 
 
 class _Pool(HTTPConnectionPool):
@@ -163,16 +161,12 @@ class HomeserverClient:
         self._pool = _Pool(reactor, arrivals)
         self._pool.maxPersistentPerHost = _PERSISTENT
         self._pool.cachedConnectionTimeout = 60
-        is_unix = base_url.startswith("unix:")
-        self._targets = Targets("http://localhost" if is_unix else base_url.rstrip("/"))
+        where = origin(reactor, base_url)
+        self._targets = Targets("http://localhost" if base_url.startswith("unix:") else base_url.rstrip("/"))
         if agent is None:
-            agent = (
-                Agent.usingEndpointFactory(reactor, _UnixEndpoints(reactor, base_url[len("unix:") :]), self._pool)
-                if is_unix
-                else Agent(reactor, connectTimeout=CONNECT_S, pool=self._pool)
-            )
+            agent = Agent.usingEndpointFactory(reactor, _OneEndpoint(where.endpoint), self._pool)
         self._http = HTTPClient(agent)
-        self._polls = PollConnections(reactor, origin(reactor, base_url), _HEADER_LINES, arrivals)
+        self._polls = PollConnections(reactor, where, _HEADER_LINES, arrivals)
         self._in_flight: set[Deferred[Any]] = set()
         self._closed = False
 

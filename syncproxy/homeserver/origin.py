@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.web.client import BrowserLikePolicyForHTTPS
 
 #: a host that does not take a connection is waited for so long, in seconds
-CONNECT_S = 10
+_CONNECT_S = 10
 _HTTPS_PORT, _HTTP_PORT = 443, 80
 
 
@@ -27,11 +27,11 @@ class Origin:
 def origin(reactor: Any, base_url: str) -> Origin:
     """Where a `--homeserver` is; certificates and host names are verified."""
     if base_url.startswith("unix:"):
-        return Origin(UNIXClientEndpoint(reactor, base_url[len("unix:") :], timeout=CONNECT_S), b"localhost", b"")
+        return Origin(UNIXClientEndpoint(reactor, base_url[len("unix:") :], timeout=_CONNECT_S), b"localhost", b"")
     url = urlsplit(base_url)
     host, is_secure = url.hostname or "", url.scheme == "https"
     port = url.port or (_HTTPS_PORT if is_secure else _HTTP_PORT)
-    endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, host, port, timeout=CONNECT_S)
+    endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, host, port, timeout=_CONNECT_S)
     if is_secure:
         endpoint = wrapClientTLS(BrowserLikePolicyForHTTPS().creatorForNetloc(host.encode("idna"), port), endpoint)
     return Origin(endpoint, url.netloc.encode("idna"), url.path.rstrip("/").encode("ascii"))

@@ -8,7 +8,7 @@ import weakref
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from syncproxy.command.garbage import EVERY_S, LEAST, CycleSearch, resident, settle
+from syncproxy.command.garbage import EVERY_S, LEAST, MANY, STEP, CycleSearch, resident, settle
 
 
 class Circle:
@@ -50,56 +50,80 @@ class ResidentTests(SynchronousTestCase):
 
 
 class SearchTests(GarbageCase):
-    """While the service runs the process has so much memory, and there is a circle that nobody needs."""
+    """While the service runs the process has so much memory, so many objects came, and nobody needs a circle."""
 
     def setUp(self) -> None:
-        """Start with four times the least that is looked for."""
+        """Start with four times the memory after which everything is looked at."""
         super().setUp()
         self.clock = Clock()
         self.memory = 4 * LEAST
+        self.young = 0
         settle()
-        self.search = CycleSearch(self.clock, lambda: self.memory)
-        self.search.startService()
-        self.addCleanup(self.stop)
+        self.search = self.searching()
         self.circle = weakref.ref(Circle())
 
-    def stop(self) -> None:
-        """Stop the service, if it runs."""
-        if self.search.running:
-            self.search.stopService()
+    def searching(self) -> CycleSearch:
+        """A service that has begun."""
+        search = CycleSearch(self.clock, lambda: self.memory, lambda: self.young)
+        search.startService()
+        self.addCleanup(lambda: search.stopService() if search.running else None)
+        return search
 
-    def is_found_with(self, more: int) -> bool:
-        """Whether the circle is found when it has so much more."""
+    def is_found_with(self, more: int = 0, *, young: int = 0) -> bool:
+        """Whether the circle is found when the process has so much more, and there are so many young objects."""
         self.memory += more
+        self.young = young
         self.clock.advance(EVERY_S)
         return self.circle() is None
 
-    def test_half_as_much_again(self) -> None:
-        """There is a look once memory has grown by a half."""
-        self.assertEqual([self.is_found_with(2 * LEAST - 1), self.is_found_with(1)], [False, True])
+    def test_many_objects(self) -> None:
+        """There is a look once many objects came that are still there."""
+        self.assertEqual([self.is_found_with(young=MANY - 1), self.is_found_with(young=MANY)], [False, True])
 
-    def test_since_the_last_look(self) -> None:
-        """Then it has to grow by a half of that."""
-        self.is_found_with(2 * LEAST)
-        self.circle = weakref.ref(Circle())
-        self.assertEqual([self.is_found_with(3 * LEAST - 1), self.is_found_with(1)], [False, True])
+    def test_more_memory(self) -> None:
+        """Few objects may have a lot of memory: there is a look once that came."""
+        self.assertEqual([self.is_found_with(STEP - 1), self.is_found_with(1)], [False, True])
 
-    def test_little(self) -> None:
-        """Where there is little, a look waits until it is worth it."""
+    def test_memory_that_was_given_back(self) -> None:
+        """It is memory beyond the least there was since the last look."""
+        self.is_found_with(-STEP)
+        self.assertEqual([self.is_found_with(STEP - 1), self.is_found_with(1)], [False, True])
+
+    def test_what_a_look_left(self) -> None:
+        """What was needed then is not looked at again, until memory has doubled."""
+        needed = self.circle()
+        self.is_found_with(STEP)
+        del needed
+        more = 4 * LEAST - STEP - 1
+        self.assertEqual([self.is_found_with(more), self.is_found_with(1)], [False, True])
+
+    def test_little_memory(self) -> None:
+        """Where there is little, everything is looked at only when that is worth it."""
         self.search.stopService()
         settle()
         self.memory = 0
-        self.search = CycleSearch(self.clock, lambda: self.memory)
-        self.search.startService()
+        self.search = self.searching()
+        self.circle = weakref.ref(needed := Circle())
+        self.is_found_with(STEP)
+        del needed
+        self.assertEqual([self.is_found_with(LEAST - STEP - 1), self.is_found_with(1)], [False, True])
+
+    def test_how_many_objects_came(self) -> None:
+        """Python counts them, also while it does not look by itself."""
+        search = CycleSearch(self.clock)
+        search.startService()
+        self.addCleanup(search.stopService)
         self.circle = weakref.ref(Circle())
-        self.assertEqual([self.is_found_with(LEAST - 1), self.is_found_with(1)], [False, True])
+        kept = [Circle() for _ in range(MANY)]
+        self.assertTrue(self.is_found_with())
+        del kept
 
     def test_before_the_start_is_over(self) -> None:
         """Until then Python looks by itself, and nobody else does."""
         gc.enable()
         gc.collect()
         self.circle = weakref.ref(Circle())
-        self.assertFalse(self.is_found_with(2 * LEAST))
+        self.assertFalse(self.is_found_with(STEP, young=MANY))
 
     def test_afterwards(self) -> None:
         """Once the service has stopped Python looks by itself, at all there is."""
