@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from twisted.internet.interfaces import IReactorTime
 
 #: how often it is asked whether a look is due, in seconds
 EVERY_S = 0.25
-#: objects that came since the last look and are still there before there is one at them, which takes 10 to 40 ms
-MANY = 20_000
+#: Python's blocks of memory in use beyond those after the last look before there is one at what came, in some 20 ms
+MANY = 200_000
 #: or bytes of memory, for few objects may have large answers
 STEP = 64 * 1024 * 1024
 #: bytes since the last look at everything before there is another
@@ -38,49 +39,51 @@ def resident() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _young() -> int:
-    """How many objects came since the last look and are still there."""
-    return gc.get_count()[0]
-
-
 class CycleSearch(TimerService):
     """Looks for cycles among what was made since the last look, when that is a lot.
 
     By itself Python looks at young objects again and again. When each of a thousand clients asks anew, 100,000 take the
     place of as many: a look at them takes 50 to 100 ms and finds nothing, for what is dropped is freed at once, by its
-    reference count. Here only those count that are still there.
+    reference count. Here only what is still there counts.
 
     What a look leaves is looked at again only when memory has doubled, for that takes up to half a second.
     """
 
     def __init__(
-        self, clock: IReactorTime, memory: Callable[[], int] = resident, young: Callable[[], int] = _young
+        self,
+        clock: IReactorTime,
+        memory: Callable[[], int] = resident,
+        blocks: Callable[[], int] = sys.getallocatedblocks,
     ) -> None:
-        """`memory` tells how many bytes the process has, `young` how many objects came since the last look."""
+        """`memory` tells how many bytes the process has, `blocks` how many blocks of memory Python has in use."""
         super().__init__(EVERY_S, self._look)
         self.clock = clock
         self._memory = memory
-        self._young = young
-        #: after the last look, or less; and after the last one at everything
-        self._after = self._after_all = memory()
+        self._blocks = blocks
+        #: after the last look, or less
+        self._after = memory()
+        self._blocks_after = blocks()
+        #: after the last look at everything
+        self._after_all = self._after
 
     def _look(self) -> None:
         if gc.isenabled():
             return
-        memory = self._memory()
+        memory, blocks = self._memory(), self._blocks()
         if memory - self._after_all >= max(LEAST, self._after_all):
             gc.unfreeze()
-            self._after = self._after_all = self._looked()
-        elif self._young() >= MANY or memory - self._after >= STEP:
-            self._after = self._looked()
+            self._look_now()
+            self._after_all = self._after
+        elif blocks - self._blocks_after >= MANY or memory - self._after >= STEP:
+            self._look_now()
         else:
-            self._after = min(self._after, memory)
+            self._after, self._blocks_after = min(self._after, memory), min(self._blocks_after, blocks)
 
-    def _looked(self) -> int:
-        """Look at what is not frozen; the memory after it."""
+    def _look_now(self) -> None:
+        """Look at what is not frozen."""
         gc.collect()
         gc.freeze()
-        return self._memory()
+        self._after, self._blocks_after = self._memory(), self._blocks()
 
     def stopService(self) -> None:
         """Leave it to Python again."""

@@ -50,35 +50,40 @@ class ResidentTests(SynchronousTestCase):
 
 
 class SearchTests(GarbageCase):
-    """While the service runs the process has so much memory, so many objects came, and nobody needs a circle."""
+    """While the service runs the process has so much memory, so many blocks of it, and nobody needs a circle."""
 
     def setUp(self) -> None:
         """Start with four times the memory after which everything is looked at."""
         super().setUp()
         self.clock = Clock()
         self.memory = 4 * LEAST
-        self.young = 0
+        self.blocks = 0
         settle()
         self.search = self.searching()
         self.circle = weakref.ref(Circle())
 
     def searching(self) -> CycleSearch:
         """A service that has begun."""
-        search = CycleSearch(self.clock, lambda: self.memory, lambda: self.young)
+        search = CycleSearch(self.clock, lambda: self.memory, lambda: self.blocks)
         search.startService()
         self.addCleanup(lambda: search.stopService() if search.running else None)
         return search
 
-    def is_found_with(self, more: int = 0, *, young: int = 0) -> bool:
-        """Whether the circle is found when the process has so much more, and there are so many young objects."""
+    def is_found_with(self, more: int = 0, *, blocks: int = 0) -> bool:
+        """Whether the circle is found when the process has so much more, and Python so many more blocks in use."""
         self.memory += more
-        self.young = young
+        self.blocks += blocks
         self.clock.advance(EVERY_S)
         return self.circle() is None
 
     def test_many_objects(self) -> None:
-        """There is a look once many objects came that are still there."""
-        self.assertEqual([self.is_found_with(young=MANY - 1), self.is_found_with(young=MANY)], [False, True])
+        """There is a look once many came that are still there."""
+        self.assertEqual([self.is_found_with(blocks=MANY - 1), self.is_found_with(blocks=1)], [False, True])
+
+    def test_objects_that_went(self) -> None:
+        """They are more than the fewest there were since the last look."""
+        self.is_found_with(blocks=-MANY)
+        self.assertEqual([self.is_found_with(blocks=MANY - 1), self.is_found_with(blocks=1)], [False, True])
 
     def test_more_memory(self) -> None:
         """Few objects may have a lot of memory: there is a look once that came."""
@@ -108,22 +113,12 @@ class SearchTests(GarbageCase):
         del needed
         self.assertEqual([self.is_found_with(LEAST - STEP - 1), self.is_found_with(1)], [False, True])
 
-    def test_how_many_objects_came(self) -> None:
-        """Python counts them, also while it does not look by itself."""
-        search = CycleSearch(self.clock)
-        search.startService()
-        self.addCleanup(search.stopService)
-        self.circle = weakref.ref(Circle())
-        kept = [Circle() for _ in range(MANY)]
-        self.assertTrue(self.is_found_with())
-        del kept
-
     def test_before_the_start_is_over(self) -> None:
         """Until then Python looks by itself, and nobody else does."""
         gc.enable()
         gc.collect()
         self.circle = weakref.ref(Circle())
-        self.assertFalse(self.is_found_with(STEP, young=MANY))
+        self.assertFalse(self.is_found_with(STEP, blocks=MANY))
 
     def test_afterwards(self) -> None:
         """Once the service has stopped Python looks by itself, at all there is."""
