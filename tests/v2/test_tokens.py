@@ -71,12 +71,15 @@ class IdentifyTests(TokensCase):
 
     def test_is_stored_encrypted(self) -> None:
         """A new token is written down, readable with the secret only."""
-        self.identified()
+        # so long that it is in no other text by chance
+        secret = "syt_cGhvbmU_of_the_phone"
+        self.homeserver.whose[secret] = PHONE
+        self.identified(secret)
         (saved,) = self.writer.did(SaveToken)
-        self.assertEqual((saved.token_hash, saved.device), (AccessToken.of("t1").hash, PHONE))
+        self.assertEqual((saved.token_hash, saved.device), (AccessToken.of(secret).hash, PHONE))
         self.assertEqual(saved.now_ms, int(NOW_S * 1000))
-        self.assertNotIn(b"t1", saved.encrypted)
-        self.assertEqual(CIPHER.decrypt(saved.encrypted), "t1")
+        self.assertNotIn(secret.encode(), saved.encrypted)
+        self.assertEqual(CIPHER.decrypt(saved.encrypted), secret)
 
     def test_is_served_once_it_is_stored(self) -> None:
         """Nothing is served before the token is on disk: a poller of it must be able to resume."""
