@@ -114,7 +114,7 @@ class Waiting:
         self._small_ones = 0
         #: what may wait
         self._riders: deque[Item] = deque()
-        #: whether the riders have waited for long enough, and are to have a batch
+        #: whether there are riders that have waited for long enough, and are to have a batch
         self._are_late = False
 
     def __len__(self) -> int:
@@ -126,7 +126,7 @@ class Waiting:
     @property
     def is_urgent(self) -> bool:
         """Whether there is something that needs a batch."""
-        return bool(self._begun or self._items or (self._are_late and self._riders))
+        return bool(self._begun or self._items or self._are_late)
 
     @property
     def first(self) -> Item | None:
@@ -190,5 +190,5 @@ class Waiting:
         left = [*self._items, *self._begun, *self._riders]
         for items in (self._items, self._begun, self._riders):
             items.clear()
-        self._before_all = 0
+        self._before_all, self._are_late = 0, False
         return left

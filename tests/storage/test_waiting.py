@@ -56,12 +56,21 @@ class TakenTests(SynchronousTestCase):
         self.assertEqual([part.events for part in one.parts], [MOST_EVENTS + 1])
 
 
-class OrderTests(SynchronousTestCase):
-    """Who is next."""
+class WaitingCase(SynchronousTestCase):
+    """A queue."""
 
     def setUp(self) -> None:
         """Nothing waits."""
         self.waiting = Waiting()
+
+    def go_on(self, begun: Item) -> None:
+        """What was taken is stored, and more is left."""
+        begun.stored()
+        self.waiting.again(begun)
+
+
+class OrderTests(WaitingCase):
+    """Who is next."""
 
     def begin(self, begun: Item) -> None:
         """It came to its beginning in its turn."""
@@ -69,11 +78,6 @@ class OrderTests(SynchronousTestCase):
         self.waiting.popleft()
         self.waiting.take_slices(begun)
         self.go_on(begun)
-
-    def go_on(self, begun: Item) -> None:
-        """What was taken is stored, and more is left."""
-        begun.stored()
-        self.waiting.again(begun)
 
     def test_nobody_else(self) -> None:
         """A long answer follows upon itself, many events at a time."""
@@ -144,12 +148,12 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual((len(self.waiting), one in self.waiting, other in self.waiting), (0, False, False))
 
 
-class RidersTests(SynchronousTestCase):
+class RidersTests(WaitingCase):
     """What may wait for a batch in which to ride."""
 
     def setUp(self) -> None:
         """Three such things wait."""
-        self.waiting = Waiting()
+        super().setUp()
         self.riders = [Item(Deferred(), may_wait=True) for _ in range(3)]
         for rider in self.riders:
             self.waiting.append(rider)
@@ -194,8 +198,3 @@ class RidersTests(SynchronousTestCase):
     def test_all(self) -> None:
         """They are among all that waits."""
         self.assertEqual((len(self.waiting), self.waiting.clear(), len(self.waiting)), (3, self.riders, 0))
-
-    def go_on(self, begun: Item) -> None:
-        """What was taken is stored, and more is left."""
-        begun.stored()
-        self.waiting.again(begun)
