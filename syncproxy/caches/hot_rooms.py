@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from syncproxy.caches.hot_room import TIMELINE_EVENTS, HotRoom, RoomWant
 from syncproxy.caches.reads import RoomReads
 from syncproxy.caches.together import together
-from syncproxy.deflation import Deflation
+from syncproxy.compression import Compression
 from syncproxy.errors import NotReady
 from syncproxy.matrix.events import StateEntry
 from syncproxy.rooms.changes import ReceiptsChange, RoomChange
@@ -23,7 +23,7 @@ from syncproxy.shelf import Shelf
 _MOST_WHOLE = 64 * 1024 * 1024
 #: a room that is larger, for the members in it that somebody asked for, takes too long to be packed: up to 1 ms below
 _LARGEST = 128 * 1024
-_deflation = Deflation()
+_compression = Compression()
 #: a room may be loaded for something else, or miss a change, while it is waited for
 _ATTEMPTS = 8
 
@@ -272,8 +272,8 @@ def _by_room(receipts: Iterable[Receipt]) -> dict[str, list[Receipt]]:
 
 
 def _packed(room: HotRoom) -> bytes:
-    return _deflation.deflated(room.packed())
+    return _compression.compressed(room.packed())
 
 
 def _unpacked(room_id: str, packed: bytes) -> HotRoom:
-    return HotRoom.unpacked(room_id, _deflation.inflated(packed))
+    return HotRoom.unpacked(room_id, _compression.decompressed(packed))

@@ -70,10 +70,11 @@ class PolledUsers:
         if gaps is None:
             return None
         certain_to = max(self._positions.get(user_id, 0), certain_nid)
-        gap = next((gap for gap in gaps if gap.nid > certain_to and user_id not in gap.vouched_for), None)
-        if gap is not None:
-            self._waiting[user_id] = max(gap.nid, self._waiting.get(user_id, 0))
-        return gap
+        for gap in gaps:
+            if gap.nid > certain_to and user_id not in gap.vouched_for:
+                self._waiting[user_id] = max(gap.nid, self._waiting.get(user_id, 0))
+                return gap
+        return None
 
     def is_waiting(self, user_id: str) -> bool:
         """Whether the user sees less than there is until a poll of the user that is sent from now on has finished."""

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from syncproxy.deflation import Deflation
+from syncproxy.compression import Compression
 from syncproxy.matrix.sharing import shared
 from syncproxy.matrix.texts import without_nul
 from syncproxy.rooms.changes import AccountDataChange
@@ -20,25 +20,25 @@ IGNORED = "m.ignored_user_list"
 _NOBODY: frozenset[str] = frozenset()
 _NO_TAGS: Mapping[str, float | None] = {}
 _NOTHING: Mapping[str, AccountDataChange] = {}
-#: bytes from which on an event is deflated: push rules and `m.direct` are asked for once a connection
+#: bytes from which on an event is compressed: push rules and `m.direct` are asked for once a connection
 _LARGE = 1024
-_deflation = Deflation()
+_compression = Compression()
 
 
-class _Deflated(AccountDataChange, frozen=True, gc=False):
-    """A large one: its `json` is deflated."""
+class _Compressed(AccountDataChange, frozen=True, gc=False):
+    """A large one: its `json` is compressed."""
 
 
 def _kept(datum: AccountDataChange) -> AccountDataChange:
     if len(datum.json) < _LARGE:
         return datum
-    return _Deflated(datum.user_id, datum.room_id, datum.type, _deflation.deflated(datum.json), datum.nid)
+    return _Compressed(datum.user_id, datum.room_id, datum.type, _compression.compressed(datum.json), datum.nid)
 
 
 def _whole(kept: AccountDataChange) -> AccountDataChange:
-    if not isinstance(kept, _Deflated):
+    if not isinstance(kept, _Compressed):
         return kept
-    return AccountDataChange(kept.user_id, kept.room_id, kept.type, _deflation.inflated(kept.json), kept.nid)
+    return AccountDataChange(kept.user_id, kept.room_id, kept.type, _compression.decompressed(kept.json), kept.nid)
 
 
 class UserAccountData:

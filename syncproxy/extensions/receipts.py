@@ -191,9 +191,12 @@ def _contents(hot: Mapping[str, HotRoom], due: _Due, context: Context, now: int)
     for room_id, room in hot.items():
         if not is_joined(context, room_id):
             continue
+        receipts = _receipts(room, due, context)
+        if not receipts:
+            continue
         # an initial room shows all there is, also what was stored before this process had a position
         bound = live_bound(context, room_id) if room_id in due.initial else _bound(context, room_id, now)
-        content = receipt_content(_visible(_receipts(room, due, context), context, bound))
+        content = receipt_content(_visible(receipts, context, bound))
         if content:
             yield room_id, {"type": "m.receipt", "content": content}
 

@@ -11,6 +11,7 @@ from collections.abc import Container, Iterable
 import attrs
 import msgspec
 
+from syncproxy.compression import Compression
 from syncproxy.matrix.events import StoredEvent
 from syncproxy.rooms.changes import Change, ReceiptsChange, RoomChange, UserRoomChange
 from syncproxy.rooms.receipts import Slot
@@ -26,8 +27,8 @@ from syncproxy.storage.newest import put_all_newest, put_newest
 _MOST_OF_ROOM = 2000
 #: of the rooms that were used last, rooms and all that is known of them: some 8 MB
 _MOST_WHOLE = 20_000
-#: of all others, in bytes
-_MOST_PACKED = 6 * 1024 * 1024
+#: of all others, in bytes: some 2,000 rooms
+_MOST_PACKED = 4 * 1024 * 1024
 #: a room of which more is known stays whole: it would take more than 1 ms to pack it
 _LARGEST = 500
 #: how much is known of all such rooms
@@ -55,15 +56,17 @@ _Packed = tuple[
 ]
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Packed).decode
+_compression = Compression()
 
 
 def _pack(room: _Room) -> bytes:
     standings = {user_id: packed_row(row) for user_id, row in room.standings.items()}
-    return _encode((packed_summary(room.summary), room.events, room.current, standings, room.receipts))
+    packed = _encode((packed_summary(room.summary), room.events, room.current, standings, room.receipts))
+    return _compression.compressed(packed)
 
 
 def _unpack(room_id: str, packed: bytes) -> _Room:
-    summary, events, current, standings, receipts = _decode(packed)
+    summary, events, current, standings, receipts = _decode(_compression.decompressed(packed))
     rows = {user_id: unpacked_row(user_id, room_id, row) for user_id, row in standings.items()}
     return _Room(unpacked_summary(summary), events, current, rows, receipts)
 

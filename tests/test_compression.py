@@ -1,0 +1,31 @@
+"""Packed values made smaller."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from syncproxy.compression import Compression
+
+
+class CompressionTests(SynchronousTestCase):
+    """Bytes that are fewer, and come back."""
+
+    @given(st.binary(), st.binary(), st.integers(1, 200))
+    def test_round_trip(self, typical: bytes, part: bytes, times: int) -> None:
+        """Whatever is compressed comes back, whatever is typical."""
+        compression = Compression(typical)
+        self.assertEqual(compression.decompressed(compression.compressed(part * times)), part * times)
+
+    def test_much(self) -> None:
+        """So does what is long, and repeats itself only after hundreds of KB."""
+        data = b"".join(number.to_bytes(3, "big") for number in range(200_000)) * 2
+        compression = Compression(b"typical")
+        self.assertEqual(compression.decompressed(compression.compressed(data)), data)
+
+    def test_what_is_typical(self) -> None:
+        """What is typical takes next to no room, and what comes again as little."""
+        typical = bytes(range(200))
+        self.assertLess(len(Compression(typical).compressed(b"its own" + typical)), 25)
+        self.assertLess(len(Compression().compressed(typical * 5)), 240)
