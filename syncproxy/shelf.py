@@ -57,6 +57,11 @@ class Shelf(Generic[_V]):
         whole = len(self._newer) + len(self._older) + len(self._oldest)
         return whole + len(self._packed) + len(self._large)
 
+    @property
+    def packed_bytes(self) -> int:
+        """How much is packed."""
+        return self._packed_bytes
+
     def put(self, key: str, value: _V) -> None:
         """Take in a value, in place of the one that there was."""
         weight = self._weigh(value)

@@ -77,15 +77,15 @@ class RememberedTests(SynchronousTestCase):
 
     def test_rooms_make_room(self) -> None:
         """The room that was touched the longest time ago goes when there is too much."""
-        self.remembered = Remembered(most_bytes=5000)
+        self.remembered = packing(2 * (self.packed_bytes() + 1))
         for room_id in ("!1", "!2", "!1", "!3"):
             self.learn(room_id)
         self.assertEqual([self.recall(room_id=f"!{n}") is not None for n in (1, 2, 3)], [True, False, True])
 
     def test_large_batches_leave_room(self) -> None:
         """First logins, which few events follow, take a quarter; live rooms stay, and what is known stays true."""
-        self.remembered = Remembered(most_bytes=80_000)
         many = [f"${number}" for number in range(101)]
+        self.remembered = packing(8 * self.packed_bytes(*many))
         for room_id in ("!large", "!live"):
             self.learn(room_id, *(many if room_id == "!large" else ()))
         for number in range(5):
@@ -98,15 +98,32 @@ class RememberedTests(SynchronousTestCase):
         assert recalled is not None
         self.assertEqual(recalled.new, [])
 
+    def packed_bytes(self, *event_ids: str) -> int:
+        """What a room with one event, or these, takes packed."""
+        self.remembered = packing(1 << 20)
+        self.learn("!1", *event_ids)
+        return self.remembered.packed_bytes
+
+
+def packing(most_packed: int) -> Remembered:
+    """One that packs all of what it knows."""
+    return Remembered(most_whole=1, most_packed=most_packed)
+
 
 class StoredCase(StorageCase):
     """Alice and Bob are in the room. Whatever is recalled is compared with what is stored, and noted."""
+
+    #: of what is known, in bytes
+    most_whole = 1 << 20
 
     async def setUp(self) -> None:  # type: ignore[override] # trial awaits it
         self.recalls: list[Recalled] = []
         case = self
 
         class Compared(Remembered):
+            def __init__(self) -> None:
+                super().__init__(case.most_whole)
+
             def recall(self, asked: Questions) -> Recalled | None:
                 recalled = super().recall(asked)
                 if recalled is not None and asked != Questions():
@@ -157,18 +174,6 @@ class StoredCase(StorageCase):
         found = await self.reader.timelines({ROOM: self.writer.position}, 200)
         return {stored.event_id: stored.json for stored in found[ROOM]}
 
-
-class StoredTests(StoredCase):
-    """On a real PostgreSQL."""
-
-    async def test_it_is_what_is_stored(self) -> None:
-        """After random answers of three pollers, what is recalled is what is stored."""
-        random, made = Random(1), [ALICE_JOINS, BOB_JOINS]
-        for _ in range(400):
-            await self.something(random, made)
-        self.assertEqual(self.differ, [])
-        self.assertGreater(len(self.recalls), 50)
-
     async def something(self, random: Random, made: list[Event]) -> None:
         """An answer with events that are new, or come again: in the timeline, or in the state before it."""
         device, about = random.choice(_DEVICES), random.choice(made[-6:]).event_id
@@ -209,6 +214,18 @@ class StoredTests(StoredCase):
         if kind != "again":
             made.append(one)
         return one
+
+
+class StoredTests(StoredCase):
+    """On a real PostgreSQL."""
+
+    async def test_it_is_what_is_stored(self) -> None:
+        """After random answers of three pollers, what is recalled is what is stored."""
+        random, made = Random(1), [ALICE_JOINS, BOB_JOINS]
+        for _ in range(400):
+            await self.something(random, made)
+        self.assertEqual(self.differ, [])
+        self.assertGreater(len(self.recalls), 50)
 
     async def test_one_round_trip(self) -> None:
         """A message in a room that a batch had in hand asks for nothing."""
@@ -270,3 +287,17 @@ class StoredTests(StoredCase):
         trips = self.count_trips()
         await self.bring(BOB, event("$3"))
         self.assertEqual((len(trips), self.recalls), (2, []))
+
+
+class PackedTests(StoredCase):
+    """Rooms that were packed since they were in hand."""
+
+    most_whole = 1
+
+    async def test_it_is_what_is_stored(self) -> None:
+        """After random answers of three pollers, what is unpacked is what is stored."""
+        random, made = Random(2), [ALICE_JOINS, BOB_JOINS]
+        for _ in range(200):
+            await self.something(random, made)
+        self.assertEqual(self.differ, [])
+        self.assertGreater(len(self.recalls), 25)
