@@ -28,7 +28,8 @@ class Compression:
 
     def compressed(self, data: bytes) -> bytes:
         """The bytes in, mostly, fewer."""
-        return self._compressor.compress(data)
+        # a copy, for what comes has the memory of the most that it could have been
+        return memoryview(self._compressor.compress(data)).tobytes()
 
     def decompressed(self, data: bytes) -> bytes:
         """The bytes that were compressed."""

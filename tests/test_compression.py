@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -23,6 +25,16 @@ class CompressionTests(SynchronousTestCase):
         data = b"".join(number.to_bytes(3, "big") for number in range(200_000)) * 2
         compression = Compression(b"typical")
         self.assertEqual(compression.decompressed(compression.compressed(data)), data)
+
+    def test_memory(self) -> None:
+        """What was compressed takes as much memory as it has bytes."""
+        compression, data = Compression(), bytes(100_000)
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        before, _ = tracemalloc.get_traced_memory()
+        compressed = compression.compressed(data)
+        after, _ = tracemalloc.get_traced_memory()
+        self.assertLess(after - before, len(compressed) + 1000)
 
     def test_what_is_typical(self) -> None:
         """What is typical takes next to no room, and what comes again as little."""
