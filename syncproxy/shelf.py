@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
+from syncproxy.compression import Compression
+
 _V = TypeVar("_V")
 
 
@@ -13,10 +15,11 @@ class Shelf(Generic[_V]):
     """Of what is used in turns about as much stays whole as `most` allows, in what `weigh` tells of each.
 
     It has three parts: what is used goes to the newest one. When that is full it becomes the older one, and that the
-    oldest, of which with each value that is brought to the newest another is packed. `most_packed` bounds what is
-    packed, in bytes: of more the oldest goes. A value that is got is whole until a third of `most` was used after it,
-    unless it is more than `most` itself; one that was changed is to be put again. What weighs more than `largest` takes
-    too long to be packed: such values stay whole, those that were used last up to `most_large`; others go.
+    oldest, of which with each value that is brought to the newest another is packed, and compressed: what packed values
+    have in common with `typical` takes hardly any room in them. `most_packed` bounds what is packed, in bytes: of more
+    the oldest goes. A value that is got is whole until a third of `most` was used after it, unless it is more than
+    `most` itself; one that was changed is to be put again. What weighs more than `largest` takes too long to be packed:
+    such values stay whole, those that were used last up to `most_large`; others go.
     """
 
     def __init__(
@@ -28,6 +31,7 @@ class Shelf(Generic[_V]):
         most_packed: int | None = None,
         largest: int | None = None,
         most_large: int = 0,
+        typical: bytes = b"",
     ) -> None:
         self._pack = pack
         self._unpack = unpack
@@ -36,6 +40,7 @@ class Shelf(Generic[_V]):
         self._most_packed = most_packed
         self._largest = largest
         self._large: _Large[_V] = _Large(most_large)
+        self._compression = Compression(typical)
         self._packed: dict[str, bytes] = {}
         self._packed_bytes = 0
         self._older: dict[str, _V] = {}
@@ -85,7 +90,7 @@ class Shelf(Generic[_V]):
             if part is not None:
                 return part
         packed = self._packed.get(key)
-        return None if packed is None else self._unpack(key, packed)
+        return None if packed is None else self._unpacked(key, packed)
 
     def pop(self, key: str) -> _V | None:
         """Forget a value, and tell what it was; `None` if there is none."""
@@ -114,7 +119,7 @@ class Shelf(Generic[_V]):
             packed = self._take_packed(key)
             if packed is None:
                 return None
-            value = self._unpack(key, packed)
+            value = self._unpacked(key, packed)
         self.put(key, value)
         return value
 
@@ -144,9 +149,12 @@ class Shelf(Generic[_V]):
         for key in self._to_pack:
             value = self._oldest.pop(key, None)
             if value is not None:
-                self._put_packed(key, self._pack(value))
+                self._put_packed(key, self._compression.compressed(self._pack(value)))
                 return True
         return False
+
+    def _unpacked(self, key: str, packed: bytes) -> _V:
+        return self._unpack(key, self._compression.decompressed(packed))
 
     def _put_packed(self, key: str, packed: bytes) -> None:
         self._packed[key] = packed

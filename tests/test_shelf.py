@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from syncproxy.compression import Compression
 from syncproxy.shelf import Shelf
 
 
@@ -77,7 +78,7 @@ class ShelfTests(SynchronousTestCase):
 
     def test_bound(self) -> None:
         """Of what is packed the oldest goes when there is too much."""
-        shelf = self.shelf(most_packed=2)
+        shelf = self.shelf(most_packed=2 * len(Compression().compressed(packed(["a"]))))
         for key in "abcdefgh":
             shelf.put(key, [key])
         self.assertEqual([key for key in "abcdefgh" if key in shelf], list("cdefgh"))

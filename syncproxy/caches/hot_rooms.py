@@ -12,7 +12,6 @@ from twisted.logger import Logger
 from syncproxy.caches.hot_room import TIMELINE_EVENTS, HotRoom, RoomWant
 from syncproxy.caches.reads import RoomReads
 from syncproxy.caches.together import together
-from syncproxy.compression import Compression
 from syncproxy.errors import NotReady
 from syncproxy.matrix.events import StateEntry
 from syncproxy.rooms.changes import ReceiptsChange, RoomChange
@@ -23,7 +22,6 @@ from syncproxy.shelf import Shelf
 _MOST_WHOLE = 64 * 1024 * 1024
 #: a room that is larger, for the members in it that somebody asked for, takes too long to be packed: up to 1 ms below
 _LARGEST = 128 * 1024
-_compression = Compression()
 #: a room may be loaded for something else, or miss a change, while it is waited for
 _ATTEMPTS = 8
 
@@ -57,7 +55,7 @@ class HotRooms:
         whole = min(_MOST_WHOLE, cache_bytes // 2)
         packed = (cache_bytes - whole) // 2
         large = cache_bytes - whole - packed
-        self._kept = Shelf(_packed, _unpacked, whole, lambda room: room.cost, packed, _LARGEST, large)
+        self._kept = Shelf(HotRoom.packed, HotRoom.unpacked, whole, lambda room: room.cost, packed, _LARGEST, large)
 
     def get(self, want: RoomWant, *, passing: bool = False) -> HotRoom | None:
         """The room, if everything wanted is in memory. `passing`: one of so many that none is taken for used."""
@@ -269,11 +267,3 @@ def _by_room(receipts: Iterable[Receipt]) -> dict[str, list[Receipt]]:
     for receipt in receipts:
         found.setdefault(receipt.room_id, []).append(receipt)
     return found
-
-
-def _packed(room: HotRoom) -> bytes:
-    return _compression.compressed(room.packed())
-
-
-def _unpacked(room_id: str, packed: bytes) -> HotRoom:
-    return HotRoom.unpacked(room_id, _compression.decompressed(packed))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from syncproxy.compression import Compression
 from syncproxy.matrix.names import Hero
 from syncproxy.rooms.summary import Bump, RoomSummary, packed_summary, unpacked_summary
 from syncproxy.shelf import Shelf
@@ -32,7 +31,6 @@ _TYPES = (
 )
 _SOMEBODY = Hero("@", "join", None, "mxc://")
 _TYPICAL = RoomSummary("!", heroes=(_SOMEBODY,), newest_by_type=dict.fromkeys(_TYPES, Bump(0, 0, 0, 0)))
-_compression = Compression(packed_summary(_TYPICAL))
 
 
 class RoomIndex:
@@ -40,7 +38,7 @@ class RoomIndex:
 
     def __init__(self) -> None:
         #: of every room
-        self.summaries = Shelf(_packed, _unpacked, _MOST_WHOLE)
+        self.summaries = Shelf(packed_summary, _unpacked, _MOST_WHOLE, typical=packed_summary(_TYPICAL))
         self._replaced: dict[str, set[str]] = {}
         self._children: dict[str, frozenset[str]] = {}
 
@@ -107,9 +105,5 @@ class RoomIndex:
             yield from self.successors(room_id)
 
 
-def _packed(summary: RoomSummary) -> bytes:
-    return _compression.compressed(packed_summary(summary))
-
-
 def _unpacked(_: str, packed: bytes) -> RoomSummary:
-    return unpacked_summary(_compression.decompressed(packed))
+    return unpacked_summary(packed)

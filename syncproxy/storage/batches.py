@@ -78,17 +78,22 @@ class Batch:
     is_guess: bool
 
 
+#: what is known where nothing is; never learnt by
+_NOTHING = Remembered()
+
+
 @attrs.frozen
 class _Wanted:
     """What a batch is to be made of, to follow `before`, or what is committed.
 
-    `remembered` is `None` where the guess was wrong, and its transaction is still open.
+    `is_second`: the guess was wrong, so that all is loaded, and its transaction is still open.
     """
 
     parts: Sequence[Part]
     work: Sequence[Work] = ()
-    remembered: Remembered | None = attrs.Factory(Remembered)
+    remembered: Remembered = _NOTHING
     before: Batch | None = None
+    is_second: bool = False
 
 
 @attrs.frozen
@@ -129,7 +134,7 @@ class Batches:
         self._written = 0
         self.known_users: set[str] = set()
         self.polls = Polls(lambda: self.position)
-        self._remembered = Remembered()
+        self._remembered = _NOTHING
         #: what is made of what probably comes next
         self._ahead: Ahead[_Ready] | None = None
         #: as in a batch, of all that are committed
@@ -166,11 +171,11 @@ class Batches:
         `upcoming` probably come next: if these take long to send, those are made ready meanwhile.
         """
         # unless all goes well, nothing is known any more
-        remembered, self._remembered = self._remembered, Remembered()
+        remembered, self._remembered = self._remembered, _NOTHING
         stored = await self._stored_after_all()
         if stored is not None:
             # what else the broken try left is not known
-            remembered = Remembered()
+            remembered = _NOTHING
         else:
             stored = await self._stored_now(parts, work, remembered, upcoming)
         self._reached(Point.COMMITTED)
@@ -180,8 +185,8 @@ class Batches:
         others = {room_id: nid for room_id, nid in self._untouched.items() if room_id not in stored.facts.rooms}
         self._untouched = {**others, **stored.untouched}
         if not any(isinstance(one, Purge) for one in work):
-            remembered.learn(stored.facts, stored.writes)
-            self._remembered = remembered
+            self._remembered = Remembered() if remembered is _NOTHING else remembered
+            self._remembered.learn(stored.facts, stored.writes)
         return stored
 
     async def try_out(self, part: Part) -> None:
@@ -199,7 +204,7 @@ class Batches:
             ready = ready or await self._made(_Wanted(parts, work, remembered), Turn(self._clock))
             await self._run(ready, upcoming)
         except WrongGuess:
-            ready = await self._made(_Wanted(parts, work, None), Turn(self._clock))
+            ready = await self._made(_Wanted(parts, work, is_second=True), Turn(self._clock))
             await self._run(ready)
         return ready.batch
 
@@ -213,14 +218,14 @@ class Batches:
         told, written = (self.position, self._written) if before is None else (before.position, before.position)
         nids = Nids(told)
         new_rooms, untouched = await self._new_rooms(parts, before)
-        if remembered is None:
+        if wanted.is_second:
             untouched.clear()
         asked = questions_of(parts, self.known_users, self.polls.live_users, new_rooms | untouched)
         self._pending.ask(asked)
-        is_loaded = before is not None or bool(untouched) or any(map(_is_of_first, parts))
-        recalled = None if remembered is None or is_loaded else remembered.recall(asked)
+        is_loaded = before is not None or wanted.is_second or bool(untouched) or any(map(_is_of_first, parts))
+        recalled = None if is_loaded else remembered.recall(asked)
         if recalled is None:
-            recalled = Recalled(await self._loaded(asked, turn, ends_another=remembered is None), [])
+            recalled = Recalled(await self._loaded(asked, turn, ends_another=wanted.is_second), [])
         facts = recalled.facts
         if before is not None:
             carry_over(before.facts, facts, asked)

@@ -14,7 +14,6 @@ from typing import Any
 import attrs
 import msgspec
 
-from syncproxy.compression import Compression
 from syncproxy.matrix.devices import Device
 from syncproxy.matrix.events import event_of, parts_of
 from syncproxy.rooms.receipts import Slot
@@ -74,18 +73,16 @@ _Packed = tuple[
 ]
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Packed).decode
-_compression = Compression()
 
 
 def _pack(room: _Room) -> bytes:
     members = {user_id: (row.valid_from, parts_of(row.event)) for user_id, row in room.members.items()}
     standings = {user_id: packed_row(row) for user_id, row in room.standings.items()}
-    packed = _encode((packed_summary(room.summary), room.known, members, standings, room.receipts))
-    return _compression.compressed(packed)
+    return _encode((packed_summary(room.summary), room.known, members, standings, room.receipts))
 
 
 def _unpack(room_id: str, packed: bytes) -> _Room:
-    summary, known, members, standings, receipts = _decode(_compression.decompressed(packed))
+    summary, known, members, standings, receipts = _decode(packed)
     rows = {user_id: CurrentState(valid_from, event_of(*parts)) for user_id, (valid_from, parts) in members.items()}
     return _Room(
         unpacked_summary(summary),

@@ -11,7 +11,6 @@ from collections.abc import Container, Iterable
 import attrs
 import msgspec
 
-from syncproxy.compression import Compression
 from syncproxy.matrix.events import StoredEvent
 from syncproxy.rooms.changes import Change, ReceiptsChange, RoomChange, UserRoomChange
 from syncproxy.rooms.receipts import Slot
@@ -56,17 +55,15 @@ _Packed = tuple[
 ]
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Packed).decode
-_compression = Compression()
 
 
 def _pack(room: _Room) -> bytes:
     standings = {user_id: packed_row(row) for user_id, row in room.standings.items()}
-    packed = _encode((packed_summary(room.summary), room.events, room.current, standings, room.receipts))
-    return _compression.compressed(packed)
+    return _encode((packed_summary(room.summary), room.events, room.current, standings, room.receipts))
 
 
 def _unpack(room_id: str, packed: bytes) -> _Room:
-    summary, events, current, standings, receipts = _decode(_compression.decompressed(packed))
+    summary, events, current, standings, receipts = _decode(packed)
     rows = {user_id: unpacked_row(user_id, room_id, row) for user_id, row in standings.items()}
     return _Room(unpacked_summary(summary), events, current, rows, receipts)
 
