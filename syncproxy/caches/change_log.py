@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 _Key = tuple[str, str]
+#: `floor`, and the keys with their nids, in order
+PackedLog = tuple[int, list[tuple[str, str, int]]]
 #: keys remembered; beyond it the older half is forgotten and the floor rises
 _CEILING = 5_000
 
@@ -48,12 +49,12 @@ class ChangeLog:
         self._nids = dict(sorted(merged.items(), key=lambda item: item[1]))
         self.floor = min(self.floor, floor)
 
-    def packed(self) -> Any:
+    def packed(self) -> PackedLog:
         """All of it, as plain values."""
         return self.floor, [(type_, state_key, nid) for (type_, state_key), nid in self._nids.items()]
 
     @classmethod
-    def unpacked(cls, packed: Any) -> ChangeLog:
+    def unpacked(cls, packed: PackedLog) -> ChangeLog:
         """The log that was packed."""
         floor, nids = packed
         log = cls(floor)

@@ -9,7 +9,9 @@ from typing import Any
 from syncproxy.matrix.sharing import shared
 from syncproxy.rooms.receipts import Receipt
 
-_parts_of = attrgetter("user_id", "event_id", "ts", "thread_id", "private", "nid")
+#: `floor`, `has_timeline`, and the receipts' members by place, but for the room
+PackedReceipts = tuple[int, bool, list[tuple[str, str, int, str | None, bool, int]]]
+_parts_of: Any = attrgetter("user_id", "event_id", "ts", "thread_id", "private", "nid")
 
 
 class HotReceipts:
@@ -42,16 +44,17 @@ class HotReceipts:
         """Those stored after `nid`, oldest first."""
         return sorted((r for r in self._receipts.values() if r.nid > nid), key=lambda receipt: receipt.nid)
 
-    def packed(self) -> Any:
+    def packed(self) -> PackedReceipts:
         """All of it, as plain values."""
         return self.floor, self.has_timeline, [_parts_of(receipt) for receipt in self._receipts.values()]
 
     @classmethod
-    def unpacked(cls, room_id: str, packed: Any) -> HotReceipts:
+    def unpacked(cls, room_id: str, packed: PackedReceipts) -> HotReceipts:
         """The receipts that were packed."""
         floor, has_timeline, receipts = packed
         room = cls(floor)
         room.has_timeline = has_timeline
-        for user_id, *rest in receipts:
-            room.put(Receipt(room_id, shared(user_id), *rest))
+        for user_id, event_id, ts, thread_id, private, nid in receipts:
+            receipt = Receipt(room_id, shared(user_id), event_id, ts, thread_id, private, nid)
+            room._receipts[receipt.user_id, thread_id] = receipt
         return room

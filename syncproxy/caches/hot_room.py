@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any
 
 import msgspec
 
-from syncproxy.caches.change_log import ChangeLog
-from syncproxy.caches.hot_receipts import HotReceipts
-from syncproxy.matrix.events import StateEntry, StoredEvent, event_of, parts_of
+from syncproxy.caches.change_log import ChangeLog, PackedLog
+from syncproxy.caches.hot_receipts import HotReceipts, PackedReceipts
+from syncproxy.matrix.events import StateEntry, StoredEvent
 from syncproxy.matrix.sharing import shared
 from syncproxy.protocol.required_state import MEMBER, RequiredState
 from syncproxy.rooms.changes import RoomChange
@@ -24,7 +23,12 @@ ENTRY_BYTES = 600
 #: configs of which it is remembered what they ask for of a room's state: clients have two or three
 _MOST_CONFIGS = 4
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[Any]).decode
+#: position, cost, events, places of the timeline's among them, current rows with the places of theirs, who is known not
+#: to be a member, whether all members are there, what changed, since when what ended is known, receipts
+_Packed = tuple[
+    int, int, list[StoredEvent], list[int], list[tuple[int, int]], list[str], bool, PackedLog, int, PackedReceipts
+]
+_decode = msgspec.msgpack.Decoder(_Packed).decode
 
 
 class RoomWant(msgspec.Struct, frozen=True, gc=False):
@@ -267,7 +271,7 @@ class HotRoom:
             (
                 self.position,
                 self.cost,
-                [parts_of(event) for event in events],
+                list(events),
                 [places[event] for event in self._timeline],
                 [(entry.valid_from, places[entry.event]) for entry in entries],
                 [user_id for user_id, entry in self._members.items() if entry is None],
@@ -283,9 +287,14 @@ class HotRoom:
         """The room that was packed."""
         position, cost, events, timeline, entries, absent, all_members, log, ended_floor, receipts = _decode(packed)
         room = cls(room_id, position, 0)
-        events = [event_of(*parts) for parts in events]
         room._timeline = [events[place] for place in timeline]
-        room.take_state((StateEntry(valid_from, events[place]) for valid_from, place in entries), 0)
+        for valid_from, place in entries:
+            entry = StateEntry(valid_from, events[place])
+            key = _key(entry)
+            if key[0] == MEMBER:
+                room._members[key[1]] = entry
+            else:
+                room._state[key] = entry
         room._members.update(dict.fromkeys(map(shared, absent)))
         room._all_members = all_members
         room._log = ChangeLog.unpacked(log)

@@ -6,13 +6,9 @@ An event is parsed once, when it comes in. `json` is what the homeserver sent, l
 
 from __future__ import annotations
 
-from operator import attrgetter
-from typing import Any
-
 import msgspec
 
 from syncproxy.matrix.relations import Bundled, Relation
-from syncproxy.matrix.sharing import shared
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -41,10 +37,11 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     bundled: tuple[Bundled, ...] = ()
 
 
-class StoredEvent(msgspec.Struct, frozen=True, gc=False):
+class StoredEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An event with its place in the one order of everything stored. Times are in ms.
 
     `nid` grows, gaps in it mean nothing, and nids of two rooms are never compared for completeness (spec/rooms.md).
+    Packed it is its members by place.
     """
 
     nid: int
@@ -72,15 +69,3 @@ class StateEntry(msgspec.Struct, frozen=True, gc=False):
 
     valid_from: int
     event: StoredEvent
-
-
-#: An event's members by place, to be packed.
-parts_of: Any = attrgetter(*StoredEvent.__struct_fields__)
-
-
-def event_of(
-    nid: int, event_id: str, type_: str, sender: str, ts: int, json: bytes, state_key: str | None, *rest: Any
-) -> StoredEvent:
-    """The event that has these parts; what repeats is one object."""
-    key = None if state_key is None else shared(state_key)
-    return StoredEvent(nid, event_id, shared(type_), shared(sender), ts, json, key, *rest)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import attrs
 import msgspec
 
 from syncproxy.matrix.devices import Device
-from syncproxy.matrix.events import event_of, parts_of
+from syncproxy.matrix.events import StoredEvent
 from syncproxy.rooms.receipts import Slot
 from syncproxy.rooms.summary import RoomSummary, packed_summary, unpacked_summary
 from syncproxy.rooms.timelines import KnownEvent
@@ -69,21 +68,21 @@ class _Room:
 
 
 _Packed = tuple[
-    bytes, dict[str, KnownEvent], dict[str, tuple[int, list[Any]]], dict[str, bytes], dict[Slot, tuple[int, str]]
+    bytes, dict[str, KnownEvent], dict[str, tuple[int, StoredEvent]], dict[str, bytes], dict[Slot, tuple[int, str]]
 ]
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Packed).decode
 
 
 def _pack(room: _Room) -> bytes:
-    members = {user_id: (row.valid_from, parts_of(row.event)) for user_id, row in room.members.items()}
+    members = {user_id: (row.valid_from, row.event) for user_id, row in room.members.items()}
     standings = {user_id: packed_row(row) for user_id, row in room.standings.items()}
     return _encode((packed_summary(room.summary), room.known, members, standings, room.receipts))
 
 
 def _unpack(room_id: str, packed: bytes) -> _Room:
     summary, known, members, standings, receipts = _decode(packed)
-    rows = {user_id: CurrentState(valid_from, event_of(*parts)) for user_id, (valid_from, parts) in members.items()}
+    rows = {user_id: CurrentState(*row) for user_id, row in members.items()}
     return _Room(
         unpacked_summary(summary),
         known,

@@ -92,7 +92,7 @@ class FakeDatabase:
             "recency": ts,
             **fields,
         }
-        return msgspec.convert(values, StoredEvent)
+        return StoredEvent(**values)
 
     def member(self, user_id: str, membership: str = "join", **fields: Any) -> StoredEvent:
         """A new member event."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,16 +12,7 @@ from syncproxy.rooms.visibility import View
 
 
 def events(*nids: int, gaps: tuple[int, ...] = ()) -> list[StoredEvent]:
-    return [
-        msgspec.convert(
-            {
-                "nid": nid, "event_id": f"${nid}", "type": "m.room.message", "sender": "@b:hs", "origin_server_ts": nid,
-                "json": b"{}", "gap_before": nid in gaps,
-            },
-            StoredEvent,
-        )
-        for nid in nids
-    ]  # fmt: skip
+    return [StoredEvent(nid, f"${nid}", "m.room.message", "@b:hs", nid, b"{}", gap_before=nid in gaps) for nid in nids]
 
 
 def nids(run: Run) -> list[int]:

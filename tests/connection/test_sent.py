@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -65,8 +64,7 @@ class HiddenTests(SynchronousTestCase):
             self.sent.fold(room_id, RoomDelta(HERE, {"@bob:hs": f"$bob in {room_id}"}))
 
     def has(self, room_id: str, user_id: str, event_id: str) -> bool:
-        event = msgspec.convert({"nid": 1, "event_id": event_id, "type": "m.room.member", "sender": user_id,
-            "origin_server_ts": 1, "json": b"", "state_key": user_id}, StoredEvent)  # fmt: skip
+        event = StoredEvent(1, event_id, "m.room.member", user_id, 1, b"", state_key=user_id)
         return self.sent.has_member(room_id, StateEntry(1, event))
 
     def known(self) -> list[str]:
