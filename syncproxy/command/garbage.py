@@ -6,16 +6,19 @@ import gc
 import os
 import resource
 import sys
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 from twisted.application.internet import TimerService
 from twisted.internet.interfaces import IReactorTime
 
-#: how often it is asked whether a look is due, in seconds
+#: how often memory is read, in seconds
 EVERY_S = 0.25
-#: Python's blocks of memory in use beyond those after the last look before there is one at what came, in some 20 ms
-MANY = 200_000
+#: how many readings in a row tell what is there to stay
+READINGS = 8
+#: Python's blocks of memory in use beyond those after the last look before there is one at what came, in some 10 ms
+MANY = 100_000
 #: or bytes of memory, for few objects may have large answers
 STEP = 64 * 1024 * 1024
 #: bytes since the last look at everything before there is another
@@ -44,7 +47,8 @@ class CycleSearch(TimerService):
 
     By itself Python looks at young objects again and again. When each of a thousand clients asks anew, 100,000 take the
     place of as many: a look at them takes 50 to 100 ms and finds nothing, for what is dropped is freed at once, by its
-    reference count. Here only what is still there counts.
+    reference count. Here only what is still there counts, and no more or less than what there was all of two seconds:
+    when a thousand held requests are answered, most of what there is of them goes and comes back within one.
 
     What a look leaves is looked at again only when memory has doubled, for that takes up to half a second.
     """
@@ -60,30 +64,36 @@ class CycleSearch(TimerService):
         self.clock = clock
         self._memory = memory
         self._blocks = blocks
-        #: after the last look, or less
+        #: after the last look, or less, if that was so for as long as `_readings` go back
         self._after = memory()
         self._blocks_after = blocks()
         #: after the last look at everything
         self._after_all = self._after
+        #: memory and blocks, as they were read since the last look
+        self._readings: deque[tuple[int, int]] = deque(maxlen=READINGS)
 
     def _look(self) -> None:
         if gc.isenabled():
             return
-        memory, blocks = self._memory(), self._blocks()
-        if memory - self._after_all >= max(LEAST, self._after_all):
+        self._readings.append((self._memory(), self._blocks()))
+        if len(self._readings) < READINGS:
+            return
+        memories, blocks = zip(*self._readings, strict=True)
+        if min(memories) - self._after_all >= max(LEAST, self._after_all):
             gc.unfreeze()
             self._look_now()
             self._after_all = self._after
-        elif blocks - self._blocks_after >= MANY or memory - self._after >= STEP:
+        elif min(blocks) - self._blocks_after >= MANY or min(memories) - self._after >= STEP:
             self._look_now()
         else:
-            self._after, self._blocks_after = min(self._after, memory), min(self._blocks_after, blocks)
+            self._after, self._blocks_after = min(self._after, max(memories)), min(self._blocks_after, max(blocks))
 
     def _look_now(self) -> None:
         """Look at what is not frozen."""
         gc.collect()
         gc.freeze()
         self._after, self._blocks_after = self._memory(), self._blocks()
+        self._readings.clear()
 
     def stopService(self) -> None:
         """Leave it to Python again."""

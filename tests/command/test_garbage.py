@@ -8,7 +8,7 @@ import weakref
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from syncproxy.command.garbage import EVERY_S, LEAST, MANY, STEP, CycleSearch, resident, settle
+from syncproxy.command.garbage import EVERY_S, LEAST, MANY, READINGS, STEP, CycleSearch, resident, settle
 
 
 class Circle:
@@ -71,14 +71,26 @@ class SearchTests(GarbageCase):
 
     def is_found_with(self, more: int = 0, *, blocks: int = 0) -> bool:
         """Whether the circle is found when the process has so much more, and Python so many more blocks in use."""
+        self.has(READINGS, more, blocks=blocks)
+        return self.circle() is None
+
+    def has(self, readings: int, more: int = 0, *, blocks: int = 0) -> None:
+        """The process has so much more for so many readings."""
         self.memory += more
         self.blocks += blocks
-        self.clock.advance(EVERY_S)
-        return self.circle() is None
+        self.clock.pump([EVERY_S] * readings)
 
     def test_many_objects(self) -> None:
         """There is a look once many came that are still there."""
         self.assertEqual([self.is_found_with(blocks=MANY - 1), self.is_found_with(blocks=1)], [False, True])
+
+    def test_objects_that_come_and_go(self) -> None:
+        """Many that are there for less than two seconds, or not there for so long, are no reason."""
+        for blocks in (MANY, -MANY):
+            self.has(READINGS - 1, blocks=blocks)
+            self.assertFalse(self.is_found_with(blocks=-blocks))
+            self.has(READINGS - 1, blocks // MANY * STEP)
+            self.assertFalse(self.is_found_with(-blocks // MANY * STEP))
 
     def test_objects_that_went(self) -> None:
         """They are more than the fewest there were since the last look."""
