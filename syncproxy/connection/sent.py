@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
+from itertools import chain
+from operator import is_
 from typing import Any
 
 import msgspec
@@ -12,14 +14,14 @@ from syncproxy.connection.room_config import RoomConfig
 from syncproxy.matrix.events import StateEntry
 from syncproxy.rooms.by_place import ByPlace
 from syncproxy.rooms.user_room import UserRoom
-from syncproxy.v2.recently_used import RecentlyUsed
+from syncproxy.storage.newest import put_newest
 
 #: rooms that the client does not have any more of which something is remembered
 MOST_HIDDEN = 500
-#: so many members of a room, as most rooms have that were sent one by one, are pairs: a dictionary takes twice as much
+#: so many members of a room, as most rooms have that were sent one by one, are a tuple, a third of a dictionary
 _FEW = 3
-#: user ids and ids of events
-_Members = dict[str, str] | tuple[tuple[str, str], ...]
+#: ids of users, each with that of the event; in a tuple by turns
+_Members = dict[str, str] | tuple[str, ...]
 
 
 class SentRoom(msgspec.Struct, frozen=True, gc=False):
@@ -61,14 +63,20 @@ class KeptRooms(Mapping[str, SentRoom]):
     """Rooms as last sent, packed: a connection has many, of which an answer is about one or two."""
 
     def __init__(self) -> None:
-        #: of each the bytes, its config, and the states of its coverage, in one tuple
-        self._packed: dict[str, tuple[Any, ...]] = {}
+        #: of each the bytes; in a tuple with its config and the states of its coverage if these are not the usual ones
+        self._packed: dict[str, bytes | tuple[Any, ...]] = {}
+        #: the first room's
+        self._usual: tuple[Any, ...] = ()
         #: the one that was used last, for whoever makes an answer asks for it again and again
         self._used: tuple[str, SentRoom] | None = None
 
     def __setitem__(self, room_id: str, sent: SentRoom) -> None:
         states, nids = zip(*sent.coverage, strict=True) if sent.coverage else ((), ())
-        self._packed[room_id] = (_PACKING.packed(sent, nids), sent.config, *states)
+        packed, apart = _PACKING.packed(sent, nids), (sent.config, *states)
+        if not self._packed:
+            self._usual = apart
+        is_usual = len(apart) == len(self._usual) and all(map(is_, apart, self._usual))
+        self._packed[room_id] = packed if is_usual else (packed, *apart)
         self._used = room_id, sent
 
     def __getitem__(self, room_id: str) -> SentRoom:
@@ -95,7 +103,8 @@ class KeptRooms(Mapping[str, SentRoom]):
         return len(self._packed)
 
     def _unpacked(self, room_id: str) -> SentRoom:
-        packed, config, *states = self._packed[room_id]
+        kept = self._packed[room_id]
+        packed, config, *states = (kept, *self._usual) if isinstance(kept, bytes) else kept
         nids, *others, digests = _PACKING.unpacked(packed)
         coverage = tuple(zip(states, nids, strict=True))
         # each at its place
@@ -129,10 +138,11 @@ class SentRooms:
         self._rooms = KeptRooms()
         self._members: dict[str, _Members] = {}
         self._all_members: dict[str, int] = {}
-        self._left: set[str] = set()
+        # an empty set takes three times as much as an empty dictionary
+        self._left: dict[str, None] = {}
         #: members of rooms that are not shown now, and the leave events; the oldest first
-        self._hidden_members: RecentlyUsed[str, _Members] = RecentlyUsed(MOST_HIDDEN)
-        self._leaves: RecentlyUsed[str, str] = RecentlyUsed(MOST_HIDDEN)
+        self._hidden_members: dict[str, _Members] = {}
+        self._leaves: dict[str, str] = {}
 
     def get(self, room_id: str) -> SentRoom | None:
         """The room as last sent; `None`: the client does not have it."""
@@ -157,32 +167,32 @@ class SentRooms:
     @property
     def left(self) -> Set[str]:
         """The rooms that the client has and knows that the user is not in any more. Not to be changed."""
-        return self._left
+        return self._left.keys()
 
     def fold(self, room_id: str, delta: RoomDelta) -> None:
         """The client has this."""
         self._fold_members(room_id, delta)
         if delta.sent is not None and delta.sent.membership in ("leave", "ban"):
-            self._left.add(room_id)
+            self._left[room_id] = None
         else:
-            self._left.discard(room_id)
+            self._left.pop(room_id, None)
         if delta.sent is None:
             self._rooms.discard(room_id)
         else:
             self._rooms[room_id] = delta.sent
-            self._leaves.discard(room_id)
+            self._leaves.pop(room_id, None)
         if delta.leave_told is not None:
-            self._leaves[room_id] = delta.leave_told
+            put_newest(self._leaves, room_id, delta.leave_told, MOST_HIDDEN)
 
     def _fold_members(self, room_id: str, delta: RoomDelta) -> None:
-        members = _by_user(self._members.pop(room_id, None) or self._hidden_members.get(room_id))
-        self._hidden_members.discard(room_id)
+        hidden = self._hidden_members.pop(room_id, None)
+        members = _by_user(self._members.pop(room_id, None) or hidden)
         if delta.forget_members:
             members = {}
             self._all_members.pop(room_id, None)
         members.update(delta.members)
         if members and delta.sent is None:
-            self._hidden_members[room_id] = _kept(members)
+            put_newest(self._hidden_members, room_id, _kept(members), MOST_HIDDEN)
         elif members:
             self._members[room_id] = _kept(members)
         if delta.sent is None:
@@ -193,8 +203,10 @@ class SentRooms:
 
 def _by_user(members: _Members | None) -> dict[str, str]:
     """Members as they were kept; to be changed and kept again."""
-    return members if isinstance(members, dict) else dict(members or ())
+    if isinstance(members, tuple):
+        return dict(zip(members[::2], members[1::2], strict=True))
+    return members or {}
 
 
 def _kept(members: dict[str, str]) -> _Members:
-    return members if len(members) > _FEW else tuple(members.items())
+    return members if len(members) > _FEW else tuple(chain.from_iterable(members.items()))

@@ -7,7 +7,6 @@ When it was used is written once an hour: those that nobody uses are purged.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from secrets import token_hex
@@ -20,6 +19,7 @@ from twisted.logger import Logger
 from syncproxy.connection.packing import Snapshot, joined, packed, unpacked
 from syncproxy.connection.resumable import Position, ResumablePositions, position_of
 from syncproxy.matrix.devices import Device
+from syncproxy.storage.newest import put_newest
 from syncproxy.storage.reader import ConnectionRow, Reader, StoredDelta
 from syncproxy.storage.work import (
     ConnectionUsed,
@@ -69,7 +69,7 @@ class StoredConnection:
         self.base = base
         self._since_of = since_of
         #: by version, the oldest first: where polling stood when it was made
-        self._sinces: OrderedDict[int, str | None] = OrderedDict()
+        self._sinces: dict[int, str | None] = {}
         if base is not None:
             self._sinces[positions.acknowledged.version] = base.since
         #: of what is stored: the whole's weight in bytes, and the deltas since that the client has, or may have
@@ -87,9 +87,8 @@ class StoredConnection:
 
     def answered(self, position: Position, delta: Snapshot) -> None:
         """An answer with this position adds this."""
-        since = self._sinces[position.version] = self._since_of()
-        if len(self._sinces) > _SINCES:
-            self._sinces.popitem(last=False)
+        since = self._since_of()
+        put_newest(self._sinces, position.version, since, _SINCES)
         self._deltas += 1
         snapshot = msgspec.structs.replace(delta, since=since)
         self._do(SaveDelta(self.name, position.version, position.number, partial(self._packed, snapshot)))

@@ -85,7 +85,7 @@ def visible(wanted: Configs, windows: Mapping[str, ListWindow], user: UserCache,
             newer.setdefault(old, set()).add(room_id)
     for old, room_ids in newer.items():
         old_rooms.update(rooms.put_all(_old_rooms(room_ids, user), old))
-    return Visible(rooms.rooms, shown, subscribed, old_rooms)
+    return Visible(rooms.rooms, shown, subscribed, frozenset(old_rooms))
 
 
 def visible_after(

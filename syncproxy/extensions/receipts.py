@@ -19,6 +19,7 @@ from syncproxy.rooms.receipts import Receipt
 
 #: rooms that are looked at together: 2 to 5 ms of work
 _ROOMS_AT_A_TIME = 200
+_NO_ROOMS: frozenset[str] = frozenset()
 
 
 @attrs.frozen
@@ -82,7 +83,7 @@ class ReceiptsExtension:
         #: the newest nid when the first acknowledged answer was made: what is older is no delta; `None` before
         self._base: int | None = None
         self._known: dict[str, int] = {}
-        self._missed: frozenset[str] = frozenset()
+        self._missed = _NO_ROOMS
         #: what no mark told, found out once for a request
         self._looked: tuple[object, Iterable[str]] = (None, ())
         self._ignored: frozenset[str] = frozenset()
@@ -119,7 +120,8 @@ class ReceiptsExtension:
         """The client knows each room up to its position."""
         self._base, self._ignored = delta.base, delta.ignored
         self._known.update(delta.known)
-        self._missed = (self._missed - delta.known.keys()) | delta.missed
+        # an empty one of its own would be there for each connection
+        self._missed = self._missed.difference(delta.known).union(delta.missed) or _NO_ROOMS
 
     def packed(self, delta: Any) -> dict[str, Any]:
         """The position of each room. What is missed is beyond it."""

@@ -27,7 +27,7 @@ class TypingExtension:
         #: as the client was told; `None`: that somebody types, before the room went out of scope
         self._sent: dict[str, _Typists | None] = {}
         #: rooms where somebody types, as far as the client knows
-        self._busy: set[str] = set()
+        self._busy: dict[str, None] = {}
 
     async def answer(self, params: ExtensionParams, context: Context) -> Extended:
         """The rooms whose typists are not what this connection was told."""
@@ -53,8 +53,10 @@ class TypingExtension:
     def fold(self, delta: Any) -> None:
         """Remember what the client knows."""
         self._sent.update(delta)
-        self._busy.difference_update(delta)
-        self._busy.update(room_id for room_id, users in delta.items() if users != ())
+        for room_id, users in delta.items():
+            self._busy.pop(room_id, None)
+            if users != ():
+                self._busy[room_id] = None
 
     def packed(self, delta: Any) -> dict[str, Any]:
         """The rooms where somebody types, as far as the client knows."""
@@ -65,7 +67,7 @@ class TypingExtension:
     def restore(self, packed: dict[str, Any]) -> None:
         """Begin with what was kept."""
         self._sent = {room_id: tuple(users) or None for room_id, users in packed.get("busy", {}).items()}
-        self._busy = set(self._sent)
+        self._busy = dict.fromkeys(self._sent)
 
     def _may_tell(self, room_id: str, context: Context) -> bool:
         """Whether there is something to tell of an initial room, if it may be told at all."""
