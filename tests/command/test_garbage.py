@@ -86,6 +86,7 @@ class SearchTests(GarbageCase):
 
     def test_objects_that_come_and_go(self) -> None:
         """Many that are there for less than two seconds, or not there for so long, are no reason."""
+        self.has(READINGS)
         for blocks in (MANY, -MANY):
             self.has(READINGS - 1, blocks=blocks)
             self.assertFalse(self.is_found_with(blocks=-blocks))
