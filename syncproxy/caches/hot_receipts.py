@@ -55,6 +55,5 @@ class HotReceipts:
         room = cls(floor)
         room.has_timeline = has_timeline
         for user_id, event_id, ts, thread_id, private, nid in receipts:
-            receipt = Receipt(room_id, shared(user_id), event_id, ts, thread_id, private, nid)
-            room._receipts[receipt.user_id, thread_id] = receipt
+            room.put(Receipt(room_id, shared(user_id), event_id, ts, thread_id, private, nid))
         return room

@@ -288,13 +288,7 @@ class HotRoom:
         position, cost, events, timeline, entries, absent, all_members, log, ended_floor, receipts = _decode(packed)
         room = cls(room_id, position, 0)
         room._timeline = [events[place] for place in timeline]
-        for valid_from, place in entries:
-            entry = StateEntry(valid_from, events[place])
-            key = _key(entry)
-            if key[0] == MEMBER:
-                room._members[key[1]] = entry
-            else:
-                room._state[key] = entry
+        room.take_state((StateEntry(valid_from, events[place]) for valid_from, place in entries), 0)
         room._members.update(dict.fromkeys(map(shared, absent)))
         room._all_members = all_members
         room._log = ChangeLog.unpacked(log)

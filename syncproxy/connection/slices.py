@@ -16,7 +16,7 @@ from syncproxy.caches.list_rules import Key, ListSpec, keep_rule, key_rule
 from syncproxy.caches.sorted_lists import SortedList
 from syncproxy.caches.user_cache import UserCache
 from syncproxy.connection.params import ListConfig
-from syncproxy.connection.windows import Advanced, ListWindow
+from syncproxy.connection.windows import Advanced, ListWindow, rooms_of
 from syncproxy.protocol.list_ops import Window
 from syncproxy.protocol.request import Range
 from syncproxy.protocol.response import ListAnswer, Sync
@@ -46,8 +46,7 @@ def sliced(
     if before is not None and not kept and _is_unchanged(before, spec, source, ranges):
         return Advanced(before, ListAnswer(before.window.count, _ops(before.window)), news=False)
     window = Window(len(source) + len(kept), ranges, tuple(_slice(source, kept, *one) for one in ranges))
-    # made of a set it is half as large
-    shown = frozenset(set[str]().union(*window.rooms))
+    shown = rooms_of(*window.rooms)
     news = before is None or before.window.count != window.count or before.shown != shown
     if before is not None and not news and before.spec == spec and before.source is source:
         # the same rooms are shown, in whatever order

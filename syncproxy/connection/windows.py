@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -67,12 +67,17 @@ def advanced(before: ListWindow | None, config: ListConfig, spec: ListSpec, sour
     else:
         ops = [] if slow else _moved(before, source, window)
     if before is None or is_new_list or slow or _came_or_went(before, window, ops):
-        rooms = frozenset(shown).union(*window.rooms)
+        rooms = rooms_of(shown, *window.rooms)
     else:
         rooms = before.shown
     now = ListWindow(spec, source, source.version, slow, window, rooms, reach)
     news = is_new_list or bool(ops) or before is None or before.window.count != window.count
     return Advanced(now, ListAnswer(window.count, tuple(ops)), news)
+
+
+def rooms_of(*ranges: Iterable[str]) -> frozenset[str]:
+    """The rooms in these ranges. Made of a set it is half as large, and each connection keeps one."""
+    return frozenset(set[str]().union(*ranges))
 
 
 def _came_or_went(before: ListWindow, window: Window, ops: Sequence[Op]) -> bool:

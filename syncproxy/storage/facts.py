@@ -25,8 +25,8 @@ _MEMBER = "m.room.member"
 _NAMES = ("m.room.name", "m.room.canonical_alias")
 
 
-class CurrentState(msgspec.Struct, gc=False):
-    """A current row of a room's state."""
+class CurrentState(msgspec.Struct, array_like=True, gc=False):
+    """A current row of a room's state; packed it is its members by place."""
 
     valid_from: int
     event: StoredEvent

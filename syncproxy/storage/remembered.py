@@ -14,7 +14,6 @@ import attrs
 import msgspec
 
 from syncproxy.matrix.devices import Device
-from syncproxy.matrix.events import StoredEvent
 from syncproxy.rooms.receipts import Slot
 from syncproxy.rooms.summary import RoomSummary, packed_summary, unpacked_summary
 from syncproxy.rooms.timelines import KnownEvent
@@ -67,29 +66,20 @@ class _Room:
         return _ROOM_BYTES + entries * _ENTRY_BYTES + sum(len(row.event.json) for row in self.members.values())
 
 
-_Packed = tuple[
-    bytes, dict[str, KnownEvent], dict[str, tuple[int, StoredEvent]], dict[str, bytes], dict[Slot, tuple[int, str]]
-]
+_Packed = tuple[bytes, dict[str, KnownEvent], dict[str, CurrentState], dict[str, bytes], dict[Slot, tuple[int, str]]]
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Packed).decode
 
 
 def _pack(room: _Room) -> bytes:
-    members = {user_id: (row.valid_from, row.event) for user_id, row in room.members.items()}
     standings = {user_id: packed_row(row) for user_id, row in room.standings.items()}
-    return _encode((packed_summary(room.summary), room.known, members, standings, room.receipts))
+    return _encode((packed_summary(room.summary), room.known, room.members, standings, room.receipts))
 
 
 def _unpack(room_id: str, packed: bytes) -> _Room:
     summary, known, members, standings, receipts = _decode(packed)
-    rows = {user_id: CurrentState(*row) for user_id, row in members.items()}
-    return _Room(
-        unpacked_summary(summary),
-        known,
-        rows,
-        {user_id: unpacked_row(user_id, room_id, row) for user_id, row in standings.items()},
-        receipts,
-    )
+    rows = {user_id: unpacked_row(user_id, room_id, row) for user_id, row in standings.items()}
+    return _Room(unpacked_summary(summary), known, members, rows, receipts)
 
 
 class Remembered:
