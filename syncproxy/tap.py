@@ -142,6 +142,27 @@ async def _start(
     key = derived_key(secret, "since tokens")
     extensions = factories(stages.reader, stages.writer, reactor, key, database.epoch, deliveries)
     conns = _connections(settings, stages, extensions, database.epoch, reactor, metrics)
+    site = _site(settings, stages, conns, service, stack, reactor, metrics, arrivals)
+    for stop in (stages.refresh.stop, stages.pollers.stop, site.disconnect, conns.stop, listeners.stop):
+        stack.push_async_callback(stop)
+    await listeners.start(site, metrics_site(metrics))
+    await greet_homeserver(stages.client, settings.homeserver, reactor)
+    await stages.pollers.resume()
+    stack.push_async_callback(stages.purger.stop)
+    stages.purger.start()
+
+
+def _site(
+    settings: Settings,
+    stages: _Stages,
+    conns: ConnMap,
+    service: SyncproxyService,
+    stack: AsyncExitStack,
+    reactor: Any,
+    metrics: Metrics,
+    arrivals: Arrivals,
+) -> BoundedSite:
+    """What clients ask; the stack ends what is passed on to the homeserver."""
     web = make_resource(
         stages.tokens,
         stages.pollers,
@@ -170,13 +191,7 @@ async def _start(
             metrics,
             trust_forwarded_for=settings.trust_forwarded_for,
         )
-    for stop in (stages.refresh.stop, stages.pollers.stop, site.disconnect, conns.stop, listeners.stop):
-        stack.push_async_callback(stop)
-    await listeners.start(site, metrics_site(metrics))
-    await greet_homeserver(stages.client, settings.homeserver, reactor)
-    await stages.pollers.resume()
-    stack.push_async_callback(stages.purger.stop)
-    stages.purger.start()
+    return site
 
 
 def _created(
