@@ -162,7 +162,7 @@ class HomeserverClient:
         self._pool.maxPersistentPerHost = _PERSISTENT
         self._pool.cachedConnectionTimeout = 60
         where = origin(reactor, base_url)
-        self._targets = Targets("http://localhost" if base_url.startswith("unix:") else base_url.rstrip("/"))
+        self._targets = Targets(where.url)
         if agent is None:
             agent = Agent.usingEndpointFactory(reactor, _OneEndpoint(where.endpoint), self._pool)
         self._http = HTTPClient(agent)

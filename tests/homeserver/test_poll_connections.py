@@ -49,7 +49,7 @@ class ConnectionsCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Nothing is connected yet."""
         self.reactor = MemoryReactorClock()
-        origin = Origin(UNIXClientEndpoint(self.reactor, "/there"), b"hs:8008", b"/below")
+        origin = Origin(UNIXClientEndpoint(self.reactor, "/there"), b"hs:8008", b"/below", "http://hs:8008/below")
         self.polls = PollConnections(self.reactor, origin, b"User-Agent: me\r\n", None)
 
     def ask(self, token: str = "token") -> Deferred[Answer]:
