@@ -64,8 +64,11 @@ class StoredEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     relations_nid: int = 0
 
 
-class StateEntry(msgspec.Struct, frozen=True, gc=False):
-    """A current row of a room's state: the event, and the nid from which on it has been current."""
+class StateEntry(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A current row of a room's state: the event, and the nid from which on it has been current.
+
+    Packed it is its members by place.
+    """
 
     valid_from: int
     event: StoredEvent

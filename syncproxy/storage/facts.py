@@ -6,10 +6,9 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import attrs
-import msgspec
 
 from syncproxy.matrix.devices import Device
-from syncproxy.matrix.events import Event, StoredEvent
+from syncproxy.matrix.events import Event, StateEntry, StoredEvent
 from syncproxy.rooms.answers import JoinedRoom, LeftRoom, MembersAnswer, PollAnswer, StateAnswer
 from syncproxy.rooms.changes import DeviceFacts
 from syncproxy.rooms.receipts import Slot
@@ -25,13 +24,6 @@ _MEMBER = "m.room.member"
 _NAMES = ("m.room.name", "m.room.canonical_alias")
 
 
-class CurrentState(msgspec.Struct, array_like=True, gc=False):
-    """A current row of a room's state; packed it is its members by place."""
-
-    valid_from: int
-    event: StoredEvent
-
-
 @attrs.define
 class RoomFacts:
     """What is known of a room; the accumulator moves it forward. `summary` is `None` for an unknown room."""
@@ -39,7 +31,7 @@ class RoomFacts:
     room_id: str
     summary: RoomSummary | None = None
     known: dict[str, KnownEvent] = attrs.field(factory=dict)
-    state: dict[Key, CurrentState] = attrs.field(factory=dict)
+    state: dict[Key, StateEntry] = attrs.field(factory=dict)
     #: stored events that a redaction, an edit or a reply of this batch is about
     targets: dict[str, StoredEvent] = attrs.field(factory=dict)
     #: stored redactions by the event they are about
@@ -336,7 +328,7 @@ def learn(facts: Facts, rows: Iterable[tuple[Any, ...]]) -> None:
             stored = event_of(event)
             facts.room(room_id).targets[stored.event_id] = stored
         elif kind == "state":
-            facts.room(room_id).state[first, second] = CurrentState(number, event_of(event))
+            facts.room(room_id).state[first, second] = StateEntry(number, event_of(event))
         elif kind == "key":
             facts.room(room_id).keys[first, second] = number
         elif kind == "polled":

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from syncproxy.matrix.events import Event
+from syncproxy.matrix.events import Event, StateEntry
 from syncproxy.rooms.answers import JoinedRoom, Timeline
 from syncproxy.rooms.timelines import Appended
-from syncproxy.storage.facts import CurrentState, RoomFacts
+from syncproxy.storage.facts import RoomFacts
 
 _MEMBER = "m.room.member"
 _Key = tuple[str, str]
@@ -22,11 +22,11 @@ class Freshness:
         self._position = position
         self._began = began
 
-    def is_newer(self, current: CurrentState) -> bool:
+    def is_newer(self, current: StateEntry) -> bool:
         """Whether the row was stored after *s*, by another answer."""
         return self._position < current.valid_from <= self._began
 
-    def is_other(self, event: Event, current: CurrentState | None) -> bool:
+    def is_other(self, event: Event, current: StateEntry | None) -> bool:
         """Whether another answer, stored after *s*, has something else there: it is not known which is newer."""
         return current is not None and current.event.event_id != event.event_id and self.is_newer(current)
 
@@ -36,7 +36,7 @@ class Freshness:
         return (loaded_nid if current is None else current.valid_from) <= self._position
 
     def is_fresher(
-        self, event: Event, current: CurrentState | None, *, may_restore: bool, joins_up: bool, ended_nid: int
+        self, event: Event, current: StateEntry | None, *, may_restore: bool, joins_up: bool, ended_nid: int
     ) -> bool:
         """Whether a state block's event takes the place of the current row, or fills that of a missing one.
 

@@ -14,12 +14,13 @@ import attrs
 import msgspec
 
 from syncproxy.matrix.devices import Device
+from syncproxy.matrix.events import StateEntry
 from syncproxy.rooms.receipts import Slot
 from syncproxy.rooms.summary import RoomSummary, packed_summary, unpacked_summary
 from syncproxy.rooms.timelines import KnownEvent
 from syncproxy.rooms.user_room import UserRoom, packed_row, unpacked_row
 from syncproxy.shelf import Shelf
-from syncproxy.storage.facts import CurrentState, DeviceRow, Facts, Questions, RoomFacts
+from syncproxy.storage.facts import DeviceRow, Facts, Questions, RoomFacts
 from syncproxy.storage.newest import put_newest
 from syncproxy.storage.writes import Writes
 
@@ -56,7 +57,7 @@ class _Room:
     summary: RoomSummary
     known: dict[str, KnownEvent] = attrs.field(factory=dict)
     #: current member events by user
-    members: dict[str, CurrentState] = attrs.field(factory=dict)
+    members: dict[str, StateEntry] = attrs.field(factory=dict)
     standings: dict[str, UserRoom] = attrs.field(factory=dict)
     receipts: dict[Slot, tuple[int, str]] = attrs.field(factory=dict)
 
@@ -66,7 +67,7 @@ class _Room:
         return _ROOM_BYTES + entries * _ENTRY_BYTES + sum(len(row.event.json) for row in self.members.values())
 
 
-_Packed = tuple[bytes, dict[str, KnownEvent], dict[str, CurrentState], dict[str, bytes], dict[Slot, tuple[int, str]]]
+_Packed = tuple[bytes, dict[str, KnownEvent], dict[str, StateEntry], dict[str, bytes], dict[Slot, tuple[int, str]]]
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Packed).decode
 
@@ -220,16 +221,16 @@ def _is_beyond(asked: Questions) -> bool:
     return bool(is_large or of_rooms or asked.whole_users or asked.account_data or asked.sticky)
 
 
-def _as_stored(room_id: str, user_id: str, row: CurrentState, writes: Writes) -> CurrentState | None:
+def _as_stored(room_id: str, user_id: str, row: StateEntry, writes: Writes) -> StateEntry | None:
     """A current row as loading it would give it; `None`: that cannot be told."""
     key = (room_id, row.event.event_id)
     written, rewritten = writes.events.get(key), writes.rewritten.get(key)
     if written is not None:
-        return CurrentState(row.valid_from, written.event) if written.is_new else None
+        return StateEntry(row.valid_from, written.event) if written.is_new else None
     if (room_id, _MEMBER, user_id) in writes.state:
         # an event that was stored before, made anew from an answer
         return None
-    return row if rewritten is None else CurrentState(row.valid_from, rewritten)
+    return row if rewritten is None else StateEntry(row.valid_from, rewritten)
 
 
 def _redacted(facts: RoomFacts, writes: Writes) -> Iterable[str]:

@@ -22,7 +22,7 @@ from syncproxy.rooms.summarising import (
 )
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.timelines import Appended, appended, hidden_by_gap
-from syncproxy.storage.facts import CurrentState, RoomFacts
+from syncproxy.storage.facts import RoomFacts
 from syncproxy.storage.freshness import Freshness
 from syncproxy.storage.nids import Nids
 from syncproxy.storage.room_events import RoomEvents
@@ -331,7 +331,7 @@ class RoomAccumulator:
         """Whether the state as far as it is known is older than the timeline: what comes after that tells the rest."""
         return behind_gap or any(event.state_key is not None and event.type != _MEMBER for event in self.timeline)
 
-    def _count_block(self, event: Event, current: CurrentState | None) -> None:
+    def _count_block(self, event: Event, current: StateEntry | None) -> None:
         """A member without a row is one who came lazily, and was counted long ago, unless this answer says more."""
         if event.type != _MEMBER:
             return
@@ -369,8 +369,7 @@ class RoomAccumulator:
         self._enter(key, stored, valid_from)
 
     def _enter(self, key: _Key, stored: StoredEvent, valid_from: int) -> None:
-        self.facts.state[key] = CurrentState(valid_from, stored)
-        self._state[key] = StateEntry(valid_from, stored)
+        self.facts.state[key] = self._state[key] = StateEntry(valid_from, stored)
         self.summary = with_state(self.summary, stored)
         if valid_from > self.summary.position:
             self.summary = msgspec.structs.replace(self.summary, position=valid_from)

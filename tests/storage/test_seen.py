@@ -6,11 +6,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from syncproxy.matrix.events import StateEntry
 from syncproxy.rooms.changes import RoomChange
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.timelines import KnownEvent
 from syncproxy.rooms.user_room import UserRoom
-from syncproxy.storage.facts import CurrentState, Facts
+from syncproxy.storage.facts import Facts
 from syncproxy.storage.seen import Seen
 from tests.rooms.events import event, member, stored
 
@@ -24,7 +25,7 @@ def facts(*event_ids: str, room_id: str = "!r", state: tuple[Any, ...] = ()) -> 
     room = made.room(room_id)
     room.summary = RoomSummary(room_id, position=5)
     room.known = {event_id: KnownEvent(1, in_timeline=True) for event_id in event_ids}
-    room.state = {(one.type, one.state_key): CurrentState(1, stored(one, 1)) for one in state}
+    room.state = {(one.type, one.state_key): StateEntry(1, stored(one, 1)) for one in state}
     return made
 
 

@@ -15,7 +15,7 @@ from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.timelines import KnownEvent
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.accumulator import Accumulator
-from syncproxy.storage.facts import CurrentState, DeviceRow, Facts, Questions, questions_of
+from syncproxy.storage.facts import DeviceRow, Facts, Questions, questions_of
 from syncproxy.storage.nids import Nids
 from syncproxy.storage.pending import Pending
 from syncproxy.storage.polls import Polls
@@ -133,7 +133,7 @@ class MemoryDatabase:
         for room_id, event_type, state_key in asked.state & self._state.keys():
             entry = self._entry(room_id, self._state[room_id, event_type, state_key][-1], self.position)
             if entry is not None:
-                facts.room(room_id).state[event_type, state_key] = CurrentState(entry.valid_from, entry.event)
+                facts.room(room_id).state[event_type, state_key] = entry
         self._add_whole_rooms(facts, asked)
         self._add_own(facts, asked)
         return facts
@@ -156,7 +156,7 @@ class MemoryDatabase:
                 if key[0] != _MEMBER and room_id in asked.whole_rooms:
                     facts.room(room_id).keys[key] = entry.valid_from
                 elif key[0] == _MEMBER and room_id in asked.nameless and entry.event.membership in ("join", "invite"):
-                    facts.room(room_id).state[key] = CurrentState(entry.valid_from, entry.event)
+                    facts.room(room_id).state[key] = entry
         for room_id in asked.doubtful:
             joined = {user for (user, room), row in self.users.items() if room == room_id and row.membership == "join"}
             facts.room(room_id).polled = joined & asked.polled_users
