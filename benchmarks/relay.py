@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections import deque
+from collections import defaultdict, deque
 from typing import Any
 
 import treq
@@ -17,7 +17,6 @@ from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.web.client import Agent, HTTPConnectionPool
-from twisted.web.iweb import IRequest
 
 from benchmarks.floor import quiet_site
 from benchmarks.requests import MSC3575_PATH, MSC4186_PATH
@@ -27,17 +26,20 @@ _FILTER = '{"room":{"timeline":{"limit":1},"state":{"lazy_load_members":true}}}'
 reactor: Any = installed
 
 
-class Device:
-    """What one token's poller brought, and who waits for it."""
+class Listener:
+    """A client of a device, and what it was not told yet."""
 
-    def __init__(self, token: str, homeserver: str, client: treq.client.HTTPClient) -> None:
-        self._token = token
-        self._url = f"{homeserver}/_matrix/client/v3/sync"
-        self._client = client
+    def __init__(self) -> None:
         self._news: deque[bytes] = deque(maxlen=50)
         self._waiting: Deferred[None] | None = None
         self._answers = 0
-        self.polling = ensureDeferred(self._poll())
+
+    def tell(self, body: bytes) -> None:
+        """This is new."""
+        self._news.append(body)
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.called:
+            waiting.callback(None)
 
     async def answer(self, timeout_s: float) -> bytes:
         """All that came since the last answer; waits for something if there is nothing."""
@@ -49,6 +51,18 @@ class Device:
         news = b",".join(self._news)
         self._news.clear()
         return b'{"pos":"%d","news":[%b]}' % (self._answers, news)
+
+
+class Device:
+    """What one token's poller brings, for each of its clients."""
+
+    def __init__(self, token: str, homeserver: str, client: treq.client.HTTPClient) -> None:
+        self._token = token
+        self._url = f"{homeserver}/_matrix/client/v3/sync"
+        self._client = client
+        #: by connection
+        self.listeners: defaultdict[object, Listener] = defaultdict(Listener)
+        self.polling = ensureDeferred(self._poll())
 
     async def _poll(self) -> None:
         since = ""
@@ -62,10 +76,8 @@ class Device:
                 raise ValueError("not an answer of /sync")
             # a first sync is no news
             if since:
-                self._news.append(body)
-                waiting, self._waiting = self._waiting, None
-                if waiting is not None and not waiting.called:
-                    waiting.callback(None)
+                for listener in self.listeners.values():
+                    listener.tell(body)
             since = found[1].decode()
 
 
@@ -79,12 +91,13 @@ def resource(homeserver: str) -> Any:
 
     @app.route(MSC3575_PATH, methods=["POST"])
     @app.route(MSC4186_PATH, methods=["POST"])
-    async def sync(request: IRequest) -> bytes:
+    async def sync(request: Any) -> bytes:
         token = request.getHeader("Authorization").removeprefix("Bearer ")
         if token not in devices:
             devices[token] = Device(token, homeserver, client)
         request.setHeader(b"Content-Type", b"application/json")
-        return await devices[token].answer(int(request.args[b"timeout"][0]) / 1000)
+        listener = devices[token].listeners[request.channel]
+        return await listener.answer(int(request.args[b"timeout"][0]) / 1000)
 
     return app.resource()
 

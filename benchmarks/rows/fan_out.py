@@ -56,15 +56,13 @@ class Seen:
 
 
 def measure(bench: Bench) -> Iterator[Measurement]:
-    """A measurement for each number of pollers; the floor has a poller for each client."""
+    """A measurement for each number of pollers, and the floor with as many."""
     for variant in _VARIANTS:
         with bench.server(watched=True) as server:
             seen = _see(bench, server, "fan", variant.pollers)
-        least = None
-        if variant.pollers == _CLIENTS:
-            with bench.relay() as floor:
-                # users of its own: a device has one poller
-                least = _see(bench, floor, "floorfan", variant.pollers)
+        with bench.relay() as floor:
+            # users of its own: a device has one poller
+            least = _see(bench, floor, "floorfan", variant.pollers)
         yield measurement(seen, least, variant)
 
 
@@ -117,8 +115,8 @@ def _rest(server: Server) -> None:
         resting = resting + 1 if took_s < _RESTING * _LOOK_S else 0
 
 
-def measurement(seen: Seen, least: Seen | None, variant: Variant) -> Measurement:
-    """What was seen, and the floor of it if there is one."""
+def measurement(seen: Seen, least: Seen, variant: Variant) -> Measurement:
+    """What was seen, and the floor of it."""
     what = f"one event to {_CLIENTS} held clients, {variant.pollers} pollers in the room"
     one = Measurement(row=5, what=what, usage=seen.usage, problems=seen.problems)
     last = milliseconds(seen.last_ns)
@@ -128,8 +126,8 @@ def measurement(seen: Seen, least: Seen | None, variant: Variant) -> Measurement
     one.expect("overlapping", seen.overlapping, 0)
     if last is not None:
         one.expect("last client, p50 ms", last.p50, variant.limit_ms)
-    floored = None if least is None else milliseconds(least.last_ns)
-    if least is not None and floored is not None and last is not None:
+    floored = milliseconds(least.last_ns)
+    if floored is not None and last is not None:
         one.floor = {"p50 ms": floored.p50, "p99 ms": floored.p99, "CPU a delivery, us": _cpu_us(least)}
         one.values["ratio to the floor, p50"] = ratio(last.p50, floored.p50)
     expect_short_turns(one, seen.turns)

@@ -50,7 +50,8 @@ class MeasurementTests(SynchronousTestCase):
     def test_targets(self) -> None:
         """The median of the last clients' times, the longest turn, and that nothing is missing."""
         seen = Seen([100 * MS, 210 * MS, 220 * MS], 0, 0, 3, {}, Usage(seconds=1.0), [Turn(1, 90 * MS, 40 * MS)])
-        one = measurement(seen, None, Variant(50, 200))
+        one = measurement(seen, Seen([105 * MS], 0, 0, 1, {}, Usage(seconds=1.0), []), Variant(50, 200))
+        self.assertEqual((105.0, 2.0), (one.floor["p50 ms"], one.values["ratio to the floor, p50"]))
         self.assertEqual(
             {
                 "missing": (0, True),
