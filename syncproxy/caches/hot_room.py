@@ -9,6 +9,7 @@ import msgspec
 from syncproxy.caches.change_log import ChangeLog, PackedLog
 from syncproxy.caches.hot_receipts import HotReceipts, PackedReceipts
 from syncproxy.matrix.events import StateEntry, StoredEvent
+from syncproxy.matrix.packed_events import PackedEvents, packed_events, unpacked_events
 from syncproxy.matrix.sharing import shared
 from syncproxy.protocol.required_state import MEMBER, RequiredState
 from syncproxy.rooms.changes import RoomChange
@@ -26,7 +27,7 @@ _encode = msgspec.msgpack.Encoder().encode
 #: position, cost, events, places of the timeline's among them, current rows with the places of theirs, who is known not
 #: to be a member, whether all members are there, what changed, since when what ended is known, receipts
 _Packed = tuple[
-    int, int, list[StoredEvent], list[int], list[tuple[int, int]], list[str], bool, PackedLog, int, PackedReceipts
+    int, int, PackedEvents, list[int], list[tuple[int, int]], list[str], bool, PackedLog, int, PackedReceipts
 ]
 _decode = msgspec.msgpack.Decoder(_Packed).decode
 
@@ -271,7 +272,7 @@ class HotRoom:
             (
                 self.position,
                 self.cost,
-                list(events),
+                packed_events(list(events)),
                 [places[event] for event in self._timeline],
                 [(entry.valid_from, places[entry.event]) for entry in entries],
                 [user_id for user_id, entry in self._members.items() if entry is None],
@@ -285,7 +286,8 @@ class HotRoom:
     @classmethod
     def unpacked(cls, room_id: str, packed: bytes) -> HotRoom:
         """The room that was packed."""
-        position, cost, events, timeline, entries, absent, all_members, log, ended_floor, receipts = _decode(packed)
+        position, cost, columns, timeline, entries, absent, all_members, log, ended_floor, receipts = _decode(packed)
+        events = unpacked_events(columns)
         room = cls(room_id, position, 0)
         room._timeline = [events[place] for place in timeline]
         room.take_state((StateEntry(valid_from, events[place]) for valid_from, place in entries), 0)

@@ -77,7 +77,7 @@ def parse_event(raw: bytes | msgspec.Raw) -> Event:
         origin_server_ts=clamped(head.origin_server_ts),
         json=json,
         state_key=head.state_key and shared(head.state_key),
-        membership=membership,
+        membership=membership and shared(membership),
         prev_membership=_previous_membership(unsigned) if membership is not None else None,
         transaction_id=_text(unsigned.get("transaction_id")),
         redacts=_redacts(head) if head.type == "m.room.redaction" else None,
