@@ -5,7 +5,7 @@ Most batches touch what batches before them touched: those know all they need, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby
 from typing import TypeGuard
 
@@ -27,7 +27,7 @@ from syncproxy.storage.nids import Nids
 from syncproxy.storage.pending import Pending
 from syncproxy.storage.points import Observer, Point, nobody
 from syncproxy.storage.polls import BatchPolls, Polls
-from syncproxy.storage.prepared import Prepared, Statement
+from syncproxy.storage.prepared import Prepared, PreparedRows, Statement
 from syncproxy.storage.problems import Blame, DatabaseGone, Superseded, blame
 from syncproxy.storage.remembered import Recalled, Remembered
 from syncproxy.storage.slices import BlockSlice, Part, Slice
@@ -43,7 +43,7 @@ _FENCE = Prepared(
     """UPDATE meta SET position = CASE WHEN generation = %s::bigint AND position = %s::bigint THEN %s::bigint END""",
 )
 #: fails if any of these events, or a redaction of it, is stored: a batch took them for new without a look
-_GUARD = Prepared(
+_GUARD = PreparedRows(
     "guard",
     """SELECT 1 / (NOT EXISTS (SELECT FROM unnest(%s::text[], %s::text[]) q(room_id, event_id)
             JOIN events e USING (room_id, event_id))
@@ -373,12 +373,9 @@ def _left_untouched(parts: Sequence[Part], facts: Facts, new_rooms: set[str], un
     return {summary.room_id: summary.position for summary in summaries if summary is not None}
 
 
-def _guard(new: Sequence[tuple[str, str]]) -> list[Statement]:
+def _guard(new: Sequence[tuple[str, str]]) -> Iterator[Statement]:
     """What fails unless nothing is stored of these events."""
-    if not new:
-        return []
-    room_ids, event_ids = (list(column) for column in zip(*new, strict=True))
-    return [_GUARD.call([room_ids, event_ids, room_ids, event_ids])]
+    return _GUARD.bulk((*one, *one) for one in new)
 
 
 async def _changes(accumulator: Accumulator, parts: Sequence[Part], turn: Turn) -> list[Change]:

@@ -31,11 +31,47 @@ class Prepared:
         made = [array_text(arg) if isinstance(arg, list) else arg for arg in args]
         return f"EXECUTE {self.name}({', '.join(['%s'] * len(args))})", made
 
+
+#: a table of columns, and what it is called, if anything
+_UNNEST = re.compile(r"unnest\(([^()]*)\)(\s+q\b)?")
+
+
+@attrs.frozen
+class PreparedRows(Prepared):
+    """A statement over rows, of whose columns it makes a table by `unnest`.
+
+    For a row alone it has another form, whose parameters are values: there is no table to make, which takes PostgreSQL
+    longer than to store the row. Most batches have one event.
+    """
+
+    @property
+    def of_one(self) -> Prepared:
+        """The form for one row."""
+        return Prepared(f"{self.name}_of_one", _UNNEST.sub(_values, self.sql))
+
+    @property
+    def preparation(self) -> str:
+        """What makes both forms known to a session."""
+        return f"{super().preparation};\n{self.of_one.preparation}"
+
     def bulk(self, rows: Iterable[Sequence[object]]) -> Iterator[Statement]:
-        """The statements that run it over the rows' columns, so many rows at a time that none takes long to make."""
+        """The statements that run it over rows, so many at a time that none takes long to make."""
         left = iter(rows)
         while some := list(islice(left, ROWS_AT_A_TIME)):
-            yield self.call([list(column) for column in zip(*some, strict=True)])
+            if len(some) == 1:
+                yield f"EXECUTE {self.name}_of_one({', '.join(['%s'] * len(some[0]))})", list(map(_literal, some[0]))
+            else:
+                yield self.call([list(column) for column in zip(*some, strict=True)])
+
+
+def _values(unnest: re.Match[str]) -> str:
+    columns, name = unnest.groups()
+    return f"(VALUES ({columns.replace('[]', '')})){name or ' q'}"
+
+
+def _literal(value: object) -> object:
+    """A value as PostgreSQL reads it: with a cast it would be an expression."""
+    return f"\\x{value.hex()}" if isinstance(value, bytes) else value
 
 
 def array_text(elements: Sequence[object]) -> str:

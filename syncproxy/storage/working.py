@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from psycopg2 import Binary
 
-from syncproxy.storage.prepared import Prepared, Statement
+from syncproxy.storage.prepared import PreparedRows, Statement
 from syncproxy.storage.work import (
     AcknowledgeDeviceLists,
     AcknowledgeToDevice,
@@ -45,7 +45,7 @@ _BEGIN = """INSERT INTO connections (user_id, device_id, conn_id, name, base, us
     ON CONFLICT (user_id, device_id, conn_id) DO UPDATE
         SET name = excluded.name, version = 0, base = '', used_ms = excluded.used_ms"""
 #: one whose connection was started anew, or forgotten, meanwhile is of no use
-DELTAS = Prepared(
+DELTAS = PreparedRows(
     "store_deltas",
     """INSERT INTO connection_deltas (name, version, counter, delta)
     SELECT q.* FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bytea[]) q(name, version, counter, delta)

@@ -15,7 +15,7 @@ from syncproxy.rooms.sticky import StickyEvent
 from syncproxy.rooms.summary import RoomSummary
 from syncproxy.rooms.user_room import UserRoom
 from syncproxy.storage.copying import COPIED_EVENTS, COPIED_STATE, Copy, Texts, copied_event, copied_state
-from syncproxy.storage.prepared import ROWS_AT_A_TIME, Prepared, Statement
+from syncproxy.storage.prepared import ROWS_AT_A_TIME, PreparedRows, Statement
 from syncproxy.storage.rows import encode
 
 #: so many events go by COPY, and their state with them
@@ -189,7 +189,7 @@ def _sticky_columns(event: StickyEvent) -> tuple[object, ...]:
     return *row, event.json
 
 
-_EVENTS = Prepared(
+_EVENTS = PreparedRows(
     "store_events",
     """INSERT INTO events (room_id, event_id, nid, type, sender, state_key, membership, origin_server_ts,
         recency, sort_ts, in_timeline, gap_before, prev_batch, redacts, relates_to, relations_nid, json)
@@ -200,7 +200,7 @@ _EVENTS = Prepared(
         sort_ts = excluded.sort_ts, in_timeline = excluded.in_timeline, gap_before = excluded.gap_before,
         prev_batch = excluded.prev_batch, relations_nid = excluded.relations_nid, json = excluded.json""",
 )
-_REWRITTEN = Prepared(
+_REWRITTEN = PreparedRows(
     "store_rewritten",
     """UPDATE events e SET json = q.json, prev_batch = q.prev_batch, relations_nid = q.relations_nid
     FROM unnest(%s::text[], %s::text[], %s::bytea[], %s::text[], %s::bigint[])
@@ -209,7 +209,7 @@ _REWRITTEN = Prepared(
         WHERE v.room_id = q.room_id AND v.event_id = q.event_id OFFSET 0) found
     WHERE e.ctid = found.ctid""",
 )
-_ENDED = Prepared(
+_ENDED = PreparedRows(
     "store_ended",
     # found by ctid so that the planner cannot look through all current rows for each key
     """UPDATE room_state s SET valid_to = q.nid
@@ -218,29 +218,29 @@ _ENDED = Prepared(
         AND r.state_key = q.state_key AND r.valid_to IS NULL OFFSET 0) found
     WHERE s.ctid = found.ctid""",
 )
-_STATE = Prepared(
+_STATE = PreparedRows(
     "store_state",
     """INSERT INTO room_state (room_id, type, state_key, event_id, valid_from, valid_to)
     SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])""",
 )
-_ROOMS = Prepared(
+_ROOMS = PreparedRows(
     "store_rooms",
     """INSERT INTO rooms (room_id, position, summary)
     SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bytea[])
     ON CONFLICT (room_id) DO UPDATE SET position = excluded.position, summary = excluded.summary""",
 )
-_USERS = Prepared(
+_USERS = PreparedRows(
     "store_users",
     """INSERT INTO user_rooms (user_id, room_id, membership, row)
     SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bytea[])
     ON CONFLICT (user_id, room_id) DO UPDATE SET membership = excluded.membership, row = excluded.row""",
 )
-_SNAPSHOTS_GONE = Prepared(
+_SNAPSHOTS_GONE = PreparedRows(
     "store_snapshots_gone",
     """DELETE FROM snapshot_events s USING unnest(%s::text[], %s::text[]) q(user_id, room_id)
     WHERE s.user_id = q.user_id AND s.room_id = q.room_id""",
 )
-_SNAPSHOTS = Prepared(
+_SNAPSHOTS = PreparedRows(
     "store_snapshots",
     """INSERT INTO snapshot_events (user_id, room_id, in_state, in_timeline, event_id, nid, type, sender, state_key,
         membership, origin_server_ts, recency, sort_ts, gap_before, prev_batch, json)
@@ -248,47 +248,47 @@ _SNAPSHOTS = Prepared(
         %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[], %s::text[],
         %s::bytea[])""",
 )
-_ACCOUNT_DATA = Prepared(
+_ACCOUNT_DATA = PreparedRows(
     "store_account_data",
     """INSERT INTO account_data (user_id, room_id, type, nid, json)
     SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bytea[])
     ON CONFLICT (user_id, room_id, type) DO UPDATE SET nid = excluded.nid, json = excluded.json""",
 )
-_RECEIPTS = Prepared(
+_RECEIPTS = PreparedRows(
     "store_receipts",
     """INSERT INTO receipts (room_id, user_id, thread_id, private, event_id, ts, nid)
     SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::boolean[], %s::text[], %s::bigint[], %s::bigint[])
     ON CONFLICT (room_id, user_id, thread_id, private) DO UPDATE
         SET event_id = excluded.event_id, ts = excluded.ts, nid = excluded.nid""",
 )
-_STICKY = Prepared(
+_STICKY = PreparedRows(
     "store_sticky_events",
     """INSERT INTO sticky_events (room_id, event_id, for_user, nid, sender, expires_ms, json)
     SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::bigint[], %s::bytea[])
     ON CONFLICT (room_id, event_id, for_user) DO UPDATE SET nid = excluded.nid""",
 )
-_UNSTUCK = Prepared(
+_UNSTUCK = PreparedRows(
     "store_unstuck_events",
     """DELETE FROM sticky_events s USING unnest(%s::text[], %s::text[]) q(room_id, event_id)
     WHERE s.room_id = q.room_id AND s.event_id = q.event_id""",
 )
-_TO_DEVICE = Prepared(
+_TO_DEVICE = PreparedRows(
     "store_to_device",
     """INSERT INTO to_device (user_id, device_id, nid, json)
     SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bytea[])""",
 )
-_DEVICE_LISTS = Prepared(
+_DEVICE_LISTS = PreparedRows(
     "store_device_lists",
     """INSERT INTO device_list_changes (user_id, device_id, nid, target, kind)
     SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[])""",
 )
-_TRANSACTION_IDS = Prepared(
+_TRANSACTION_IDS = PreparedRows(
     "store_transaction_ids",
     """INSERT INTO transaction_ids (user_id, device_id, event_id, transaction_id, stored_ms)
     SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[])
     ON CONFLICT DO NOTHING""",
 )
-_DEVICES = Prepared(
+_DEVICES = PreparedRows(
     "store_devices",
     """INSERT INTO devices (user_id, device_id, since, sequence, horizon, one_time_key_counts,
         unused_fallback_key_types, to_device_position, device_list_position, detached_rooms)

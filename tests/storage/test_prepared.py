@@ -7,23 +7,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from syncproxy.storage.prepared import ROWS_AT_A_TIME, Prepared
+from syncproxy.storage.prepared import ROWS_AT_A_TIME, Prepared, PreparedRows
 from tests.postgres import drop_database, fresh_database
 
 _TEXTS = st.none() | st.text(st.characters(exclude_characters="\x00", codec="utf-8"))
-_COLUMNS = st.tuples(
-    st.lists(_TEXTS | st.sampled_from(("NULL", "", "a,b", '{"}', "\\", "'\\'"))),
-    st.lists(st.none() | st.binary()),
-    st.lists(st.none() | st.integers(-(2**63), 2**63 - 1)),
-    st.lists(st.none() | st.booleans()),
+_ROW = st.tuples(
+    _TEXTS | st.sampled_from(("NULL", "", "a,b", '{"}', "\\", "'\\'")),
+    st.none() | st.binary(),
+    st.none() | st.integers(-(2**63), 2**63 - 1),
+    st.none() | st.booleans(),
 )
+_COLUMNS = st.lists(_ROW).map(lambda rows: tuple(list(column) for column in zip(*rows, strict=True)) or ([], [], [], []))
 
 
 class PreparedTests(SynchronousTestCase):
     """Calls, as the database understands them."""
 
     everything = Prepared("everything", "SELECT %s::text[], %s::bytea[], %s::bigint[], %s::boolean[]")
-    texts = Prepared("texts", "SELECT * FROM unnest(%s::text[], %s::bigint[])")
+    texts = PreparedRows("texts", "SELECT * FROM unnest(%s::text[], %s::bigint[])")
+    row = PreparedRows(
+        "row", "SELECT q.* FROM unnest(%s::text[], %s::bytea[], %s::bigint[], %s::boolean[]) q(a, b, c, d)"
+    )
 
     def setUp(self) -> None:
         """Prepare them."""
@@ -34,7 +38,7 @@ class PreparedTests(SynchronousTestCase):
         connection.autocommit = True
         self.cursor = connection.cursor()
         self.addCleanup(self.cursor.close)
-        self.cursor.execute(f"{self.everything.preparation}; {self.texts.preparation}")
+        self.cursor.execute(f"{self.everything.preparation}; {self.texts.preparation}; {self.row.preparation}")
 
     def test_arrays(self) -> None:
         """Texts, bytes, numbers, booleans and nulls arrive as they are."""
@@ -47,6 +51,19 @@ class PreparedTests(SynchronousTestCase):
             self.assertEqual((texts, data, *others), columns)
 
         arrive()
+
+    def test_one_row(self) -> None:
+        """What a row alone has arrives as it is, too, though it goes another way."""
+
+        @given(_ROW)
+        def arrive(row: tuple[object, ...]) -> None:
+            (statement,) = self.row.bulk([row])
+            self.cursor.execute(*statement)
+            ((text, data, *others),) = self.cursor.fetchall()
+            self.assertEqual((text, None if data is None else bytes(data), *others), row)
+
+        arrive()
+        self.assertNotIn("unnest", self.row.of_one.sql)
 
     def test_many_rows(self) -> None:
         """Rows go some at a time, in order, and no rows are no statement."""
@@ -64,3 +81,5 @@ class PreparedTests(SynchronousTestCase):
         for text in ("\x00", "\ud800"):
             with self.assertRaises(ValueError):
                 self.cursor.mogrify(*self.texts.call([[text], [1]]))
+            with self.assertRaises(ValueError):
+                self.cursor.mogrify(*next(self.texts.bulk([(text, 1)])))
