@@ -17,7 +17,7 @@ _ROW = st.tuples(
     st.none() | st.integers(-(2**63), 2**63 - 1),
     st.none() | st.booleans(),
 )
-_COLUMNS = st.lists(_ROW).map(lambda rows: tuple(list(column) for column in zip(*rows, strict=True)) or ([], [], [], []))
+_COLUMNS = st.lists(_ROW, min_size=1).map(lambda rows: tuple(list(column) for column in zip(*rows, strict=True)))
 
 
 class PreparedTests(SynchronousTestCase):
