@@ -135,6 +135,8 @@ class Batches:
         self.known_users: set[str] = set()
         self.polls = Polls(lambda: self.position)
         self._remembered = _NOTHING
+        #: what is to take in the batch that was committed
+        self._to_learn: Remembered | None = None
         #: what is made of what probably comes next
         self._ahead: Ahead[_Ready] | None = None
         #: as in a batch, of all that are committed
@@ -171,7 +173,7 @@ class Batches:
         `upcoming` probably come next: if these take long to send, those are made ready meanwhile.
         """
         # unless all goes well, nothing is known any more
-        remembered, self._remembered = self._remembered, _NOTHING
+        remembered, self._remembered, self._to_learn = self._remembered, _NOTHING, None
         stored = await self._stored_after_all()
         if stored is not None:
             # what else the broken try left is not known
@@ -185,9 +187,15 @@ class Batches:
         others = {room_id: nid for room_id, nid in self._untouched.items() if room_id not in stored.facts.rooms}
         self._untouched = {**others, **stored.untouched}
         if not any(isinstance(one, Purge) for one in work):
-            self._remembered = Remembered() if remembered is _NOTHING else remembered
-            self._remembered.learn(stored.facts, stored.writes)
+            self._to_learn = Remembered() if remembered is _NOTHING else remembered
         return stored
+
+    def learn(self, stored: Batch) -> None:
+        """Remember for the next batch what the last one left. It is not needed to tell that one, and takes its time."""
+        learning, self._to_learn = self._to_learn, None
+        if learning is not None:
+            learning.learn(stored.facts, stored.writes)
+            self._remembered = learning
 
     async def try_out(self, part: Part) -> None:
         """See whether this could be stored, and store nothing."""

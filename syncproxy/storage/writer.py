@@ -368,13 +368,14 @@ class Writer:
                 return result
 
     async def _told(self, batch: Sequence[Item], stored: Batch) -> None:
-        """Tell the caches first, then those who wait for the answers.
+        """Tell the caches first, and with them clients; then what next batches go by, and who waits for the answers.
 
         It is stored: whatever fails here is logged, and storing it again would be no remedy.
         """
         turn = Turn(self._clock)
-        self._try_to_tell(lambda: self._shortcut.learn(stored.facts, stored.changes, stored.writes.users))
         self._try_to_tell(lambda: self._tell_caches(stored.changes))
+        self._try_to_tell(lambda: self._shortcut.learn(stored.facts, stored.changes, stored.writes.users))
+        self._try_to_tell(lambda: self._batches.learn(stored))
         for item in batch:
             self._try_to_tell(partial(self._note_stored, item, stored.polls))
             self._settled(item)
