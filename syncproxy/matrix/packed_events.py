@@ -36,10 +36,10 @@ def packed_events(events: Sequence[StoredEvent]) -> Sequence[Sequence[Any]]:
     """The columns, to be encoded: decoded, they are `PackedEvents`."""
     if not events:
         return [()] * len(StoredEvent.__struct_fields__)
-    columns: list[Sequence[Any]] = list(zip(*map(astuple, events), strict=True))
-    times, recencies, sort_times = columns[4], columns[8], columns[9]
-    columns[8:10] = _other_than(times, recencies), _other_than(times, sort_times)
-    return columns
+    columns = zip(*map(astuple, events), strict=True)
+    nids, ids, types, senders, times, jsons, state_keys, memberships, recencies, sort_times, *others = columns
+    common = nids, ids, types, senders, times, jsons, state_keys, memberships
+    return [*common, _other_than(times, recencies), _other_than(times, sort_times), *others]
 
 
 def unpacked_events(packed: PackedEvents) -> list[StoredEvent]:
