@@ -28,8 +28,7 @@ class Prepared:
 
     def call(self, args: Sequence[object]) -> Statement:
         """The statement that runs it; a list is an array of texts, numbers, booleans or bytes, and of nulls."""
-        made = [array_text(arg) if isinstance(arg, list) else arg for arg in args]
-        return f"EXECUTE {self.name}({', '.join(['%s'] * len(args))})", made
+        return f"EXECUTE {self.name}({', '.join(['%s'] * len(args))})", list(map(_argument, args))
 
 
 #: a table of columns, and what it is called, if anything
@@ -44,9 +43,11 @@ class PreparedRows(Prepared):
     longer than to store the row. Most batches have one event.
     """
 
-    @property
-    def of_one(self) -> Prepared:
-        """The form for one row."""
+    #: the form for one row
+    of_one: Prepared = attrs.field(init=False)
+
+    @of_one.default
+    def _of_one(self) -> Prepared:
         return Prepared(f"{self.name}_of_one", _UNNEST.sub(_values, self.sql))
 
     @property
@@ -59,7 +60,7 @@ class PreparedRows(Prepared):
         left = iter(rows)
         while some := list(islice(left, ROWS_AT_A_TIME)):
             if len(some) == 1:
-                yield f"EXECUTE {self.name}_of_one({', '.join(['%s'] * len(some[0]))})", list(map(_literal, some[0]))
+                yield self.of_one.call(some[0])
             else:
                 yield self.call([list(column) for column in zip(*some, strict=True)])
 
@@ -69,8 +70,10 @@ def _values(unnest: re.Match[str]) -> str:
     return f"(VALUES ({columns.replace('[]', '')})){name or ' q'}"
 
 
-def _literal(value: object) -> object:
-    """A value as PostgreSQL reads it: with a cast it would be an expression."""
+def _argument(value: object) -> object:
+    """A value as PostgreSQL reads it: bytes with a cast, or an array by its constructor, would be an expression."""
+    if isinstance(value, list):
+        return array_text(value)
     return f"\\x{value.hex()}" if isinstance(value, bytes) else value
 
 
