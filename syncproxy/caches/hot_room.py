@@ -272,7 +272,7 @@ class HotRoom:
             (
                 self.position,
                 self.cost,
-                packed_events(list(events)),
+                packed_events(events),
                 [places[event] for event in self._timeline],
                 [(entry.valid_from, places[entry.event]) for entry in entries],
                 [user_id for user_id, entry in self._members.items() if entry is None],

@@ -6,7 +6,7 @@ one by one, each would have texts of its own, a quarter of a room's memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from msgspec.structs import astuple
@@ -32,7 +32,7 @@ PackedEvents = tuple[
 ]
 
 
-def packed_events(events: Sequence[StoredEvent]) -> Sequence[Sequence[Any]]:
+def packed_events(events: Collection[StoredEvent]) -> Sequence[Sequence[Any]]:
     """The columns, to be encoded: decoded, they are `PackedEvents`."""
     if not events:
         return [()] * len(StoredEvent.__struct_fields__)
