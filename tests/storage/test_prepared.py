@@ -11,13 +11,14 @@ from syncproxy.storage.prepared import ROWS_AT_A_TIME, Prepared, PreparedRows
 from tests.postgres import drop_database, fresh_database
 
 _TEXTS = st.none() | st.text(st.characters(exclude_characters="\x00", codec="utf-8"))
-_ROW = st.tuples(
+_KINDS = (
     _TEXTS | st.sampled_from(("NULL", "", "a,b", '{"}', "\\", "'\\'")),
     st.none() | st.binary(),
     st.none() | st.integers(-(2**63), 2**63 - 1),
     st.none() | st.booleans(),
 )
-_COLUMNS = st.lists(_ROW, min_size=1).map(lambda rows: tuple(list(column) for column in zip(*rows, strict=True)))
+_ROW = st.tuples(*_KINDS)
+_COLUMNS = st.tuples(*map(st.lists, _KINDS))
 
 
 class PreparedTests(SynchronousTestCase):
